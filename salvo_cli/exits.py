@@ -1,0 +1,39 @@
+"""What the shell is told: an exit code for every way a command can end, and errors as documents."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from salvo_core.errors import SalvoError
+
+OK = 0
+NOT_GOOD = 1
+"""FAIL or PARTIAL."""
+HARD_FAIL = 2
+INFRA_ERROR = 3
+USAGE = 64
+INTERNAL = 70
+TIMED_OUT = 75
+"""``wait --timeout`` ran out; the run goes on (sysexits: EX_TEMPFAIL, try again later)."""
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141
+"""Whoever read our output went away (``salvo list | head``): what SIGPIPE would have made of it."""
+
+VERDICT_CODES = "0 PASS · 1 FAIL or PARTIAL · 2 HARD FAIL · 3 INFRA ERROR"
+SERVER_CODES = "64 usage · 69 Redis or store unavailable"
+
+
+class OutputClosed(Exception):
+    """Nobody reads our output any more: stop without a word."""
+
+
+def kind_of(error: SalvoError) -> str:
+    """Return an error's class name in snake case: what scripts may compare."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def error_document(kind: str, message: str, hint: str, exit_code: int, **more: Any) -> dict[str, Any]:
+    """Return what ``--json`` prints instead of a result when a command fails."""
+    told = {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code, **more}
+    return {"schema": "salvo.cli.error/1", "error": told}

@@ -1,0 +1,171 @@
+"""The entry point: which commands there are, and how each way of failing reaches the shell.
+
+Nothing heavy is imported here or by the command modules, so that ``salvo --help`` is
+quick; each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from salvo_cli import exits
+from salvo_cli.commands import (
+    cancel,
+    config,
+    doctor,
+    init,
+    list_runs,
+    report,
+    resume,
+    run_scenarios,
+    schema,
+    simulate,
+    status,
+    submit,
+    trace,
+    trials,
+    validate,
+    wait,
+    worker,
+)
+from salvo_core.errors import SalvoError
+
+# Typer carries Click inside it or beside it, depending on its version; its BadParameter leads to
+# the base of everything a person can get wrong on a command line in both.
+_ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="salvo",
+    help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
+    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.",
+    rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # slow to import, rarely wanted
+
+        typer.echo(f"salvo {version('salvo')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", "-v", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> int:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        return exits.USAGE
+    return exits.OK
+
+
+for _name, _module, _function in (
+    ("init", init, init.init),
+    ("validate", validate, validate.validate),
+    ("run", run_scenarios, run_scenarios.run),
+    ("submit", submit, submit.submit),
+    ("status", status, status.status),
+    ("wait", wait, wait.wait),
+    ("list", list_runs, list_runs.list_runs),
+    ("trials", trials, trials.trials),
+    ("trace", trace, trace.trace),
+    ("report", report, report.report),
+    ("cancel", cancel, cancel.cancel),
+    ("resume", resume, resume.resume),
+    ("worker", worker, worker.worker),
+    ("config", config, config.config),
+    ("doctor", doctor, doctor.doctor),
+    ("schema", schema, schema.schema),
+    ("simulate", simulate, simulate.simulate),
+):
+    app.command(_name, epilog=_module.EPILOG)(_function)
+
+
+def run() -> NoReturn:
+    """Run the command line of this process and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a model said may hold anything: never fail because a terminal lacks a character.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; every failure has been told to the person by then.
+
+    Args:
+        arguments: The command line without the program's name.
+    """
+    as_json = "--json" in arguments
+    try:
+        code = typer.main.get_command(app)(args=list(arguments), prog_name="salvo", standalone_mode=False)
+    except SalvoError as error:
+        return _fail(as_json, exits.kind_of(error), error.message, error.hint, error.exit_code, error)
+    except _ClickUsageError as error:
+        return _fail(as_json, "usage_error", _spoken(error), _help_hint(error), exits.USAGE)
+    except exits.OutputClosed:
+        # Python flushes stdout once more when it ends: give it somewhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OUTPUT_CLOSED
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail(as_json, "interrupted", "interrupted", "", exits.INTERRUPTED)
+    except Exception as error:  # the last net: a person gets one line and a file to send, whatever broke
+        return _crashed(as_json, error)
+    return code if isinstance(code, int) else exits.OK
+
+
+def _spoken(error: Any) -> str:
+    return str(error.format_message()).rstrip(".")
+
+
+def _help_hint(error: Any) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see `{context.command_path if context else 'salvo'} --help`"
+
+
+def _fail(
+    as_json: bool, kind: str, message: str, hint: str, code: int, error: SalvoError | None = None
+) -> int:
+    from salvo_cli.render.console import console, plain, print_json  # rich: only when there is something to say
+    from salvo_cli.render.problems import print_problems, problems_of
+
+    screen = console(stderr=True)
+    problems = problems_of(error)
+    if as_json:
+        more = {"problems": problems} if problems else {}
+        print_json(exits.error_document(kind, message, hint, code, **more))
+    if error is not None and problems:
+        print_problems(screen, error.problems)
+    screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
+    if hint:
+        screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
+    return code
+
+
+def _crashed(as_json: bool, error: Exception) -> int:
+    import traceback  # nothing of this is needed until something breaks
+
+    from salvo_cli.crash import keep_report, wants_traceback
+
+    text = "".join(traceback.format_exception(error))
+    if wants_traceback():
+        sys.stderr.write(text)
+    kept = keep_report(text)
+    return _fail(
+        as_json,
+        "internal",
+        f"Salvo broke: {type(error).__name__}: {str(error)[:300]}",
+        f"this is a bug of ours; please report it with {kept}" if kept else "run again with SALVO_TRACEBACK=1",
+        exits.INTERNAL,
+    )

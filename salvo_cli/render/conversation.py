@@ -1,0 +1,176 @@
+"""A trace as a conversation that can be read: who said what, which tools, how long, and what we think of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from salvo_cli.render.console import Marks, plain
+from salvo_cli.render.numbers import moment, score, seconds, tokens, usd
+from salvo_cli.render.tables import Cell, facts
+from salvo_core.trace.model import Finding, Message, Retry, ToolCall, Trace, Turn
+
+INDENT = 2
+_STATUS_STYLES = {"passed": "bold green", "failed": "bold red", "hard_fail": "bold red"}
+
+
+def conversation(trace: Trace, *, signs: Marks) -> RenderableType:
+    """Return a trial's record for a person, whole: nothing is cut.
+
+    All text of models, tools and providers is shown verbatim, with control characters
+    made visible.
+    """
+    parts: list[RenderableType] = [_head(trace, signs), Text("")]
+    parts += _dialogue(trace, signs)
+    if trace.error is not None:
+        parts += [*_error(trace, signs), Text("")]
+    parts += _findings(trace, signs)
+    parts.append(_result(trace, signs))
+    return Group(*parts)
+
+
+def _head(trace: Trace, signs: Marks) -> RenderableType:
+    title = Text(_status_mark(trace.status, signs), style=_STATUS_STYLES.get(trace.status, "bold magenta"))
+    title.append("  ").append_text(plain(trace.scenario.name, "bold"))
+    who = trace.provenance
+    pairs: list[tuple[str, Cell]] = [
+        ("trace", trace.trace_id),
+        ("run", f"{trace.run_id}  cell {trace.cell + 1}, trial {trace.trial}, attempt {trace.attempt}"),
+        ("model", f"{trace.model} via {trace.adapter}"),
+        ("when", f"{moment(trace.started_at)} on {who.host} by {who.worker}, Salvo {who.salvo_version}"),
+    ]
+    return Group(title, facts(pairs))
+
+
+def _status_mark(status: str, signs: Marks) -> str:
+    mark = {"passed": signs.passed, "failed": signs.failed}.get(status, signs.alarm)
+    return f"{mark} {status.replace('_', ' ').upper()}"
+
+
+def _dialogue(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
+    """Yield every message; an assistant's with the turn that brought it, and its failed exchanges before."""
+    turns = iter(trace.turns)
+    for message in trace.messages:
+        turn = next(turns, None) if message.role == "assistant" else None
+        if turn is not None:
+            yield from _retries(turn.retries, signs)
+        yield _role(message, turn, signs)
+        yield from _body(message)
+        yield Text("")
+
+
+def _role(message: Message, turn: Turn | None, signs: Marks) -> Text:
+    if message.role == "tool_result":
+        line = Text("tool ", style="bold yellow").append_text(plain(message.tool_name or "?", "bold yellow"))
+        if message.tool_error:
+            line.append("  error", style="bold red")
+        told = [seconds(message.latency_s)] if message.latency_s is not None else []
+    else:
+        styles = {"system": "bold", "user": "bold blue", "assistant": "bold green"}
+        line = Text(message.role, style=styles[message.role])
+        told = _turn_figures(turn) if turn else []
+    return line.append(f"  {f' {signs.dot} '.join(told)}" if told else "", style="dim")
+
+
+def _turn_figures(turn: Turn) -> list[str]:
+    return [
+        f"turn {turn.index + 1}",
+        seconds(turn.latency_s),
+        f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out",
+        f"cost {usd(turn.cost_usd)}",
+        *([turn.finish_reason] if turn.finish_reason else []),
+    ]
+
+
+def _body(message: Message) -> Iterator[RenderableType]:
+    if message.content:
+        yield Padding(plain(message.content), (0, 0, 0, INDENT))
+    for call in message.tool_calls or ():
+        yield Padding(_call(call), (0, 0, 0, INDENT))
+    if not message.content and not message.tool_calls:
+        yield Padding(Text("(says nothing)", style="dim"), (0, 0, 0, INDENT))
+
+
+def _call(call: ToolCall) -> Text:
+    line = Text("calls ", style="yellow").append_text(plain(call.name, "bold yellow"))
+    if call.malformed is not None:
+        line.append("  with arguments that are not a JSON object:", style="red")
+        return line.append_text(plain(f"\n{call.malformed}"))
+    return line.append_text(plain(f" {_json(call.arguments)}"))
+
+
+def _json(value: Any) -> str:
+    compact = json.dumps(value, ensure_ascii=False)
+    return compact if len(compact) <= 100 else json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def _retries(retries: tuple[Retry, ...], signs: Marks) -> Iterator[RenderableType]:
+    for retry in retries:
+        line = Text(f"{signs.alarm} {retry.kind.replace('_', ' ')}", style="magenta")
+        if retry.status_code is not None:
+            line.append(f" {retry.status_code}", style="magenta")
+        line.append(f", waited {seconds(retry.waited_s)}: ", style="dim")
+        yield line.append_text(plain(retry.message, "dim"))
+
+
+def _error(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
+    error = trace.error
+    assert error is not None
+    yield from _retries(error.retries, signs)
+    where = f" in turn {error.turn + 1}" if error.turn is not None else ""
+    line = Text(f"{signs.alarm} ended by an error{where}: ", style="bold magenta")
+    line.append_text(plain(error.kind.replace("_", " "), "bold magenta"))
+    yield line
+    yield Padding(plain(error.message), (0, 0, 0, INDENT))
+    if error.hint:
+        yield Padding(Text("hint: ", style="bold").append_text(plain(error.hint)), (0, 0, 0, INDENT))
+
+
+def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
+    if not trace.findings:
+        return
+    yield Text("findings", style="bold")
+    for finding in trace.findings:
+        yield Padding(_finding(finding, signs), (0, 0, 0, INDENT))
+    yield Text("")
+
+
+def _finding(finding: Finding, signs: Marks) -> RenderableType:
+    line = Text(signs.passed if finding.passed else signs.failed, style="green" if finding.passed else "red")
+    line.append(f" {score(finding.score)}  ").append_text(plain(finding.label))
+    if finding.required:
+        line.append("  required", style="bold")
+    if finding.weight != 1:
+        line.append(f"  weight {finding.weight:g}", style="dim")
+    more: list[RenderableType] = [Padding(plain(finding.details, "dim"), (0, 0, 0, 8))] if finding.details else []
+    if finding.error is not None:
+        said = Text("could not be checked: ", style="bold magenta").append_text(plain(finding.error))
+        more.append(Padding(said, (0, 0, 0, 8)))
+    return Group(line, *more)
+
+
+def _result(trace: Trace, signs: Marks) -> RenderableType:
+    graded = f"{trace.grade.replace('_', ' ')}, score {score(trace.score)}" if trace.grade else "not graded"
+    limit = "" if trace.outcome in ("completed", "infra_error", "cancelled") else "  (a limit of the scenario)"
+    pairs: list[tuple[str, Cell]] = [
+        ("outcome", trace.outcome.replace("_", " ") + limit),
+        ("grade", f"{graded}, threshold {score(trace.threshold)}"),
+        (
+            "spent",
+            f" {signs.dot} ".join(
+                [
+                    f"{len(trace.turns)} turns",
+                    f"{tokens(trace.usage.input_tokens)} tokens in, {tokens(trace.usage.output_tokens)} out",
+                    f"cost {usd(trace.cost_usd)}",
+                    f"{seconds(trace.latency_s)} talking, {seconds(trace.duration_s)} in all",
+                    *([f"{trace.retries_total} retried"] if trace.retries_total else []),
+                ]
+            ),
+        ),
+    ]
+    return facts(pairs)

@@ -1,0 +1,42 @@
+"""What is wrong with scenario files, on a screen and as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from salvo_core.errors import SalvoError
+
+
+def problems_of(error: SalvoError | None) -> list[dict[str, Any]]:
+    """Return an error's located problems as documents; none for an error of another kind."""
+    return [problem_document(problem) for problem in getattr(error, "problems", ())]
+
+
+def problem_document(problem: Any) -> dict[str, Any]:
+    """Return one ``scenario.problems.Problem`` for ``--json``."""
+    names = ("code", "severity", "file", "line", "col", "field", "message", "hint")
+    return {name: getattr(problem, name) for name in names}
+
+
+def print_problems(screen: Console, problems: Iterable[Any], *, ci: bool = False) -> None:
+    """Print problems, a blank line between them.
+
+    Args:
+        screen: Where; lines are never broken, so that a caret stays under what it means.
+        problems: ``scenario.problems.Problem``.
+        ci: One line each, ``file:line:col -- field: message``, for other programs.
+    """
+    from salvo_core.scenario import problems as wording  # pydantic: only when there is something to say
+
+    for place, problem in enumerate(problems):
+        if place:
+            screen.print()
+        text = Text(wording.ci(problem) if ci else wording.human(problem), no_wrap=True, overflow="ignore")
+        if not ci:
+            style = "bold red" if problem.severity == "error" else "bold yellow"
+            text.stylize(style, 0, text.plain.index("]") + 1)
+        screen.print(text, soft_wrap=True)

@@ -1,0 +1,287 @@
+"""The report: a verdict with its reason, each cell in numbers, what failed most, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from salvo_cli.render.console import Marks, one_line, plain
+from salvo_cli.render.numbers import (
+    percent,
+    plural,
+    score,
+    seconds,
+    short,
+    spent,
+    tokens,
+    usd,
+    verdict_text,
+)
+from salvo_cli.render.tables import Cell, facts, table
+from salvo_core.manifest.rows import TERMINAL
+from salvo_core.run.failures import Failure
+from salvo_core.run.summary import CellSummary, Summary
+
+WIDE = 150
+"""Columns from which every figure of a cell stands on one line."""
+
+CELLS_EXPLAINED_MAX = 12
+FAILURES_SHOWN_MAX = 3
+NAME_LENGTH_MAX = 60
+
+
+def report(
+    summary: Summary, *, width: int, signs: Marks, infra_messages: Mapping[str, str] | None = None
+) -> RenderableType:
+    """Return the report of a run, finished or not.
+
+    Args:
+        summary: The run in numbers.
+        width: Columns to fill.
+        signs: Marks that the terminal can show.
+        infra_messages: What an infrastructure error said, by the trace id of a sample.
+    """
+    parts: list[RenderableType] = [_headline(summary, signs), Text("")]
+    name = _namer(summary)
+    if len(summary.cells) == 1:
+        parts += [_single(summary.cells[0], signs), Text("")]
+    elif width >= WIDE:
+        parts += [_wide(summary.cells, name, signs), Text("")]
+    else:
+        parts += [_quality(summary.cells, name, signs), Text("")]
+        parts += [_effort(summary.cells, signs), Text("")]
+    parts += _explanations(summary, name, signs)
+    parts += _infrastructure(summary, name, infra_messages or {})
+    parts.append(_next(summary))
+    return Group(*parts)
+
+
+def _headline(summary: Summary, signs: Marks) -> RenderableType:
+    ended = sum(summary.counts[status] for status in TERMINAL)
+    cells = len(summary.cells)
+    first = verdict_text(summary.verdict, signs)
+    first.append(f"   {plural(cells, 'cell')} {signs.dot} {ended:,} of {plural(summary.total, 'trial')} ended")
+    if ended < summary.total:
+        first.append(f"   {summary.state}: these figures will change", style="yellow")
+    lines = [first, plain(summary.reason)]
+    money = spent(summary.cost.total_usd, summary.cost.unknown)
+    told = [
+        f"run {summary.run_id}",
+        *([seconds(summary.wall_s)] if summary.wall_s is not None else []),
+        *([f"{summary.trials_per_s:.1f} trials/s"] if summary.trials_per_s else []),
+        f"cost {money}",
+        f"{tokens(summary.input_tokens + summary.output_tokens)} tokens",
+        *([f"{summary.retries:,} retried"] if summary.retries else []),
+    ]
+    lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
+    return Group(*lines)
+
+
+def _namer(summary: Summary) -> Mapping[int, str]:
+    """Return how to call each cell: what all cells share is left out."""
+    models = {cell.model for cell in summary.cells}
+    scenarios = {cell.scenario_digest for cell in summary.cells}
+
+    def named(cell: CellSummary) -> str:
+        if len(models) == 1:
+            return one_line(cell.scenario_name, NAME_LENGTH_MAX)
+        if len(scenarios) == 1:
+            return one_line(cell.model, NAME_LENGTH_MAX)
+        return f"{one_line(cell.scenario_name, NAME_LENGTH_MAX)} · {one_line(cell.model, NAME_LENGTH_MAX)}"
+
+    return {cell.cell: named(cell) for cell in summary.cells}
+
+
+def _passed(cell: CellSummary) -> str:
+    return f"{cell.counts['passed']}/{cell.trials}"
+
+
+def _rate(cell: CellSummary, signs: Marks) -> str:
+    if not cell.scored:
+        return signs.dash
+    low, high = round(cell.pass_rate_low * 100), round(cell.pass_rate_high * 100)
+    return f"{percent(cell.pass_rate)} ({low}{signs.dash}{high})"
+
+
+def _other_counts(cell: CellSummary) -> str:
+    """Return the trials that say nothing about the agent, apart from the rest (I6)."""
+    shown = (("infra_error", "infra"), ("cancelled", "cancelled"), ("skipped", "skipped"))
+    told = [f"{cell.counts[status]} {word}" for status, word in shown if cell.counts[status]]
+    unfinished = cell.counts["pending"] + cell.counts["running"]
+    return ", ".join([*told, *([f"{unfinished} to come"] if unfinished else [])]) or "0"
+
+
+def _single(cell: CellSummary, signs: Marks) -> RenderableType:
+    spread = cell.score
+    pairs: list[tuple[str, Cell]] = [
+        ("scenario", cell.scenario_name),
+        ("model", f"{cell.model} via {cell.adapter}"),
+        ("passed", f"{_passed(cell)} trials"),
+        ("pass rate", f"{_rate(cell, signs)}  of {plural(cell.scored, 'graded trial')}, 95% interval"),
+        (
+            "score",
+            f"mean {score(spread.mean)}  min {score(spread.min)}  p50 {score(spread.p50)}  "
+            f"p95 {score(spread.p95)}  threshold {score(cell.threshold)}",
+        ),
+        ("not graded", _other_counts(cell)),
+    ]
+    if cell.latency_s is not None:
+        pairs.append(("latency", f"p50 {seconds(cell.latency_s.p50)}  p95 {seconds(cell.latency_s.p95)}"))
+    if cell.tokens is not None:
+        pairs.append(("tokens", f"p50 {tokens(cell.tokens.p50)}  p95 {tokens(cell.tokens.p95)} a trial"))
+    cost = spent(cell.cost.total_usd, cell.cost.unknown)
+    per_pass = cell.cost.per_pass_usd
+    pairs.append(("cost", cost + (f"  {usd(per_pass)} a pass" if per_pass is not None else "")))
+    pairs.append(("retries", f"{cell.retries} in {plural(cell.trials_with_retries, 'trial')}"))
+    return facts(pairs)
+
+
+def _quality_row(cell: CellSummary, name: Mapping[int, str], signs: Marks) -> list[Cell]:
+    return [
+        str(cell.cell + 1),
+        verdict_text(cell.verdict, signs),
+        name[cell.cell],
+        _passed(cell),
+        _rate(cell, signs),
+        score(cell.score.mean) if cell.scored else signs.dash,
+        _other_counts(cell),
+    ]
+
+
+def _effort_row(cell: CellSummary, signs: Marks) -> list[Cell]:
+    spread, latency, used = cell.score, cell.latency_s, cell.tokens
+    none = signs.dash
+    return [
+        f"{spread.min:.2f}/{spread.p50:.2f}/{spread.p95:.2f}" if cell.scored else none,
+        spent(cell.cost.total_usd, cell.cost.unknown),
+        none if cell.cost.per_pass_usd is None else usd(cell.cost.per_pass_usd),
+        f"{latency.p50:.1f}/{latency.p95:.1f}" if latency else none,
+        f"{tokens(used.p50)}/{tokens(used.p95)}" if used else none,
+        str(cell.retries),
+    ]
+
+
+_QUALITY = ("#", "verdict", "cell", "passed", "rate (95%)", "score", "not graded")
+_EFFORT = ("min/p50/p95", "cost", "a pass", "latency s", "tokens", "retries")
+_NUMBERS = ("#", "passed", "rate (95%)", "score", *_EFFORT)
+
+
+def _quality(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) -> RenderableType:
+    rows = [_quality_row(cell, name, signs) for cell in cells]
+    return table(*_without_idle(_QUALITY, rows), right=_NUMBERS, wide="cell")
+
+
+def _effort(cells: Sequence[CellSummary], signs: Marks) -> RenderableType:
+    rows = [[str(cell.cell + 1), *_effort_row(cell, signs)] for cell in cells]
+    heads = ("#", "score min/p50/p95", "cost", "a pass", "latency s p50/p95", "tokens p50/p95", "retries")
+    return table(heads, rows, right=heads)
+
+
+def _wide(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) -> RenderableType:
+    rows = [[*_quality_row(cell, name, signs), *_effort_row(cell, signs)] for cell in cells]
+    heads = (*_QUALITY, "min/p50/p95", "cost", "a pass", "s p50/p95", "tokens p50/p95", "retries")
+    return table(*_without_idle(heads, rows), right=[head for head in heads if head not in _TEXTS], wide="cell")
+
+
+_TEXTS = ("verdict", "cell", "not graded")
+
+
+def _without_idle(heads: Sequence[str], rows: list[list[Cell]]) -> tuple[Sequence[str], list[list[Cell]]]:
+    """Leave out the column of ungraded trials when there are none."""
+    at = heads.index("not graded")
+    if any(row[at] != "0" for row in rows):
+        return heads, rows
+    return [*heads[:at], *heads[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
+
+
+def _explanations(summary: Summary, name: Mapping[int, str], signs: Marks) -> list[RenderableType]:
+    """Return, for each cell with something to explain, its reason and its worst assertions."""
+    told = [cell for cell in summary.cells if cell.failures or cell.verdict != "PASS"]
+    told.sort(key=lambda cell: (cell.verdict == "PASS", cell.cell))
+    if not told:
+        return []
+    alone = len(summary.cells) == 1
+    parts: list[RenderableType] = [Text("What failed", style="bold")]
+    for cell in told[:CELLS_EXPLAINED_MAX]:
+        if not alone:
+            head = verdict_text(cell.verdict, signs)
+            head.append(f"  {cell.cell + 1}  ", style="dim")
+            parts.append(head + plain(name[cell.cell], "bold"))
+            parts.append(Padding(plain(cell.reason), (0, 0, 0, 2)))
+        parts += [_failure(failure, cell) for failure in cell.failures[:FAILURES_SHOWN_MAX]]
+        if len(cell.failures) > FAILURES_SHOWN_MAX:
+            more = len(cell.failures) - FAILURES_SHOWN_MAX
+            parts.append(Padding(Text(f"and {plural(more, 'more assertion')}", style="dim"), (0, 0, 0, 2)))
+    if len(told) > CELLS_EXPLAINED_MAX:
+        parts.append(Text(f"and {plural(len(told) - CELLS_EXPLAINED_MAX, 'more cell')}", style="dim"))
+    if alone and len(parts) == 1:
+        return []
+    return [*parts, Text("")]
+
+
+def _failure(failure: Failure, cell: CellSummary) -> RenderableType:
+    head = Text(f"{failure.fail_count} of {cell.scored}  ", style="red")
+    head.append_text(plain(failure.label))
+    if failure.required:
+        head.append("  required", style="bold red")
+    return Padding(Group(head, _sample(failure.trace_ids)), (0, 0, 0, 2))
+
+
+def _sample(trace_ids: Sequence[str]) -> RenderableType:
+    return Text(f"  salvo trace {trace_ids[0]}", style="cyan") if trace_ids else Text("")
+
+
+def _infrastructure(
+    summary: Summary, name: Mapping[int, str], messages: Mapping[str, str]
+) -> list[RenderableType]:
+    found = [(cell, errors) for cell in summary.cells for errors in cell.infra_errors]
+    if not found:
+        return []
+    parts: list[RenderableType] = [Text("Infrastructure errors (never counted against the agent)", style="bold")]
+    for cell, errors in found[:CELLS_EXPLAINED_MAX]:
+        head = Text(f"{errors.count} of {cell.trials}  ", style="magenta")
+        head.append_text(plain(errors.kind.replace("_", " "), "bold"))
+        if len(summary.cells) > 1:
+            head.append_text(plain(f"  {name[cell.cell]}"))
+        lines: list[RenderableType] = [head]
+        said = next((messages[trace_id] for trace_id in errors.trace_ids if trace_id in messages), "")
+        if said:
+            lines.append(Padding(plain(one_line(said, 400)), (0, 0, 0, 2)))
+        parts.append(Padding(Group(*lines, _sample(errors.trace_ids)), (0, 0, 0, 2)))
+    if len(found) > CELLS_EXPLAINED_MAX:
+        parts.append(Text(f"and {len(found) - CELLS_EXPLAINED_MAX} more", style="dim"))
+    return [*parts, Text("")]
+
+
+def next_commands(summary: Summary) -> list[tuple[str, str]]:
+    """Return the three commands that serve best after this report, each with what it shows."""
+    status = next((s for s in ("hard_fail", "failed", "infra_error") if summary.counts[s]), None)
+    samples = [
+        *(failure.trace_ids[0] for cell in summary.cells for failure in cell.failures),
+        *(errors.trace_ids[0] for cell in summary.cells for errors in cell.infra_errors),
+    ]
+    run = short(summary.run_id)
+    listing = f"salvo trials {run}" + (f" --status {status}" if status else "")
+    ended = all(summary.counts[status] == 0 for status in ("pending", "running"))
+    found = [(listing, "trial by trial")]
+    if samples:
+        found.append((f"salvo trace {samples[0]}", "one conversation, turn by turn"))
+    if ended:
+        found.append((f"salvo report {run} --json", "everything above, for a program"))
+    else:
+        found.append((f"salvo status {run} --watch", "follow it"))
+    if len(found) < 3:
+        found.append(("salvo list", "this run among the others"))
+    return found
+
+
+def _next(summary: Summary) -> RenderableType:
+    parts: list[RenderableType] = [Text("Next", style="bold")]
+    for command, shows in next_commands(summary):
+        line = Text("  ")
+        line.append(command, style="cyan")
+        parts.append(line.append(f"   {shows}", style="dim"))
+    return Group(*parts)

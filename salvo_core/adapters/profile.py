@@ -1,0 +1,119 @@
+"""How to reach one provider: what a project's configuration says, without any secret.
+
+A profile names the variable or the file that holds the key; the key itself is looked
+up on the worker, at first use, through a ``SecretSource``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from salvo_core.adapters.prices import ModelRates
+from salvo_core.trace.model import Frozen
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class SecretSource(Protocol):
+    """Where values that must not travel come from; on a worker, its environment."""
+
+    def secret(self, name: str) -> str | None:
+        """Return the value called name, None if this worker has none."""
+        ...
+
+
+def checked_base_url(text: str) -> str:
+    """Return an absolute http or https address without its trailing slash; empty stays empty.
+
+    Raises:
+        ValueError: It is something else; the message does not repeat it, for it may hold a password.
+    """
+    if not text:
+        return ""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or any(char.isspace() for char in text):
+        raise ValueError("an address such as https://host/v1 is expected")
+    if parts.query or parts.fragment:
+        raise ValueError("an address without ?query and #fragment is expected; put parameters under `query`")
+    return text.rstrip("/")
+
+
+def _header_name(text: str) -> str:
+    if not _HEADER_NAME.fullmatch(text):
+        raise ValueError("a header's name is letters, digits and dashes")
+    return text
+
+
+def header_value(text: str) -> str:
+    """Return text if a header can carry it.
+
+    Raises:
+        ValueError: It holds a control character or one beyond ASCII; the message does not repeat it.
+    """
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a header's value is printable ASCII on one line")
+    return text
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(header_value)]
+
+
+class Timeouts(Frozen):
+    """How long to wait, seconds, each for its own part of an exchange."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    connect_s: float = Field(default=10.0, gt=0)
+    """To be connected, TLS included."""
+    read_s: float = Field(default=120.0, gt=0)
+    """For the next byte of the answer; a model that thinks long sends none meanwhile."""
+    write_s: float = Field(default=30.0, gt=0)
+    """To be rid of the next part of the request."""
+    turn_s: float = Field(default=180.0, gt=0)
+    """For the whole exchange, whatever trickles in."""
+
+
+class Profile(Frozen):
+    """A provider under a name of the project's choosing.
+
+    Attributes:
+        adapter: Which wire format it speaks.
+        base_url: Where. Empty means the variable ``OPENAI_BASE_URL``, ``ANTHROPIC_BASE_URL`` or
+            ``SALVO_AGENT_URL`` of the worker, else the vendor's own address.
+        key_env: The worker's variable that holds the key; by default ``OPENAI_API_KEY`` or
+            ``ANTHROPIC_API_KEY``, none for ``http``.
+        key_file: A file on the worker that holds the key, and nothing else; goes before ``key_env``.
+        headers: Sent with every request.
+        query: Added to the address, for example ``api-version`` of Azure.
+        auth_header: The header that carries the key; ``Authorization`` or, for anthropic, ``x-api-key``.
+        auth_scheme: The word before the key; by default ``Bearer`` in ``Authorization``, else none.
+        timeouts: Instead of the worker's.
+        retries_max: Most retries of a turn; None leaves it to the worker.
+        trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
+        prices: By model name, before the maintained price table.
+    """
+
+    # An error of validation must not print a header that holds a token.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    adapter: Literal["openai", "anthropic", "http"]
+    base_url: Annotated[str, AfterValidator(checked_base_url)] = Field(default="", repr=False)
+    key_env: str = ""
+    key_file: str = ""
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
+    query: dict[str, str] = Field(default_factory=dict, repr=False)
+    auth_header: HeaderName | None = None
+    auth_scheme: HeaderValue | None = None
+    timeouts: Timeouts | None = None
+    retries_max: int | None = Field(default=None, ge=0, le=20)
+    trace_header: bool = True
+    prices: dict[str, ModelRates] = Field(default_factory=dict)

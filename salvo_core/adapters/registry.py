@@ -1,0 +1,229 @@
+"""From an adapter's name in a scenario to the adapter.
+
+A name is, in this order: a provider profile of the project, a builtin (``openai``,
+``anthropic``, ``http``, ``scripted``), or the dotted path of a team's own class. A
+dotted path runs that team's code on the worker, so the worker's owner lists what it
+may import; a scenario cannot widen the list.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from salvo_core.adapters import anthropic, http, openai
+from salvo_core.adapters.endpoint import Endpoint, Wire
+from salvo_core.adapters.failures import clean
+from salvo_core.adapters.foreign import ForeignAdapter
+from salvo_core.adapters.prices import ModelRates, PriceTable
+from salvo_core.adapters.profile import Profile, SecretSource
+from salvo_core.adapters.protocol import Adapter
+from salvo_core.adapters.retrying import Backoff
+from salvo_core.adapters.script import Script
+from salvo_core.adapters.scripted import ScriptedAdapter
+from salvo_core.adapters.transport import Transport
+from salvo_core.clock import Clock
+from salvo_core.errors import UsageError
+from salvo_core.trace.model import Usage
+
+WireName = Literal["openai", "anthropic", "http"]
+
+_WIRES: dict[WireName, Wire] = {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "http": http.WIRE}
+BUILTINS = (*_WIRES, "scripted")
+
+_PROFILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+class AdapterRegistry:
+    """The adapters of one worker, or of one command.
+
+    Args:
+        profiles: The project's providers by name. One called like a builtin replaces its settings.
+        allow_imports: Patterns of dotted paths that may be imported, for example ``my_pkg.*``.
+        secrets: Where keys and base URLs come from.
+        transport: Carries every HTTP adapter's requests; closed by ``aclose``.
+        clock: For scripted latency.
+        prices: The project's own, by model name; a profile's go before them.
+        backoff: For providers whose profile does not say ``retries_max``.
+
+    Raises:
+        UsageError: A profile's name cannot be one.
+    """
+
+    def __init__(
+        self,
+        *,
+        profiles: Mapping[str, Profile],
+        allow_imports: Sequence[str],
+        secrets: SecretSource,
+        transport: Transport,
+        clock: Clock,
+        prices: Mapping[str, ModelRates] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._profiles = dict(profiles)
+        self._allow_imports = tuple(allow_imports)
+        self._source = secrets
+        self._transport = transport
+        self._clock = clock
+        self._prices = dict(prices or {})
+        self._backoff = backoff or Backoff()
+        self._adapters: dict[str, Adapter] = {}
+        self._endpoints: dict[str, Endpoint] = {}
+        self._price_tables: dict[str, PriceTable] = {}
+        for name, profile in self._profiles.items():
+            _check_profile(name, profile)
+
+    def get(self, name: str, script: Script | None = None) -> Adapter:
+        """Return the adapter called name.
+
+        A provider's adapter is one per registry and serves all trials. A scripted one, or
+        one of a team's own class, is made afresh by each call, because it may keep state:
+        ask once per trial, and ``aclose`` it afterwards, which leaves shared ones open.
+
+        Args:
+            name: Of a profile, a builtin, or a class.
+            script: What ``scripted`` plays; the others pay no heed to it.
+
+        Raises:
+            UsageError: There is no such adapter, it may not be imported here, or it cannot
+                be made; the message says which, the hint what to do.
+        """
+        if name in self._adapters:
+            return self._adapters[name]
+        if name in self._profiles or name in _WIRES:
+            self._adapters[name] = self._provider(name)
+            return self._adapters[name]
+        if name == "scripted":
+            if script is None:
+                raise UsageError(
+                    "adapter 'scripted' has nothing to play",
+                    hint="Write what it answers under `script:` in the scenario.",
+                )
+            return ScriptedAdapter(script, self._clock)
+        if "." in name:
+            return self._foreign(name)
+        raise self._unknown(name)
+
+    def backoff_for(self, name: str) -> Backoff:
+        """Return how patient to be with an adapter."""
+        profile = self._profiles.get(name)
+        if profile is None or profile.retries_max is None:
+            return self._backoff
+        return replace(self._backoff, retries_max=profile.retries_max)
+
+    def price_usd(self, name: str, model: str, usage: Usage) -> float | None:
+        """Return what the tokens of one exchange cost, US dollars, unrounded; None if no price is known.
+
+        Args:
+            name: Of the adapter: it tells whose price list applies.
+            model: As sent, or as the provider says it answered.
+            usage: Of one exchange.
+        """
+        if name not in self._price_tables:
+            self._price_tables[name] = self._price_table(name)
+        return self._price_tables[name].price_usd(model, usage)
+
+    def known_secrets(self) -> frozenset[str]:
+        """Return the exact secret values in use so far, for redaction to strike out wherever they turn up.
+
+        A key is known once its adapter was asked for a turn. Values of fewer than
+        ``endpoint.SECRET_CHARS_MIN`` characters are left out.
+        """
+        return frozenset().union(*(endpoint.known_secrets() for endpoint in self._endpoints.values()))
+
+    async def aclose(self) -> None:
+        """Close all connections. The registry is not used afterwards."""
+        await self._transport.aclose()
+
+    def _provider(self, name: str) -> Adapter:
+        profile = self._profile(name)
+        endpoint = Endpoint(name, profile, _WIRES[profile.adapter], self._source, self._transport)
+        self._endpoints[name] = endpoint
+        if profile.adapter == "openai":
+            return openai.OpenAIAdapter(endpoint)
+        if profile.adapter == "anthropic":
+            return anthropic.AnthropicAdapter(endpoint)
+        return http.HttpAdapter(endpoint)
+
+    def _profile(self, name: str) -> Profile:
+        if name in self._profiles:
+            return self._profiles[name]
+        return Profile.model_validate({"adapter": name})
+
+    def _price_table(self, name: str) -> PriceTable:
+        if name not in self._profiles and name not in _WIRES:
+            return PriceTable(self._prices)
+        self.get(name)
+        profile = self._profile(name)
+        return PriceTable(
+            {**self._prices, **profile.prices},
+            provider_id=_WIRES[profile.adapter].provider_id,
+            base_url=self._endpoints[name].base_url,
+        )
+
+    def _unknown(self, name: str) -> UsageError:
+        known = sorted({*BUILTINS, *self._profiles})
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"Did you mean {close[0]!r}? " if close else ""
+        return UsageError(
+            f"there is no adapter {clean(name)!r}",
+            hint=f"{meant}Known here: {', '.join(known)}; or the dotted path of a class of your own.",
+        )
+
+    def _foreign(self, path: str) -> Adapter:
+        if not all(part.isidentifier() for part in path.split(".")):
+            raise self._unknown(path)
+        if not any(fnmatchcase(path, pattern) for pattern in self._allow_imports):
+            raise UsageError(
+                f"this worker does not allow the adapter class {path}",
+                hint=f"If you trust it, add it to SALVO_ALLOW_IMPORTS, such as {path.rpartition('.')[0]}.*",
+            )
+        found = self._imported(path)
+        try:
+            instance = found()
+        except Exception as error:  # wide on purpose: a stranger's constructor may raise anything
+            raise self._broken(f"the adapter class {path} could not be made", error) from error
+        return ForeignAdapter(path, instance, secrets=self.known_secrets)
+
+    def _imported(self, path: str) -> type[Any]:
+        module_name, _, class_name = path.rpartition(".")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+                raise self._broken(f"the module {module_name} could not be imported", error) from error
+            raise UsageError(
+                f"there is no module {error.name} for the adapter class {path}",
+                hint="It must be installed where the worker runs, or lie on its PYTHONPATH.",
+            ) from error
+        except Exception as error:  # wide on purpose: a stranger's module may raise anything on import
+            raise self._broken(f"the module {module_name} could not be imported", error) from error
+        found = getattr(module, class_name, None)
+        if found is None:
+            raise UsageError(f"the module {module_name} has no class {class_name}")
+        if not inspect.isclass(found) or not inspect.iscoroutinefunction(getattr(found, "send_turn", None)):
+            raise UsageError(
+                f"{path} is no adapter",
+                hint="It needs an `async def send_turn(self, messages, tools=None, config=None)`.",
+            )
+        return found
+
+    def _broken(self, what: str, error: Exception) -> UsageError:
+        return UsageError(f"{what}: {clean(f'{type(error).__name__}: {error}', self.known_secrets())}")
+
+
+def _check_profile(name: str, profile: Profile) -> None:
+    if not _PROFILE_NAME.fullmatch(name):
+        raise UsageError(f"{clean(name)!r} cannot name a provider: letters, digits, - and _ are expected")
+    if name in BUILTINS and name != profile.adapter:
+        raise UsageError(
+            f"the provider profile {name!r} says adapter {profile.adapter!r}",
+            hint="Give it a name of its own.",
+        )

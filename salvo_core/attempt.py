@@ -1,0 +1,226 @@
+"""The door of a worker: one try at one trial, from message to committed row.
+
+The order of writes is the promise (I2, I3): each turn reaches the journal before the next
+begins, the trace object is durable before the row names it, and the row is written
+only by the attempt that still holds the trial. A worker that dies before the claim has
+changed nothing; after it, the lease runs out and another worker continues from the
+journal; after the PUT, the next attempt stores an object of its own and commits that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from salvo_core.adapters.registry import AdapterRegistry
+from salvo_core.clock import Clock
+from salvo_core.errors import LeaseLost, ObjectCorrupt, ObjectMissing, RedisUnavailable, UsageError
+from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
+from salvo_core.manifest.live import Claim, Manifest, Refusal
+from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.orders import Orders
+from salvo_core.run.plan import Plan, TrialMessage
+from salvo_core.scenario.model import Scenario
+from salvo_core.seal import seal
+from salvo_core.store.protocol import Store
+from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.redaction import Redactor
+from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
+from salvo_core.trial.limits import Limits
+from salvo_core.version import VERSION
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything an attempt needs at the place where it runs; one per worker process."""
+
+    store: Store
+    manifest: Manifest
+    dispatcher: Dispatcher
+    adapters: AdapterRegistry
+    leases: LeaseKeeper
+    orders: Orders
+    clock: Clock
+
+    @property
+    def worker(self) -> str:
+        """This worker's name."""
+        return self.leases.worker
+
+
+async def attempt(message: TrialMessage, bench: Bench) -> None:
+    """Attempt the trial that a message names, if it still wants attempting.
+
+    A message is a hint: for a trial that has ended, that another worker holds, or that was
+    cancelled, this costs one question to Redis and changes nothing else.
+
+    Args:
+        message: Validated, but possibly a duplicate, late, or of a run that is gone.
+        bench: This worker's.
+    """
+    if bench.leases.holds(message.run_id, message.index):
+        return
+    claim = await bench.manifest.claim(
+        message.run_id, message.index, message.trace_id, bench.worker, lease_s=bench.leases.lease_s
+    )
+    if isinstance(claim, Refusal):
+        logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
+        if claim.run_finished:
+            await seal(message.run_id, store=bench.store, manifest=bench.manifest)
+        return
+    held = bench.leases.hold(claim)
+    try:
+        await _attempt_held(message, held, bench)
+    except (LeaseLost, RedisUnavailable) as error:
+        # What was paid is in the journal; whoever holds the trial now continues from there.
+        logger.warning("trial %s, attempt %d, stopped: %s", claim.trace_id, claim.attempt, error)
+    except (Leaving, StoreClosed) as reason:
+        logger.info(
+            "trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, reason or "leaving"
+        )
+        await bench.manifest.give_back(claim)
+    except asyncio.CancelledError:
+        # A worker told to leave now: others should not wait for the lease to run out.
+        await asyncio.shield(bench.manifest.give_back(claim))
+        raise
+    finally:
+        bench.leases.let_go(held)
+
+
+async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
+    started_at, started_s = bench.clock.now(), bench.clock.monotonic_s()
+    claim = held.claim
+    past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
+    plan, scenario, conversation = await _converse(message, held, past, bench)
+    ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
+    trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
+    redactor = Redactor(bench.adapters.known_secrets())
+    # Assertions, redaction and compression are work, not waiting: off the loop.
+    recorded = await asyncio.to_thread(finish, trace, scenario.assertions if scenario else (), redactor)
+    await store_patiently(recorded, held, bench.store, bench.clock)
+    await _commit(claim, recorded, plan, message.cell, bench)
+
+
+async def _converse(
+    message: TrialMessage, held: HeldTrial, past: Sequence[Turn], bench: Bench
+) -> tuple[Plan | None, Scenario | None, Conversation]:
+    """Return the order and the conversation; an order that cannot be had ends the trial before it speaks."""
+    plan: Plan | None = None
+    scenario: Scenario | None = None
+    try:
+        plan = await bench.orders.plan(message.run_id)
+        if message.index >= plan.total or plan.message(message.index) != message:
+            raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
+        cell = plan.cells[message.cell]
+        scenario = await bench.orders.scenario(cell.scenario_digest)
+        adapter = bench.adapters.get(cell.adapter, scenario.script)
+        backoff = bench.adapters.backoff_for(cell.adapter)
+    except (ObjectMissing, ObjectCorrupt) as error:
+        return plan, scenario, _unspoken(TrialError(kind="store", message=error.message, hint=error.hint))
+    except UsageError as error:
+        return plan, scenario, _unspoken(TrialError(kind="adapter", message=error.message, hint=error.hint))
+    part = Part(
+        scenario=scenario,
+        model=cell.model,
+        adapter=adapter,
+        limits=Limits(scenario.max_turns, scenario.timeout_s, scenario.max_tokens, scenario.max_cost_usd),
+        backoff=backoff,
+        price=lambda model, usage: bench.adapters.price_usd(cell.adapter, model, usage),
+        trace_id=message.trace_id,
+        trial=plan.trial_index(message.index),
+        attempt=held.claim.attempt,
+        worker=bench.worker,
+    )
+    if held.claim.purpose == "close_lost":
+        lost = TrialError(
+            kind="worker_lost",
+            message=f"{plan.attempts_max} workers in a row vanished while they held this trial",
+            hint="look at those workers' logs and memory; something in this trial may end them",
+        )
+        return plan, scenario, await _closed(part, past, held, bench.clock, lost)
+    return plan, scenario, await converse(part, past, held, bench.clock)
+
+
+async def _closed(
+    part: Part, past: Sequence[Turn], held: HeldTrial, clock: Clock, error: TrialError
+) -> Conversation:
+    """Return what earlier attempts journaled, ended by error; no turn is asked for."""
+    held.cancelled = True  # ends the loop at its first boundary, after the past was said again
+    said = await converse(part, past, held, clock)
+    if said.outcome != "cancelled":
+        return said  # the journal already held the end of the conversation
+    return Conversation(
+        said.messages, said.turns, "infra_error", error, said.usage, said.cost_usd, said.latency_s
+    )
+
+
+def _unspoken(error: TrialError) -> Conversation:
+    return Conversation((), (), "infra_error", error, Usage(), None, 0.0)
+
+
+async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+    committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+    if not committed.won:
+        logger.warning(
+            "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt
+        )
+        return
+    logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
+    if committed.release and plan is not None:
+        await bench.dispatcher.publish(plan.message(index) for index in committed.release)
+    if committed.run_finished:
+        await seal(claim.run_id, store=bench.store, manifest=bench.manifest)
+
+
+def _trace(
+    claim: Claim,
+    plan: Plan | None,
+    scenario: Scenario | None,
+    said: Conversation,
+    started_at: datetime,
+    ended_at: datetime,
+) -> Trace:
+    cell_index = plan.cell_index(claim.index) if plan else 0
+    cell = plan.cells[cell_index] if plan else None
+    return Trace(
+        trace_id=claim.trace_id,
+        run_id=claim.run_id,
+        index=claim.index,
+        cell=cell_index,
+        trial=plan.trial_index(claim.index) if plan else 0,
+        attempt=claim.attempt,
+        scenario=ScenarioRef(
+            digest=cell.scenario_digest if cell else "",
+            name=cell.scenario_name if cell else "",
+            file=cell.scenario_file if cell else "",
+        ),
+        model=cell.model if cell else "",
+        adapter=cell.adapter if cell else "",
+        threshold=cell.threshold if cell else 0.0,
+        started_at=started_at,
+        ended_at=ended_at,
+        outcome=said.outcome,
+        error=said.error,
+        messages=said.messages,
+        turns=said.turns,
+        usage=said.usage,
+        cost_usd=said.cost_usd,
+        latency_s=said.latency_s,
+        duration_s=round((ended_at - started_at).total_seconds(), 6),
+        finish_reason=said.finish_reason,
+        extras=scenario.extras if scenario else {},
+        provenance=Provenance(
+            salvo_version=VERSION,
+            python_version=platform.python_version(),
+            host=socket.gethostname(),
+            worker=claim.worker,
+        ),
+    )

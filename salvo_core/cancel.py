@@ -1,0 +1,52 @@
+"""The doors that stop a run: for good, or until it is resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
+from salvo_core.resume import publish_pending, read_plan
+from salvo_core.run.dispatch import Dispatcher
+from salvo_core.seal import seal
+from salvo_core.store.protocol import Store
+from salvo_core.submit import spread
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What cancelling came to.
+
+    Attributes:
+        changed: False when the run was cancelled or over already.
+        state: The run's state now; ``cancelling`` while trials in flight end their turn.
+        ended: Trials that had not begun and now never will.
+    """
+
+    changed: bool
+    state: str
+    ended: int
+
+
+async def cancel(run_id: str, *, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> Cancelled:
+    """Stop a run: what has not begun never will, what runs ends at its turn and is kept.
+
+    Doing it again finishes a cancellation that was interrupted, and otherwise changes nothing.
+
+    Raises:
+        NotFound: There is no such run in Redis.
+    """
+    changed, state = await manifest.cancel(run_id)
+    if state != "cancelling":
+        counts = await manifest.counts(run_id)
+        return Cancelled(changed, counts.state, 0)
+    plan = await read_plan(run_id, store)
+    # A submission that died half way has no rows to cancel yet; every trial ends in a row (I1).
+    await spread(plan, manifest=manifest, dispatcher=dispatcher)
+    ended = 0
+    for start in range(0, plan.total, ROWS_PER_CALL):
+        rows, _ = await manifest.cancel_rows(run_id, start, min(start + ROWS_PER_CALL, plan.total))
+        ended += rows
+    # Trials with turns in their journal are closed by a worker, so that what was paid is kept.
+    await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    await seal(run_id, store=store, manifest=manifest)
+    return Cancelled(changed, (await manifest.counts(run_id)).state, ended)

@@ -1,0 +1,90 @@
+"""The document that assertions see: a trace in the shape that scenario files have always queried.
+
+::
+
+    response   {content, finish_reason}
+    turns[]    {role, content, tool_calls?, tool_call_id?, tool_name?}      every message, in order
+    tool_calls[]  {id, name, arguments}                                     every call, in order
+    metadata   {model, provider, cost_usd, latency_seconds, input_tokens, output_tokens,
+                total_tokens, turn_count, finish_reason, outcome, retries}
+
+``turns`` and ``provider`` are the names that users' expressions rely on; elsewhere in
+Salvo they are messages and adapter. Times are seconds, money US dollars (null when the
+price is unknown).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from salvo_core.trace.model import Message, ToolCall, Trace
+
+
+class Document:
+    """One trace, ready to be checked. Built once per trial; the query tree is made on first use.
+
+    Args:
+        trace: Redacted already: what a check quotes ends up in the stored record.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    @property
+    def content(self) -> str | None:
+        """What the agent said last; None if it never spoke."""
+        return self._trace.final_content
+
+    @cached_property
+    def tool_names(self) -> tuple[str, ...]:
+        """Names of the tools that the agent called, in order, invented ones included."""
+        return tuple(call.name for call in self._trace.tool_calls)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the agent cost, US dollars; None when a price is unknown."""
+        return self._trace.cost_usd
+
+    @property
+    def latency_s(self) -> float:
+        """The conversation alone, seconds: no retries, no waits, no evaluation."""
+        return self._trace.latency_s
+
+    @cached_property
+    def tree(self) -> dict[str, Any]:
+        """The whole document as plain dicts and lists. Readers must not change it."""
+        trace = self._trace
+        return {
+            "response": {"content": trace.final_content, "finish_reason": trace.finish_reason},
+            "turns": [_message(message) for message in trace.messages],
+            "tool_calls": [_call(call) for call in trace.tool_calls],
+            "metadata": {
+                "model": trace.model,
+                "provider": trace.adapter,
+                "cost_usd": trace.cost_usd,
+                "latency_seconds": trace.latency_s,
+                "input_tokens": trace.usage.input_tokens,
+                "output_tokens": trace.usage.output_tokens,
+                "total_tokens": trace.usage.total_tokens,
+                "turn_count": len(trace.turns),
+                "finish_reason": trace.finish_reason,
+                "outcome": trace.outcome,
+                "retries": trace.retries_total,
+            },
+        }
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    entry: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        entry["tool_calls"] = [_call(call) for call in message.tool_calls]
+    if message.tool_call_id is not None:
+        entry["tool_call_id"] = message.tool_call_id
+    if message.tool_name is not None:
+        entry["tool_name"] = message.tool_name
+    return entry

@@ -1,0 +1,107 @@
+"""From a trace to findings, and from findings to a score and a grade."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from salvo_core.evaluation.assertion import DETAILS_CHARS_MAX, AssertionSpec, Check
+from salvo_core.evaluation.document import Document
+from salvo_core.evaluation.wording import one_line
+from salvo_core.trace.model import Finding, Grade, Outcome, Trace
+
+SCORE_TOLERANCE = 1e-9
+"""A score this little below a threshold reaches it.
+
+Weights and averages are sums of floats: 0.7 + 0.1 of 1.0 is 0.7999999999999999, and no
+person who writes ``threshold: 0.8`` means to fail that. Far above rounding, far below any
+difference that a scenario can express.
+"""
+
+UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled"})
+"""Outcomes that say nothing about the agent (I6): they have neither score nor grade."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What a trial is worth: score 0-1, and the grade that follows from it."""
+
+    score: float
+    grade: Grade
+
+
+def evaluate(trace: Trace, assertions: Sequence[AssertionSpec]) -> tuple[Finding, ...]:
+    """Return one finding per assertion, in their order.
+
+    A check that raises becomes a finding with ``error`` and the others go on: a mistake of
+    ours or of an assertion never loses a conversation. Pure and free of waiting, but not of
+    work: a caller with an event loop runs it in a thread.
+
+    Args:
+        trace: Redacted already; its own findings are not looked at.
+        assertions: The scenario's list.
+    """
+    document = Document(trace)
+    return tuple(_finding(index, assertion, document) for index, assertion in enumerate(assertions))
+
+
+def _finding(index: int, assertion: AssertionSpec, document: Document) -> Finding:
+    def finding(check: Check, error: str | None = None) -> Finding:
+        return Finding(
+            assertion=index,
+            type=assertion.type,
+            label=assertion.label(),
+            score=check.score,
+            passed=check.passed,
+            weight=assertion.weight,
+            required=assertion.required,
+            details=check.details,
+            error=error,
+        )
+
+    try:
+        return finding(assertion.check(document))
+    except Exception as raised:  # whatever a check does wrong must not cost the other findings or the trace
+        error = one_line(f"{type(raised).__name__}: {raised}", DETAILS_CHARS_MAX)
+        return finding(Check.of(False, ""), error)
+
+
+def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) -> Graded:
+    """Return the score and grade that findings come to, fresh ones or those of a stored trace.
+
+    The score is the weighted mean of the findings' scores. No findings: 1.0 and passed. All
+    weights zero: 0.0 and failed, since nothing was asked that could earn a score. A required
+    finding that did not pass makes it a hard fail and leaves the score as it is. An agent
+    that called an unknown tool where the scenario forbids it scores 0 and has failed at least.
+
+    Args:
+        findings: Weights finite and not negative.
+        threshold: The score that passes, 0 <= threshold <= 1, with SCORE_TOLERANCE.
+        outcome: How the trial ended. A limit that was reached is graded on what there is.
+
+    Raises:
+        ValueError: The outcome has no grade, or a weight is negative.
+    """
+    if outcome in UNGRADED:
+        raise ValueError(f"a trial with the outcome {outcome} has no grade")
+    if any(finding.weight < 0 for finding in findings):
+        raise ValueError("negative weights have no meaning in a score")
+    total = math.fsum(finding.weight for finding in findings)
+    failed = outcome == "unknown_tool" or (bool(findings) and total == 0)
+    if failed:
+        score = 0.0
+    elif not findings:
+        score = 1.0
+    else:
+        # Both sums are rounded correctly and no score exceeds 1, so neither does the quotient.
+        score = math.fsum(finding.score * finding.weight for finding in findings) / total
+    assert 0.0 <= score <= 1.0, f"score {score} of {len(findings)} findings"
+    if any(finding.required and not finding.passed for finding in findings):
+        return Graded(score, "hard_fail")
+    return Graded(score, "passed" if not failed and reaches(score, threshold) else "failed")
+
+
+def reaches(score: float, threshold: float) -> bool:
+    """Tell whether a score, or an average of scores, meets a threshold: SCORE_TOLERANCE below still does."""
+    return score >= threshold - SCORE_TOLERANCE

@@ -1,0 +1,187 @@
+"""Assertions by JMESPath: an expression picks a value from the document, an operator compares it.
+
+A query is the user's program and may be wrong. Whatever it does at run time (a wrong
+argument type, an unknown function, an expression that does not parse) is a failed check
+that says so, never an error of the infrastructure and never the loss of a trace.
+"""
+
+from __future__ import annotations
+
+import json
+import operator as op
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import jmespath
+import jmespath.exceptions
+import jmespath.functions
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
+
+from salvo_core.evaluation.assertion import LABEL_CHARS_MAX, AssertionSpec, Check
+from salvo_core.evaluation.document import Document
+from salvo_core.evaluation.wording import one_line, quoted
+
+Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "exists", "contains", "regex"]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
+
+REGEX_SUBJECT_CHARS_MAX = 100_000
+"""Only so much of a text is searched by a regular expression."""
+
+_EXPRESSION_CHARS_MAX = 160  # of an expression quoted in details
+_ORDERED = frozenset({"gt", "gte", "lt", "lte"})
+
+
+_ABSENT = object()  # tells a value left out from one that is null
+
+
+class JmespathQuery(AssertionSpec):
+    """A value of the document, picked by a JMESPath expression, compares as stated.
+
+    The operators. A value that is null or missing satisfies none of them.
+        eq, ne: Equality without coercion: "1" is not 1 (true equals 1, as it always did).
+        gt, gte, lt, lte: Both sides as numbers, numeric strings included; otherwise false.
+        exists: Anything but null, also an empty list or text. ``value`` is not used.
+        contains: A text contains the value's textual form; a list has an equal element.
+        regex: The pattern ``value`` is found somewhere in the value's textual form. Python's
+            ``re`` has no time limit: nested repetition such as ``(a+)+$`` can take for ever on a
+            text of a few dozen characters. Longer texts than REGEX_SUBJECT_CHARS_MAX are
+            searched up to there.
+    """
+
+    type: Literal["jmespath"]
+    expression: str
+    """JMESPath over response, turns, tool_calls and metadata."""
+    operator: Operator
+    """How to compare what the expression yields."""
+    value: Any = Field(default_factory=lambda: _ABSENT, validate_default=True)
+    """What to compare with; needed by every operator but ``exists``."""
+
+    @field_validator("value")
+    @classmethod
+    def _needed(cls, value: Any, known: ValidationInfo) -> Any:
+        if value is not _ABSENT:
+            return value
+        # No operator here means that it was itself invalid, which is reported already.
+        if known.data.get("operator", "exists") != "exists":
+            raise PydanticKnownError("missing")
+        return None
+
+    def label(self) -> str:
+        """Return for example ``jmespath response.content contains "hi"``."""
+        text: str = self.operator
+        if self.operator != "exists":
+            text = one_line(f"{text} {json.dumps(self.value, ensure_ascii=False, default=str)}", 36)
+        return f"jmespath {one_line(self.expression, LABEL_CHARS_MAX - len('jmespath  ') - len(text))} {text}"
+
+    def check(self, document: Document) -> Check:
+        """Search the document and compare; whatever goes wrong is a failed check."""
+        expression = one_line(self.expression, _EXPRESSION_CHARS_MAX)
+        try:
+            actual = _compiled(self.expression).search(document.tree)
+            passed = actual is not None and _HOLDS[self.operator](actual, self.value)
+        # As wide as this because a query is a program: besides its own errors, jmespath lets through
+        # what Python raises inside it (a slice step of 0, recursion), and so does re.
+        except Exception as error:
+            return Check.of(
+                False, f"{expression or 'an empty expression'} cannot be checked: {_reason(error)}"
+            )
+        wanted = "" if self.operator == "exists" else f" {quoted(self.value)}"
+        found = "nothing (null)" if actual is None else quoted(actual)
+        if self.operator == "regex" and isinstance(actual, str) and len(actual) > REGEX_SUBJECT_CHARS_MAX:
+            found += f", searched up to character {REGEX_SUBJECT_CHARS_MAX}"
+        return Check.of(passed, f"{expression} {self.operator}{wanted}: found {found}")
+
+    def warnings(self) -> list[str]:
+        """Warn of an expression or pattern that can never work, and of values that can never match."""
+        return [*_expression_problems(self.expression), *self._value_problems()]
+
+    def _value_problems(self) -> Iterator[str]:
+        if self.operator == "exists":
+            if self.value is not None:
+                yield "`exists` does not use `value`"
+        elif self.operator == "regex":
+            try:
+                re.compile(str(self.value))
+            except (re.error, RecursionError, OverflowError) as error:
+                yield f"{quoted(self.value)} is not a regular expression: {error}"
+        elif self.operator == "eq" and self.value is None:
+            yield "`eq` with null never passes: a missing value satisfies no operator"
+        elif self.operator in _ORDERED and _number(self.value) is None:
+            yield f"`{self.operator}` never passes: {quoted(self.value)} is not a number"
+
+
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> Any:
+    return jmespath.compile(expression)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, re.error):
+        return f"not a regular expression: {error}"
+    # jmespath repeats the expression and draws an arrow under it; the first line says what is wrong.
+    lines = str(error).partition(", for expression:")[0].splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _expression_problems(expression: str) -> Iterator[str]:
+    try:
+        parsed = _compiled(expression).parsed
+    except (jmespath.exceptions.JMESPathError, RecursionError) as error:
+        yield f"{quoted(expression)} is not a JMESPath expression: {one_line(_reason(error), 200)}"
+        return
+    known = jmespath.functions.Functions.FUNCTION_TABLE
+    for name in dict.fromkeys(_functions(parsed)):
+        if name not in known:
+            yield f"JMESPath has no function {quoted(name)}"
+
+
+def _functions(node: Mapping[str, Any]) -> Iterator[str]:
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        if node["type"] == "function_expression":
+            yield node["value"]
+        pending.extend(child for child in node["children"] if isinstance(child, dict))
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _numerically(compare: Callable[[float, float], bool]) -> Callable[[Any, Any], bool]:
+    def holds(actual: Any, expected: Any) -> bool:
+        left, right = _number(actual), _number(expected)
+        return left is not None and right is not None and compare(left, right)
+
+    return holds
+
+
+def _contains(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, str):
+        return str(expected) in actual
+    return isinstance(actual, list) and expected in actual
+
+
+def _matches(actual: Any, expected: Any) -> bool:
+    return re.search(str(expected), str(actual)[:REGEX_SUBJECT_CHARS_MAX]) is not None
+
+
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "eq": op.eq,
+    "ne": op.ne,
+    "gt": _numerically(op.gt),
+    "gte": _numerically(op.ge),
+    "lt": _numerically(op.lt),
+    "lte": _numerically(op.le),
+    "exists": lambda actual, expected: True,
+    "contains": _contains,
+    "regex": _matches,
+}

@@ -1,0 +1,31 @@
+"""The manifest for good: a finished run's rows as one object in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from salvo_core.manifest.rows import Row
+from salvo_core.trace import codec
+
+SCHEMA = "salvo.manifest/1"
+
+
+def encode_rows(run_id: str, rows: Sequence[Row]) -> bytes:
+    """Return the stored bytes of a run's rows; equal rows give equal bytes.
+
+    Args:
+        run_id: The run.
+        rows: In index order.
+    """
+    body = {"run_id": run_id, "rows": [[row.index, row.encode()] for row in rows]}
+    return codec.encode(SCHEMA, body, compress=True)[0]
+
+
+def decode_rows(stored: bytes, where: str) -> Iterator[Row]:
+    """Yield the rows that were stored, in index order.
+
+    Raises:
+        ObjectCorrupt: Damaged, or not a manifest.
+    """
+    body = codec.decode(SCHEMA, stored, where=where)
+    return (Row.decode(index, line) for index, line in body["rows"])

@@ -1,0 +1,63 @@
+"""The only place that knows a Redis key of a run.
+
+Every key of one run carries the same hash tag, so the scripts that touch several of
+them work on Redis Cluster too. Keys that span runs are only used by single commands.
+
+===============================  ======  =========================================================
+``salvo:{run}:run``              hash    header: state, totals, release cursor, times, verdict
+``salvo:{run}:manifest``         hash    the manifest: trial index -> row (``rows``)
+``salvo:{run}:counters``         hash    what ``status`` reads: counts, tokens, cost, per cell too
+``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
+``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
+``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
+``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:submission:<key>``       string  idempotency key -> run id
+===============================  ======  =========================================================
+"""
+
+from __future__ import annotations
+
+RUNS = "salvo:runs"
+OPEN = "salvo:open"
+RUNS_KEPT = 10_000
+
+
+def header(run_id: str) -> str:
+    """Return the key of the run's header."""
+    return f"salvo:{{{run_id}}}:run"
+
+
+def manifest(run_id: str) -> str:
+    """Return the key of the run's rows."""
+    return f"salvo:{{{run_id}}}:manifest"
+
+
+def counters(run_id: str) -> str:
+    """Return the key of the run's counters."""
+    return f"salvo:{{{run_id}}}:counters"
+
+
+def leases(run_id: str) -> str:
+    """Return the key of the run's leases."""
+    return f"salvo:{{{run_id}}}:leases"
+
+
+def strikes(run_id: str) -> str:
+    """Return the key of the run's strikes."""
+    return f"salvo:{{{run_id}}}:strikes"
+
+
+def journal(run_id: str, index: int) -> str:
+    """Return the key of one unfinished trial's turns."""
+    return f"salvo:{{{run_id}}}:journal:{index}"
+
+
+def submission(idempotency_key: str) -> str:
+    """Return the key that remembers which run a submission became."""
+    return f"salvo:submission:{idempotency_key}"
+
+
+def scripted(run_id: str) -> list[str]:
+    """Return the KEYS that every script of a run is given, in the order the scripts expect."""
+    return [header(run_id), manifest(run_id), counters(run_id), leases(run_id), strikes(run_id)]

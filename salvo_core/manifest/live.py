@@ -1,0 +1,334 @@
+"""The manifest of runs in Redis: every question and every transition, one method each.
+
+Each transition is one Lua script, atomic on the server and safe to send twice. A process
+that dies before a call has changed nothing; one that dies after it has changed
+everything; there is no between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+from redis.asyncio import Redis
+
+from salvo_core.errors import NotFound
+from salvo_core.manifest import keys
+from salvo_core.manifest.connection import translated
+from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
+from salvo_core.manifest.rows import Result, Row, Status
+from salvo_core.manifest.scripts import SCRIPTS, script_text
+from salvo_core.trace.model import Turn
+
+ROWS_PER_CALL = 1000
+"""Rows per script or HMGET: about a millisecond of the server's time."""
+
+KEPT_AFTER_SEAL_MS = 7 * 24 * 3600 * 1000
+"""Sealed runs live in the store; Redis forgets their rows after a week."""
+
+SUBMISSION_KEPT_S = 30 * 24 * 3600
+
+Purpose = Literal["run", "close_cancelled", "close_lost"]
+PURPOSES: frozenset[str] = frozenset(get_args(Purpose))
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to attempt a trial, until the lease ends.
+
+    ``attempt`` is the fencing token: every later call names it, and only the attempt that
+    still holds the trial is heard. ``purpose`` says whether to run the trial or only to
+    store what its journal holds (its run was cancelled, or it lost too many workers).
+    """
+
+    run_id: str
+    index: int
+    trace_id: str
+    worker: str
+    attempt: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no claim: the message was a duplicate, late, or not ours.
+
+    ``run_finished`` is set when refusing ended the run's last row (a cancelled one).
+    """
+
+    reason: Literal["done", "held", "cancelled", "paused", "unknown"]
+    run_finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit led to.
+
+    Attributes:
+        won: False when the attempt no longer held the trial: its result counts for nothing.
+        run_finished: This was the run's last row; seal it.
+        release: Indices whose messages the caller must publish now.
+    """
+
+    won: bool
+    run_finished: bool = False
+    release: range = range(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A run's state and the trials this worker turned out not to hold any more."""
+
+    state: str
+    lost: frozenset[int]
+
+
+class Manifest:
+    """The state of all runs, in one Redis.
+
+    Args:
+        redis: A client with ``decode_responses`` on (``connection.connect``).
+        address: The server for people, without a password.
+    """
+
+    def __init__(self, redis: Redis, address: str) -> None:
+        self.redis = redis
+        self.address = address
+        self._scripts = {name: redis.register_script(script_text(name)) for name in SCRIPTS}
+
+    async def _run_script(
+        self, name: str, run_id: str, *arguments: Any, more_keys: Sequence[str] = ()
+    ) -> Any:
+        with translated(self.address):
+            return await self._scripts[name](keys=[*keys.scripted(run_id), *more_keys], args=list(arguments))
+
+    # -- submission ---------------------------------------------------------------------------
+
+    async def reserve(self, idempotency_key: str, run_id: str) -> str:
+        """Return the run id that this key stands for: run_id, or the one an earlier call reserved."""
+        key = keys.submission(idempotency_key)
+        with translated(self.address):
+            if await self.redis.set(key, run_id, nx=True, ex=SUBMISSION_KEPT_S):
+                return run_id
+            return cast(str, await self.redis.get(key))
+
+    async def open(
+        self,
+        run_id: str,
+        *,
+        total: int,
+        cells: int,
+        attempts_max: int,
+        concurrency_max: int | None,
+        name: str,
+    ) -> bool:
+        """Make the run's header, in state ``submitting``.
+
+        Returns:
+            False if it was there already, and then it is left as it was.
+        """
+        made = await self._run_script(
+            "open", run_id,
+            "total", total, "cells", cells, "attempts_max", attempts_max,
+            "concurrency_max", concurrency_max or 0, "name", name,
+        )  # fmt: skip
+        with translated(self.address):
+            created_ms = int(await self.redis.hget(keys.header(run_id), "created_ms") or 0)
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.zadd(keys.RUNS, {run_id: created_ms})
+            pipe.zremrangebyrank(keys.RUNS, 0, -keys.RUNS_KEPT - 1)
+            if made:
+                pipe.zadd(keys.OPEN, {run_id: created_ms})
+            await pipe.execute()
+        return bool(made)
+
+    async def seed(self, run_id: str, start: int, trace_ids: Sequence[str]) -> int:
+        """Make pending rows from index start on; rows that exist stay.
+
+        Args:
+            run_id: The run.
+            start: Index of the first.
+            trace_ids: One per row, at most ROWS_PER_CALL.
+
+        Returns:
+            How many rows were made.
+        """
+        return int(await self._run_script("seed", run_id, start, *trace_ids))
+
+    async def release(self, run_id: str, most: int) -> range:
+        """Return the next seeded indices, at most ``most``, whose messages the caller publishes now."""
+        start, stop = await self._run_script("release", run_id, most)
+        return range(int(start), int(stop))
+
+    async def submitted(self, run_id: str) -> RunState:
+        """Note that all rows are seeded; return the run's state."""
+        return cast(RunState, await self._run_script("submitted", run_id))
+
+    # -- a trial ------------------------------------------------------------------------------
+
+    async def claim(
+        self, run_id: str, index: int, trace_id: str, worker: str, *, lease_s: float
+    ) -> Claim | Refusal:
+        """Return the right to attempt a trial, or why there is none.
+
+        Args:
+            run_id: The run's uuid7.
+            index: The trial's place in the run.
+            trace_id: As the message has it; another one than the row's is refused as unknown.
+            worker: Who asks; no blanks.
+            lease_s: How long the right lasts unless it is renewed, seconds of server time.
+        """
+        reply = await self._run_script("claim", run_id, index, trace_id, worker, round(lease_s * 1000))
+        match reply:
+            case ["claimed", attempt, purpose] if purpose in PURPOSES:
+                return Claim(run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose))
+            case ["cancelled", is_last]:
+                return Refusal("cancelled", run_finished=bool(is_last))
+            case ["done", *_]:
+                return Refusal("done")
+            case ["held", *_]:
+                return Refusal("held")
+            case ["paused"]:
+                return Refusal("paused")
+            case _:
+                return Refusal("unknown")
+
+    async def journal(self, claim: Claim, turn: Turn) -> bool:
+        """Keep a completed turn; False when the claim is lost and nothing was kept."""
+        kept = await self._run_script(
+            "journal", claim.run_id, claim.index, claim.attempt, claim.worker, turn.model_dump_json(),
+            more_keys=[keys.journal(claim.run_id, claim.index)],
+        )  # fmt: skip
+        return bool(kept)
+
+    async def journaled(self, run_id: str, index: int) -> tuple[Turn, ...]:
+        """Return the completed turns of an unfinished trial, in order."""
+        with translated(self.address):
+            lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
+        return tuple(Turn.model_validate_json(line) for line in lines)
+
+    async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
+        """End the trial, if the claim still holds it.
+
+        The object that result.digest names must already be durable (I2).
+        """
+        reply = await self._run_script(
+            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status, result.encode(),
+            *increments(cell, status, result),
+            more_keys=[keys.journal(claim.run_id, claim.index)],
+        )  # fmt: skip
+        if not reply[0]:
+            return Committed(won=False)
+        _, is_last, start, stop = (int(part) for part in reply)
+        return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
+
+    async def give_back(self, claim: Claim) -> bool:
+        """Return the trial unfinished, so that another worker may take it at once; False when it was lost."""
+        arguments = (claim.index, claim.attempt, claim.worker)
+        return bool(await self._run_script("give_back", claim.run_id, *arguments))
+
+    async def renew(self, worker: str, claims: Iterable[Claim], *, lease_s: float) -> Mapping[str, Renewal]:
+        """Prolong every lease the worker holds, in one round trip.
+
+        Returns:
+            Per run: its state, and the indices that this worker no longer holds.
+        """
+        by_run: dict[str, list[int]] = {}
+        for claim in claims:
+            by_run.setdefault(claim.run_id, []).extend((claim.index, claim.attempt))
+        if not by_run:
+            return {}
+        with translated(self.address):
+            # Scripts in a pipeline are loaded first if the server lost them: redis-py's Script does so.
+            pipe = self.redis.pipeline(transaction=False)
+            for run_id, held in by_run.items():
+                await self._scripts["renew"](
+                    keys=keys.scripted(run_id), args=[worker, round(lease_s * 1000), *held], client=pipe
+                )
+            replies = await pipe.execute()
+        return {
+            run_id: Renewal(state=reply[0], lost=frozenset(int(index) for index in reply[1:]))
+            for run_id, reply in zip(by_run, replies, strict=True)
+        }
+
+    async def expire(self, run_id: str, most: int = ROWS_PER_CALL) -> list[int]:
+        """Take back trials whose lease ended; return their indices, whose messages the caller publishes."""
+        return [int(index) for index in await self._run_script("expire", run_id, most)]
+
+    # -- a run --------------------------------------------------------------------------------
+
+    async def pause(self, run_id: str) -> bool:
+        """Begin no more trials of the run until it is resumed; False when it was not running."""
+        paused = bool(await self._run_script("pause", run_id))
+        if paused:
+            with translated(self.address):
+                await self.redis.zrem(keys.OPEN, run_id)  # it needs no care, and keeps no worker waiting
+        return paused
+
+    async def unpause(self, run_id: str) -> bool:
+        """Let a paused run go on; False when it was not paused."""
+        with translated(self.address):
+            await self.redis.zadd(keys.OPEN, {run_id: (await self.counts(run_id)).created_ms})
+        return bool(await self._run_script("unpause", run_id))
+
+    async def cancel(self, run_id: str) -> tuple[bool, str]:
+        """Stop the run: nothing is begun any more. Return (changed, the state it has now)."""
+        changed, state = await self._run_script("cancel", run_id)
+        return bool(changed), str(state)
+
+    async def cancel_rows(self, run_id: str, start: int, stop: int) -> tuple[int, bool]:
+        """End never-begun rows of a cancelled run; return (rows ended, whether the run's last row ended)."""
+        ended, is_last = await self._run_script("cancel_rows", run_id, start, stop)
+        return int(ended), bool(is_last)
+
+    async def sealed(self, run_id: str, verdict: str, exit_code: int) -> bool:
+        """Note the verdict of a finished run and let its keys expire; False when it is not finished."""
+        done = bool(await self._run_script("seal", run_id, verdict, exit_code, KEPT_AFTER_SEAL_MS))
+        if done:
+            with translated(self.address):
+                await self.redis.zrem(keys.OPEN, run_id)
+        return done
+
+    async def counts(self, run_id: str) -> RunCounts:
+        """Return the run's counts: two small hashes, whatever the run's size.
+
+        Raises:
+            NotFound: Redis knows no such run (it may still be in the store).
+        """
+        with translated(self.address):
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.hgetall(keys.header(run_id))
+            pipe.hgetall(keys.counters(run_id))
+            pipe.time()
+            header, counters, (seconds, micros) = await pipe.execute()
+        if not header:
+            raise NotFound(f"Redis at {self.address} knows no run {run_id}")
+        return read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
+
+    async def rows(self, run_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[Row]:
+        """Yield rows in index order; rows that were never seeded are left out."""
+        with translated(self.address):
+            if stop is None:
+                stop = int(await self.redis.hget(keys.header(run_id), "seeded") or 0)
+        for low in range(start, stop, ROWS_PER_CALL):
+            indices = range(low, min(low + ROWS_PER_CALL, stop))
+            with translated(self.address):
+                lines = await self.redis.hmget(keys.manifest(run_id), [str(i) for i in indices])
+            for index, line in zip(indices, lines, strict=True):
+                if line is not None:
+                    yield Row.decode(index, cast(str, line))
+
+    async def recent(self, most: int) -> list[str]:
+        """Return the newest run ids, newest first."""
+        with translated(self.address):
+            return cast(list[str], await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+
+    async def open_runs(self) -> list[str]:
+        """Return the ids of runs that are not sealed, oldest first."""
+        with translated(self.address):
+            return cast(list[str], await self.redis.zrange(keys.OPEN, 0, -1))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()

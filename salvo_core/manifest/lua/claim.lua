@@ -1,0 +1,35 @@
+-- Hands out the right to attempt a trial. ARGV: index, trace_id, worker, lease_ms
+-- -> {'claimed', attempt, purpose} purpose: run | close_cancelled | close_lost
+--  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
+local index, worker = ARGV[1], ARGV[3]
+local state = redis.call('HGET', RUN, 'state')
+local status, attempt, trace_id, rest = read_row(index)
+if not state or not status or trace_id ~= ARGV[2] then return {'unknown'} end
+if status == 'running' then return {'held', rest} end
+if status ~= 'pending' then return {'done', status} end
+if state == 'paused' then return {'paused'} end
+
+local cancelling = state == 'cancelling'
+if cancelling and attempt == '0' then
+  -- It never ran, so there is nothing to keep: the row alone says what became of it.
+  write_row(index, 'cancelled', 0, trace_id)
+  count('pending', -1)
+  count('cancelled', 1)
+  return {'cancelled', book_end(1)}
+end
+
+local purpose = 'run'
+if cancelling then
+  purpose = 'close_cancelled'
+elseif number(STRIKES, index) >= number(RUN, 'attempts_max') then
+  purpose = 'close_lost'
+end
+local next_attempt = tonumber(attempt) + 1
+local now = now_ms()
+write_row(index, 'running', next_attempt, trace_id, worker)
+redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), index)
+redis.call('HSETNX', RUN, 'started_ms', now)
+count('pending', -1)
+count('running', 1)
+count('claims', 1)
+return {'claimed', next_attempt, purpose}

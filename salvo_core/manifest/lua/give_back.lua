@@ -1,0 +1,9 @@
+-- Returns a trial unfinished, at once and without a strike. ARGV: index, attempt, worker -> 1 given back, 0 fenced
+local index, attempt = ARGV[1], ARGV[2]
+local held, trace_id = holds(index, attempt, ARGV[3])
+if not held then return 0 end
+write_row(index, 'pending', attempt, trace_id)
+redis.call('ZREM', LEASES, index)
+count('running', -1)
+count('pending', 1)
+return 1

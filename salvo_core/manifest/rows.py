@@ -1,0 +1,108 @@
+"""A trial's row in the manifest: its states, its result, its text in Redis.
+
+::
+
+    pending ──claim──> running ──commit──> passed | failed | hard_fail | infra_error | cancelled
+       ▲                  │
+       └─ give back, expire ┘            pending ──cancel, skip──> cancelled | skipped
+
+A row is one line of text, ``<status> <attempt> <trace_id> <rest>``: readable with
+``HGET``, cheap for Lua to take apart, and its tail is opaque to Lua. While a trial runs
+the rest is the worker's name; once it has ended the rest is the ``Result`` as a JSON list.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple, dataclass
+from typing import Literal, get_args
+
+Status = Literal[
+    "pending", "running", "passed", "failed", "hard_fail", "infra_error", "cancelled", "skipped"
+]  # fmt: skip
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+TERMINAL: frozenset[Status] = frozenset(STATUSES) - {"pending", "running"}
+SCORED: frozenset[Status] = frozenset({"passed", "failed", "hard_fail"})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished trial came to: all that reports need without opening its trace.
+
+    Attributes:
+        score: 0-1; None when there is no grade.
+        cost_usd: Of the agent, failed exchanges included; None when a price is unknown.
+        latency_s: The conversation alone, seconds.
+        duration_s: From claim to grade, seconds.
+        input_tokens: Billed, failed exchanges included.
+        output_tokens: As ``input_tokens``.
+        turns: Exchanges that came back.
+        retries: Exchanges that did not.
+        outcome: ``trace.model.Outcome``.
+        error: Kind of the error that ended it, empty when none did.
+        worker: Who ended it.
+        digest: Of the trace's document; empty when there is no object (cancelled before it ran).
+        failed: (assertion index, score) of each finding that did not pass.
+    """
+
+    score: float | None
+    cost_usd: float | None
+    latency_s: float
+    duration_s: float
+    input_tokens: int
+    output_tokens: int
+    turns: int
+    retries: int
+    outcome: str
+    error: str
+    worker: str
+    digest: str
+    failed: tuple[tuple[int, float], ...] = ()
+
+    def encode(self) -> str:
+        """Return the result as a compact JSON list, in field order."""
+        return json.dumps(astuple(self), separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> Result:
+        """Return the result that ``encode`` wrote."""
+        values = json.loads(text)
+        values[-1] = tuple((int(index), float(score)) for index, score in values[-1])
+        return cls(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One trial as the manifest knows it."""
+
+    index: int
+    status: Status
+    attempt: int
+    """Attempts begun so far; 0 before the first."""
+    trace_id: str
+    worker: str = ""
+    """Who holds it, while running."""
+    result: Result | None = None
+
+    def encode(self) -> str:
+        """Return the row's line of text."""
+        rest = self.result.encode() if self.result else self.worker
+        return f"{self.status} {self.attempt} {self.trace_id}" + (f" {rest}" if rest else "")
+
+    @classmethod
+    def decode(cls, index: int, line: str) -> Row:
+        """Return the row that a line of text says."""
+        status, attempt, trace_id, *rest = line.split(" ", 3)
+        if status not in STATUSES:
+            raise ValueError(f"manifest row {index} has the unknown status {status[:40]!r}")
+        tail = rest[0] if rest else ""
+        ended = status in TERMINAL and tail
+        return cls(
+            index=index,
+            status=status,
+            attempt=int(attempt),
+            trace_id=trace_id,
+            worker="" if ended else tail,
+            result=Result.decode(tail) if ended else None,
+        )

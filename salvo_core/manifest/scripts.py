@@ -1,0 +1,23 @@
+"""The Lua scripts, read from ``lua/`` once and sent to Redis by their digest."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+SCRIPTS = (
+    "open", "seed", "release", "submitted", "claim", "journal", "commit", "give_back", "renew", "expire",
+    "cancel", "cancel_rows", "pause", "unpause", "seal",
+)  # fmt: skip
+
+
+@cache
+def script_text(name: str) -> str:
+    """Return the text of one script, the shared prelude in front of it.
+
+    Args:
+        name: One of ``SCRIPTS``.
+    """
+    folder = files("salvo_core.manifest").joinpath("lua")
+    prelude = folder.joinpath("prelude.lua").read_text("utf-8")
+    return prelude + folder.joinpath(f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,255 @@
+"""The door of whoever looks: what runs, how it goes, what it came to, what was said.
+
+Live runs are read from Redis; what Redis forgot (sealed runs expire there after a week) is
+read from the store, so the same question has the same answer for as long as the objects
+last. Status never lists the store and never reads rows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+
+from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.identity import is_uuid7, run_prefix
+from salvo_core.manifest.archive import decode_rows
+from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.rows import TERMINAL, Row
+from salvo_core.record import read_trace
+from salvo_core.run.orders import Orders
+from salvo_core.run.plan import Plan
+from salvo_core.run.summary import Summary, summarise
+from salvo_core.scenario.model import Scenario
+from salvo_core.seal import assertion_facts
+from salvo_core.store import keys
+from salvo_core.store.protocol import Store
+from salvo_core.trace.model import Trace
+
+LATEST = "latest"
+CANDIDATES_SHOWN = 5
+_PREFIX_LENGTH_MIN = 4
+
+
+class Observer:
+    """Answers questions about runs; changes nothing.
+
+    Args:
+        store: What is settled.
+        manifest: What is under way.
+    """
+
+    def __init__(self, store: Store, manifest: Manifest) -> None:
+        self.store = store
+        self.manifest = manifest
+        self._orders = Orders(store)
+
+    async def resolve(self, ref: str) -> str:
+        """Return the run id that a person's word means.
+
+        Args:
+            ref: ``latest``, a run id, or the beginning of exactly one.
+
+        Raises:
+            NotFound: No run, or more than one; the hint lists candidates.
+        """
+        if ref == LATEST:
+            recent = await self.manifest.recent(1) or await self._stored_runs("")
+            if not recent:
+                raise NotFound("there is no run yet", hint="`salvo run PATH` makes one")
+            return recent[0]
+        word = ref.strip().lower()
+        if is_uuid7(word):
+            return word
+        if len(word) < _PREFIX_LENGTH_MIN or set(word) - set("0123456789abcdef-"):
+            raise NotFound(
+                f"{ref[:60]!r} is not a run",
+                hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
+            )
+        known = [run_id for run_id in await self.manifest.recent(-1) if run_id.startswith(word)]
+        found = known or await self._stored_runs(word)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise NotFound(f"no run id begins with {word!r}", hint="`salvo list` shows the runs there are")
+        shown = ", ".join(found[:CANDIDATES_SHOWN])
+        raise NotFound(f"{len(found)} run ids begin with {word!r}", hint=f"give more of it: {shown}")
+
+    async def status(self, run_id: str) -> RunCounts:
+        """Return where the run stands: two small hashes in Redis, or its summary once Redis forgot it.
+
+        Raises:
+            NotFound: Nobody knows the run.
+        """
+        try:
+            return await self.manifest.counts(run_id)
+        except NotFound:
+            return counts_of(await self._sealed(run_id))
+
+    async def listing(self, limit: int) -> list[RunCounts]:
+        """Return the newest runs, newest first."""
+        run_ids = await self.manifest.recent(limit) or (await self._stored_runs(""))[:limit]
+        found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
+        listed = []
+        for answer in found:
+            if isinstance(answer, RunCounts):
+                listed.append(answer)
+            elif not isinstance(
+                answer, NotFound
+            ):  # Redis remembers a run whose objects were deleted: left out
+                raise answer
+        return listed
+
+    async def rows(self, run_id: str) -> AsyncIterator[Row]:
+        """Yield the run's rows in index order.
+
+        Raises:
+            NotFound: Nobody knows the run.
+        """
+        try:
+            await self.manifest.counts(run_id)
+        except NotFound:
+            key = keys.manifest(run_id)
+            try:
+                stored = await self.store.get(key)
+            except ObjectMissing:
+                raise self._unknown(run_id) from None
+            for row in decode_rows(stored, key):
+                yield row
+            return
+        async for row in self.manifest.rows(run_id):
+            yield row
+
+    async def plan(self, run_id: str) -> Plan:
+        """Return the run's order.
+
+        Raises:
+            NotFound: The store has none.
+        """
+        try:
+            return await self._orders.plan(run_id)
+        except ObjectMissing:
+            raise self._unknown(run_id) from None
+
+    async def scenario(self, digest: str) -> Scenario:
+        """Return a frozen scenario."""
+        return await self._orders.scenario(digest)
+
+    async def summary(self, run_id: str) -> Summary:
+        """Return the run in numbers: the sealed summary, or what the rows come to so far.
+
+        Raises:
+            NotFound: Nobody knows the run.
+        """
+        try:
+            counts = await self.manifest.counts(run_id)
+        except NotFound:
+            return await self._sealed(run_id)
+        if counts.state == "sealed":
+            return await self._sealed(run_id)
+        plan = await self.plan(run_id)
+        rows = [row async for row in self.manifest.rows(run_id)]
+        return summarise(
+            plan,
+            rows,
+            await assertion_facts(plan, self._orders),
+            started_ms=counts.started_ms,
+            finished_ms=counts.finished_ms,
+            state=counts.state,
+        )
+
+    async def trace(self, trace_id: str) -> Trace:
+        """Return a trial's stored record.
+
+        Args:
+            trace_id: Its uuid7. The run is found by the time stamp the two ids share.
+
+        Raises:
+            NotFound: No such trial, or it has not ended yet.
+            ObjectCorrupt: The object is not the one its row names.
+        """
+        if not is_uuid7(trace_id):
+            raise NotFound(
+                f"{trace_id[:60]!r} is not a trace id", hint="`salvo trials RUN` shows the trace ids of a run"
+            )
+        for run_id in await self._stored_runs(run_prefix(trace_id)):
+            row = await self._row_of(run_id, trace_id)
+            if row is None:
+                continue
+            if row.status not in TERMINAL:
+                raise NotFound(
+                    f"trial {trace_id} is {row.status}: its trace is stored when it ends",
+                    hint=f"`salvo wait {run_id}` returns when the whole run has ended",
+                )
+            if row.result is None or not row.result.digest:
+                raise NotFound(f"trial {trace_id} was {row.status} before it began: there is no trace")
+            key = keys.trace(run_id, trace_id, row.attempt)
+            return read_trace(await self.store.get(key), key, row.result.digest)
+        raise NotFound(
+            f"no run has a trial {trace_id}", hint="`salvo trials RUN` shows the trace ids of a run"
+        )
+
+    async def _row_of(self, run_id: str, trace_id: str) -> Row | None:
+        plan = await self.plan(run_id)
+        index = plan.index_of(trace_id)
+        if index is None:
+            return None
+        try:
+            await self.manifest.counts(run_id)
+        except NotFound:
+            rows = self.rows(run_id)
+        else:
+            rows = self.manifest.rows(run_id, index, index + 1)
+        async for row in rows:
+            if row.index == index:
+                return row
+        return None
+
+    async def _sealed(self, run_id: str) -> Summary:
+        key = keys.summary(run_id)
+        try:
+            return Summary.decode(await self.store.get(key), key)
+        except ObjectMissing:
+            raise self._unknown(run_id) from None
+
+    async def _stored_runs(self, prefix: str) -> list[str]:
+        """Return run ids in the store, newest first (uuid7 sorts by time)."""
+        found = [name async for name in self.store.list_folders(keys.RUNS + prefix)]
+        return sorted((name for name in found if is_uuid7(name)), reverse=True)
+
+    def _unknown(self, run_id: str) -> UsageError:
+        return NotFound(
+            f"there is no run {run_id} in {self.manifest.address} or {self.store.address}",
+            hint="`salvo list` shows the runs there are; `salvo config` shows where this looks",
+        )
+
+
+def counts_of(summary: Summary) -> RunCounts:
+    """Return the status of a run that only its summary remembers."""
+    ended_ms = summary.finished_ms or round(datetime.timestamp(summary.created_at) * 1000)
+    return RunCounts(
+        run_id=summary.run_id,
+        state=summary.state,
+        total=summary.total,
+        cells=len(summary.cells),
+        seeded=summary.total,
+        released=summary.total,
+        created_ms=round(summary.created_at.timestamp() * 1000),
+        now_ms=ended_ms,
+        started_ms=summary.started_ms,
+        finished_ms=summary.finished_ms,
+        concurrency_max=None,
+        statuses=summary.counts,
+        cost_usd=summary.cost.total_usd or 0.0,
+        cost_unknown=summary.cost.unknown,
+        input_tokens=summary.input_tokens,
+        output_tokens=summary.output_tokens,
+        turns=0,
+        retries=summary.retries,
+        claims=0,
+        expired=0,
+        name=summary.cells[0].scenario_name,
+        verdict=summary.verdict,
+        exit_code=summary.exit_code,
+    )

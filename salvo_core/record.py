@@ -1,0 +1,107 @@
+"""From a finished conversation to durable bytes and the row that will name them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from salvo_core.clock import Clock
+from salvo_core.errors import LeaseLost, StoreRefused, StoreUnavailable
+from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.grading import evaluate, grade
+from salvo_core.manifest.leases import HeldTrial
+from salvo_core.manifest.rows import Result, Status
+from salvo_core.store import keys
+from salvo_core.store.protocol import Store
+from salvo_core.trace import codec
+from salvo_core.trace.model import Trace
+from salvo_core.trace.redaction import Redactor
+
+SCHEMA = "salvo.trace/1"
+PATIENCE_S = 3600.0
+"""How long one attempt waits for a store that fails; after that the trial goes back, journal and all."""
+
+_WAIT_FIRST_S, _WAIT_MAX_S = 0.5, 30.0
+logger = logging.getLogger(__name__)
+
+
+class StoreClosed(Exception):
+    """The trace could not be stored in this attempt's time; its turns stay in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A trial ready to be stored and committed."""
+
+    key: str
+    body: bytes
+    status: Status
+    result: Result
+
+
+def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor) -> Recorded:
+    """Return the trial graded, redacted and encoded.
+
+    Assertions see the conversation as it was; what is encoded is redacted. A trial that
+    infrastructure ended, or that was cancelled, has no grade.
+    """
+    if trace.outcome not in ("infra_error", "cancelled"):
+        findings = evaluate(trace, assertions)
+        graded = grade(findings, trace.threshold, outcome=trace.outcome)
+        trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
+    document = redactor.document(trace.model_dump(mode="json"))
+    body, digest = codec.encode(SCHEMA, document, compress=True)
+    result = Result(
+        score=trace.score,
+        cost_usd=trace.cost_usd,
+        latency_s=trace.latency_s,
+        duration_s=trace.duration_s,
+        input_tokens=trace.usage.input_tokens,
+        output_tokens=trace.usage.output_tokens,
+        turns=len(trace.turns),
+        retries=trace.retries_total,
+        outcome=trace.outcome,
+        error=trace.error.kind if trace.error else "",
+        worker=trace.provenance.worker,
+        digest=digest,
+        failed=tuple((finding.assertion, finding.score) for finding in trace.findings if not finding.passed),
+    )
+    key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
+    return Recorded(key, body, cast(Status, trace.status), result)
+
+
+async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clock: Clock) -> None:
+    """Return once the trace is durable, however often that takes, while the trial is still ours.
+
+    A finished conversation is paid for: a store that is down, full or refuses is waited for,
+    louder and slower each time, up to PATIENCE_S. No turn is asked for again.
+
+    Raises:
+        LeaseLost: Another attempt holds the trial.
+        StoreClosed: The worker is leaving, or patience ran out.
+    """
+    wait_s, began_s = _WAIT_FIRST_S, clock.monotonic_s()
+    while True:
+        try:
+            await store.put_if_absent(recorded.key, recorded.body)
+            return
+        except (StoreUnavailable, StoreRefused) as error:
+            interruption = held.interruption()
+            if interruption == "lost":
+                raise LeaseLost(f"trial {held.claim.trace_id} is held by another attempt") from error
+            if interruption == "leaving" or clock.monotonic_s() - began_s > PATIENCE_S:
+                raise StoreClosed(f"its trace could not be stored: {error}") from error
+            logger.error("trace %s waits %.1f s for the store: %s", held.claim.trace_id, wait_s, error)
+        await clock.sleep(wait_s)
+        wait_s = min(wait_s * 2, _WAIT_MAX_S)
+
+
+def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:
+    """Return the trace that was stored.
+
+    Raises:
+        ObjectCorrupt: Damaged, not a trace, or not the one that expected_digest names.
+    """
+    return Trace.model_validate(codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest))

@@ -1,0 +1,131 @@
+"""The frozen order: which cells, how many trials of each, under which limits.
+
+The plan object is the truth of a submission (I4); manifest rows and messages are
+derived from it and can be made again. Trials are numbered across the run with cells
+interleaved (index = trial * cells + cell), so that any prefix of the run, and so any
+partial result, is balanced over the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from salvo_core.identity import INDEX_MAX, index_in, is_uuid7, require_uuid7, trace_id_for
+from salvo_core.trace import codec
+
+SCHEMA = "salvo.plan/1"
+CELLS_MAX = 10_000
+TRIALS_MAX = 1_000_000
+
+
+class Cell(BaseModel):
+    """One scenario with one model and one set of parameters; the verdict is per cell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scenario_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    scenario_name: str
+    scenario_file: str = ""
+    model: str
+    adapter: str
+    threshold: float = Field(ge=0, le=1)
+    """The one in force, a flag's override included."""
+    assertions: tuple[str, ...] = ()
+    """Each assertion in a few words, in the scenario's order: what failures are grouped by."""
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Scenario and model, for people."""
+        return f"{self.scenario_name} · {self.model}"
+
+
+class TrialMessage(BaseModel):
+    """One trial on the wire: names only, never content, never a secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    run_id: str
+    cell: int = Field(ge=0, lt=CELLS_MAX)
+    index: int = Field(ge=0, le=INDEX_MAX)
+    trace_id: str
+
+    @field_validator("run_id", "trace_id")
+    @classmethod
+    def _uuid7(cls, value: str) -> str:
+        if not is_uuid7(value):
+            raise ValueError("not a uuid7")
+        return value
+
+
+class Plan(BaseModel):
+    """One submission: cells x trials, in a fixed order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    created_at: datetime
+    cells: tuple[Cell, ...] = Field(min_length=1, max_length=CELLS_MAX)
+    trials: int = Field(ge=1, le=TRIALS_MAX)
+    """Repetitions of each cell."""
+    concurrency_max: int | None = Field(default=None, ge=1)
+    """Trials of this run that may be queued or running at once; None leaves it to the workers."""
+    attempts_max: int = Field(default=3, ge=1, le=100)
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Free notes of the submitter (host, user, git commit, CI job)."""
+    salvo_version: str
+
+    @field_validator("run_id")
+    @classmethod
+    def _uuid7(cls, value: str) -> str:
+        return require_uuid7(value, "run id")
+
+    @property
+    def total(self) -> int:
+        """Trials in the whole run."""
+        return len(self.cells) * self.trials
+
+    def cell_index(self, index: int) -> int:
+        """Return which cell the trial at that index belongs to."""
+        return index % len(self.cells)
+
+    def trial_index(self, index: int) -> int:
+        """Return which repetition, 0-based, the trial at that index is within its cell."""
+        return index // len(self.cells)
+
+    def trace_id(self, index: int) -> str:
+        """Return the trial's trace id."""
+        return trace_id_for(self.run_id, index)
+
+    def index_of(self, trace_id: str) -> int | None:
+        """Return the index of the trial with that trace id, None if this run has no such trial."""
+        index = index_in(trace_id)
+        return index if index < self.total and self.trace_id(index) == trace_id else None
+
+    def message(self, index: int) -> TrialMessage:
+        """Return the message that asks a worker for the trial at that index."""
+        return TrialMessage(
+            run_id=self.run_id, cell=self.cell_index(index), index=index, trace_id=self.trace_id(index)
+        )
+
+    def messages(self, start: int, stop: int) -> Iterator[TrialMessage]:
+        """Yield the messages of a range of indices."""
+        return (self.message(index) for index in range(start, min(stop, self.total)))
+
+    def encode(self) -> tuple[bytes, str]:
+        """Return the stored bytes and the digest of this plan."""
+        return codec.encode(SCHEMA, self.model_dump(mode="json"), compress=False)
+
+    @classmethod
+    def decode(cls, stored: bytes, where: str) -> Plan:
+        """Return the plan that was stored.
+
+        Raises:
+            ObjectCorrupt: Damaged, or not a plan.
+        """
+        document: Any = codec.decode(SCHEMA, stored, where=where)
+        return cls.model_validate(document)

@@ -1,0 +1,222 @@
+"""The project: its folder, and what its ``salvo.yaml`` says.
+
+The file is optional. It holds no secrets: keys come from the workers' environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from salvo_core.adapters.prices import ModelRates
+from salvo_core.adapters.profile import Profile
+from salvo_core.scenario.checking import check, in_file_order, locate
+from salvo_core.scenario.parsed import Parsed
+from salvo_core.scenario.positions import Place, Spot
+from salvo_core.scenario.problems import Problem, ScenarioInvalid, problem_at
+from salvo_core.scenario.secrecy import names_a_secret
+from salvo_core.scenario.source import parse_file
+from salvo_core.scenario.wording import shown
+
+FILE_NAME = "salvo.yaml"
+STATE_NAME = ".salvo"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise PydanticCustomError(
+            "regex", "is not a regular expression: {why}", {"why": str(error)[:80]}
+        ) from None
+    return text
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class JudgeSection(_Section):
+    """How assertions that ask a model are judged."""
+
+    adapter: str = "openai"
+    model: str = "gpt-4o-mini"
+    k: int = Field(default=3, ge=1, le=21)
+    """Votes per assertion."""
+    temperature: float = 0.0
+    max_tokens: int = Field(default=1024, ge=1)
+    """Most output tokens of one vote."""
+    default_threshold: float = Field(default=0.8, ge=0, le=1)
+
+
+class RecordingSection(_Section):
+    """What traces keep."""
+
+    mode: Literal["full", "metadata_only"] = "full"
+    custom_redaction_patterns: list[Annotated[str, AfterValidator(_pattern)]] = Field(default_factory=list)
+    """Regular expressions; what they match is taken out of traces, besides what always is."""
+
+
+class S3Section(_Section):
+    """Where the bucket of ``store_url`` is, if not at AWS."""
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+
+
+class ProjectFile(_Section):
+    """What ``salvo.yaml`` may say; everything is optional."""
+
+    default_adapter: str | None = None
+    """The adapter of scenarios that name none; openai if this is not set either."""
+    default_model: str | None = None
+    """The model of scenarios that name none."""
+    scenarios_dir: str = "scenarios"
+    """Where commands look when no path is given, below the project folder."""
+    ci_mode: bool = False
+    """Whether problems are always printed one per line."""
+    storage_dir: str = STATE_NAME
+    """Folder of the embedded mode, below the project folder unless absolute."""
+    judge: JudgeSection = JudgeSection()
+    recording: RecordingSection = RecordingSection()
+    redis_url: str | None = None
+    """Redis or Valkey of the manifest; the embedded one if not set."""
+    broker_url: str | None = None
+    """Redis of the queue, if it is another one."""
+    store_url: str | None = None
+    """file:///folder or s3://bucket/prefix."""
+    s3: S3Section = S3Section()
+    providers: dict[str, Profile] = Field(default_factory=dict)
+    """Model providers by the name that scenarios use as adapter."""
+    prices: dict[str, ModelRates] = Field(default_factory=dict)
+    """Own prices by model name."""
+    allow_imports: list[str] = Field(default_factory=list)
+    """Dotted names that workers may import adapters from, for example my_pkg.*"""
+    concurrency: int | None = Field(default=None, ge=1, le=5000)
+    """Trials at once per worker process."""
+    lease_s: float | None = Field(default=None, ge=1, le=3600)
+    """How soon a silent worker's trials are taken over, seconds."""
+
+
+class Project(ProjectFile):
+    """A project: its folder, and every key of its ``salvo.yaml`` as an attribute."""
+
+    root: Path
+    """Absolute."""
+    problems: tuple[Problem, ...] = ()
+    """Warnings about the file."""
+
+    @property
+    def scenarios_path(self) -> Path:
+        """Where scenarios lie when no path is given."""
+        return self.root / self.scenarios_dir
+
+    @property
+    def storage_path(self) -> Path:
+        """Where the embedded mode keeps everything."""
+        return self.root / self.storage_dir
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the file sets of ``salvo_core.settings``, by setting name, and nothing else."""
+        plain = ("redis_url", "broker_url", "store_url", "concurrency", "lease_s")
+        found: dict[str, Any] = {name: getattr(self, name) for name in plain}
+        found |= {f"s3_{name}": getattr(self.s3, name) for name in self.s3.model_fields_set}
+        if "allow_imports" in self.model_fields_set:
+            found["allow_imports"] = tuple(self.allow_imports)
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def find_root(start: Path) -> Path:
+    """Return the project folder that a path belongs to, absolute.
+
+    Args:
+        start: A folder, or a file in it; it need not exist.
+
+    Returns:
+        The nearest folder, from start upwards, with a ``salvo.yaml`` or something called
+        ``.salvo``; the filesystem's root is not looked at. The current folder if there is none.
+    """
+    absolute = Path(os.path.abspath(start))
+    folder = absolute if absolute.is_dir() else absolute.parent
+    for candidate in (folder, *folder.parents):
+        if candidate.parent == candidate:
+            break
+        if os.path.lexists(candidate / FILE_NAME) or os.path.lexists(candidate / STATE_NAME):
+            return candidate
+    return Path.cwd()
+
+
+def load_project(root: Path) -> Project:
+    """Return the project in a folder, all defaults if its ``salvo.yaml`` is absent or empty.
+
+    Args:
+        root: From ``find_root``.
+
+    Raises:
+        ScenarioInvalid: The file cannot be used; every problem, located.
+    """
+    root = Path(os.path.abspath(root))
+    file = root / FILE_NAME
+    if not os.path.lexists(file):
+        return Project(root=root)
+    parsed = parse_file(file, boundary=root)
+    if [problem.code for problem in parsed.problems] == ["E007"] or (parsed.usable and parsed.data is None):
+        return Project(root=root)
+    config, problems = _validated(parsed, str(file))
+    problems = in_file_order(problems, parsed.positions)
+    if config is None:
+        raise ScenarioInvalid(problems)
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    return Project(root=root, problems=tuple(problems), **given)
+
+
+def _validated(parsed: Parsed, file: str) -> tuple[ProjectFile | None, list[Problem]]:
+    if not parsed.usable:
+        return None, parsed.problems
+    if not isinstance(parsed.data, dict):
+        spot = parsed.positions.values.get((), Spot(file))
+        said = f"the file holds {shown(parsed.data)} where a map of settings is expected"
+        return None, [*parsed.problems, problem_at("E007", said, spot, parsed.positions)]
+    config, found = check(ProjectFile, parsed.data, parsed, file)
+    problems = [*parsed.problems, *found]
+    if config is None or any(problem.severity == "error" for problem in problems):
+        return None, problems
+    return config, [*problems, *_passwords(config, parsed, file)]
+
+
+def _passwords(config: ProjectFile, parsed: Parsed, file: str) -> list[Problem]:
+    urls: dict[Place, str | None] = {
+        ("redis_url",): config.redis_url,
+        ("broker_url",): config.broker_url,
+        ("store_url",): config.store_url,
+        ("s3", "endpoint_url"): config.s3.endpoint_url,
+        **{("providers", name, "base_url"): one.base_url for name, one in config.providers.items()},
+    }
+    return [
+        locate(
+            "W007",
+            "holds a password, which everybody who can read the file now knows",
+            path,
+            parsed.positions,
+            file,
+            hint="put the address into the environment of the workers instead",
+            severity="warning",
+        )
+        for path, url in urls.items()
+        if url and _holds_password(url)
+    ]
+
+
+def _holds_password(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.password) or any(names_a_secret(key) for key, _ in parse_qsl(parts.query))
+    except ValueError:
+        return False

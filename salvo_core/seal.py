@@ -1,0 +1,71 @@
+"""The door that closes a run: rows to verdict, and both to the store for good.
+
+Sealing reads only what is settled, so doing it again, or twice at once, writes the same
+bytes. The order is archive, summary, then the verdict in Redis: a run that says it is sealed
+has its numbers in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from salvo_core.errors import NotFound
+from salvo_core.manifest.archive import encode_rows
+from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.rows import Row
+from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.orders import Orders
+from salvo_core.run.plan import Plan
+from salvo_core.run.summary import Summary, summarise
+from salvo_core.store import keys
+from salvo_core.store.protocol import Store
+
+logger = logging.getLogger(__name__)
+
+
+async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | None:
+    """Return the summary of a finished run, stored; None when the run is not finished.
+
+    Raises:
+        StoreUnavailable, StoreRefused: Nothing is lost; a later sweep seals it.
+    """
+    try:
+        counts = await manifest.counts(run_id)
+    except NotFound:
+        return None
+    if counts.state not in ("finished", "sealed"):
+        return None
+    orders = Orders(store)
+    plan = await orders.plan(run_id)
+    rows = [row async for row in manifest.rows(run_id)]
+    facts = await assertion_facts(plan, orders)
+    # Folding and packing 100,000 rows is seconds of work: off the loop.
+    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, counts)
+    await store.put(keys.manifest(run_id), archive)
+    await store.put(keys.summary(run_id), summary.encode()[0])
+    if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
+        logger.info("run %s is sealed: %s", run_id, summary.verdict)
+    return summary
+
+
+async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[AssertionFacts, ...]]:
+    """Return, per cell, what ranking failures needs to know of its assertions."""
+    scenarios = {
+        digest: await orders.scenario(digest) for digest in {cell.scenario_digest for cell in plan.cells}
+    }
+    return {
+        number: tuple(AssertionFacts.of(a) for a in scenarios[cell.scenario_digest].assertions)
+        for number, cell in enumerate(plan.cells)
+    }
+
+
+def _fold(
+    plan: Plan, rows: Sequence[Row], facts: dict[int, tuple[AssertionFacts, ...]], counts: RunCounts
+) -> tuple[Summary, bytes]:
+    summary = summarise(
+        plan, rows, facts, started_ms=counts.started_ms, finished_ms=counts.finished_ms, state="sealed"
+    )
+    return summary, encode_rows(plan.run_id, rows)

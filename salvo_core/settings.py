@@ -1,0 +1,226 @@
+"""The only reader of the environment: every setting in one table, with where its value came from.
+
+Precedence: flag > environment > ``salvo.yaml`` > default. Settings are built once per
+process (``resolve``) and passed down; nothing else looks at the environment, so a test
+or an embedded worker is given exactly what it should see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from salvo_core.errors import UsageError
+
+Source = Literal["flag", "environment", "salvo.yaml", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One line of the table.
+
+    Attributes:
+        name: As in ``salvo.yaml`` and in ``Settings``.
+        variable: The environment variable.
+        parse: Text to value; raises ValueError with the reason.
+        default: The value nobody has to set.
+        meaning: For ``salvo config`` and the documents.
+    """
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A setting's value and where it came from; ``shown`` is fit for a screen."""
+
+    setting: Setting
+    value: Any
+    source: Source
+
+    @property
+    def shown(self) -> str:
+        """The value with passwords masked."""
+        if self.value is None:
+            return "-"
+        if isinstance(self.value, tuple):
+            return ", ".join(self.value) or "-"
+        return without_password(str(self.value))
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text.strip()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _truth(text: str) -> bool:
+    known = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError("is neither yes nor no") from None
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError(f"is outside {low}..{high}")
+        return value
+
+    return parse
+
+
+def _seconds(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError(f"is outside {low:g}..{high:g} seconds")
+        return value
+
+    return parse
+
+
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("redis_url", "SALVO_REDIS_URL", _text, None, "Redis or Valkey of the manifest; unset: embedded"),
+    Setting("broker_url", "SALVO_BROKER_URL", _text, None, "Redis of the queue, if it is another one"),
+    Setting("store_url", "SALVO_STORE_URL", _text, None, "file:///folder or s3://bucket/prefix"),
+    Setting("s3_endpoint_url", "SALVO_S3_ENDPOINT_URL", _text, None, "S3 server other than AWS, e.g. MinIO"),
+    Setting("s3_region", "SALVO_S3_REGION", _text, None, "region; unset: as the AWS configuration says"),
+    Setting(
+        "s3_addressing_style", "SALVO_S3_ADDRESSING_STYLE", _one_of("auto", "path", "virtual"), "auto",
+        "how the bucket is named in requests",
+    ),
+    Setting("concurrency", "SALVO_CONCURRENCY", _whole(1, 5000), 100, "trials at once per worker process"),
+    Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
+    Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
+    Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
+    Setting("trace_header", "SALVO_TRACE_HEADER", _truth, True, "send X-Salvo-Trace-Id to providers"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every resolved value, for one process.
+
+    ``secret`` looks up a provider key by the name of its environment variable; the
+    environment itself is not reachable otherwise and never printed.
+    """
+
+    resolved: Mapping[str, Resolved]
+    environ: Mapping[str, str] = field(repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["resolved"][name].value
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether Salvo starts its own servers: no Redis was named."""
+        return self.resolved["redis_url"].value is None
+
+    def secret(self, name: str) -> str | None:
+        """Return a variable that holds a provider's key or base URL; None when unset or empty."""
+        return self.environ.get(name) or None
+
+    def variables(self) -> dict[str, str]:
+        """Return the environment that makes a child process resolve to the same values."""
+        found = {}
+        for name, resolved in self.resolved.items():
+            if resolved.value is not None:
+                text = ",".join(resolved.value) if isinstance(resolved.value, tuple) else str(resolved.value)
+                if text:
+                    found[self.resolved[name].setting.variable] = text
+        return found
+
+    def with_values(self, source: Source = "default", **values: Any) -> Settings:
+        """Return a copy in which some settings have other values."""
+        changed = dict(self.resolved)
+        for name, value in values.items():
+            changed[name] = Resolved(changed[name].setting, value, source)
+        return Settings(resolved=changed, environ=self.environ)
+
+
+def resolve(
+    environ: Mapping[str, str],
+    *,
+    project: Mapping[str, Any] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        environ: The environment.
+        project: Values of ``salvo.yaml`` by setting name, already of the right type.
+        flags: Values from the command line by setting name; None means not given.
+
+    Raises:
+        UsageError: A variable's text cannot be used; names it and says why.
+    """
+    found: dict[str, Resolved] = {}
+    for setting in TABLE:
+        value, source = setting.default, "default"
+        if (project or {}).get(setting.name) is not None:
+            value, source = (project or {})[setting.name], "salvo.yaml"
+        if text := environ.get(setting.variable, ""):
+            value, source = _parsed(setting, text), "environment"
+        if (flags or {}).get(setting.name) is not None:
+            value, source = (flags or {})[setting.name], "flag"
+        found[setting.name] = Resolved(setting, value, source)  # type: ignore[arg-type]
+    return Settings(resolved=found, environ=environ)
+
+
+def _parsed(setting: Setting, text: str) -> Any:
+    try:
+        return setting.parse(text)
+    except ValueError as error:
+        shown = without_password(text)[:80]
+        raise UsageError(
+            f"{setting.variable}={shown}: {error}", hint=f"{setting.name}: {setting.meaning}"
+        ) from None
+
+
+def without_password(text: str) -> str:
+    """Return text with the user information of a URL masked."""
+    parts = urlsplit(text) if "://" in text else None
+    if parts is None or "@" not in parts.netloc:
+        return text
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+
+
+def state_folder(root: Path, storage_dir: str = ".salvo") -> Path:
+    """Return where the embedded mode keeps everything below a project's root."""
+    return (root / storage_dir).resolve()

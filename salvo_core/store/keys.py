@@ -1,0 +1,66 @@
+"""The only place that knows a path in the store.
+
+::
+
+    scenarios/<digest>.json
+    runs/<run_id>/plan.json
+    runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
+    runs/<run_id>/manifest.json.zst
+    runs/<run_id>/summary.json
+
+Ids come from outside (a message, a command line), so each is checked to be what it
+claims before it becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import re
+
+from salvo_core.errors import UsageError
+from salvo_core.identity import require_uuid7
+
+RUNS = "runs/"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
+
+
+def scenario(digest: str) -> str:
+    """Return where the frozen scenario with that digest lies."""
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest[:80]!r} is not a scenario digest: 64 hexadecimal digits are expected")
+    return f"scenarios/{digest}.json"
+
+
+def plan(run_id: str) -> str:
+    """Return where the run's order lies."""
+    return f"{_run(run_id)}plan.json"
+
+
+def trace(run_id: str, trace_id: str, attempt: int) -> str:
+    """Return where the given attempt at a trial puts its trace: two attempts never share a name (I1)."""
+    return f"{traces(run_id)}{require_uuid7(trace_id, 'trace id')}.a{attempt:d}.json.zst"
+
+
+def traces(run_id: str) -> str:
+    """Return the prefix under which all traces of the run lie."""
+    return f"{_run(run_id)}traces/"
+
+
+def parse_trace(key: str) -> tuple[str, int] | None:
+    """Return (trace id, attempt) of a trace's key, or None if it is no such key."""
+    found = _TRACE_NAME.search(key)
+    return (found[1], int(found[2])) if found else None
+
+
+def manifest(run_id: str) -> str:
+    """Return where the sealed rows lie."""
+    return f"{_run(run_id)}manifest.json.zst"
+
+
+def summary(run_id: str) -> str:
+    """Return where the numbers that reports and lists read lie."""
+    return f"{_run(run_id)}summary.json"
+
+
+def _run(run_id: str) -> str:
+    return f"{RUNS}{require_uuid7(run_id, 'run id')}/"

@@ -1,0 +1,203 @@
+"""The door of whoever orders a run: from loaded scenarios to messages on the queue.
+
+The order of writes is the promise (I4): scenarios, then the plan, then the run's header,
+then rows and messages window by window. Until the plan is stored nothing has happened;
+from then on everything else can be made again from it, so a submission killed half way is
+finished by whoever notices: ``salvo resume``, or a worker's sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from salvo_core.clock import Clock
+from salvo_core.errors import ObjectMissing, UsageError
+from salvo_core.identity import new_run_id
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
+from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
+from salvo_core.scenario.digest import freeze
+from salvo_core.scenario.loading import Loaded
+from salvo_core.scenario.model import Scenario
+from salvo_core.store import keys
+from salvo_core.store.protocol import Store
+from salvo_core.version import VERSION
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asked for.
+
+    Attributes:
+        scenarios: Loaded and valid, at least one.
+        models: Each scenario runs with each; empty means the scenario's own.
+        trials: Repetitions of each cell, 1..TRIALS_MAX.
+        threshold: Overrides the scenarios'; 0..1.
+        concurrency_max: Trials of this run queued or running at once; None leaves it to the workers.
+        labels: Free notes kept in the plan.
+        idempotency_key: Two orders with one key are one run.
+    """
+
+    scenarios: Sequence[Loaded]
+    models: Sequence[str] = ()
+    trials: int = 3
+    threshold: float | None = None
+    concurrency_max: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+
+def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan:
+    """Return the plan that an order comes to; nothing is written.
+
+    Raises:
+        UsageError: There is nothing to run, or too much.
+    """
+    if not order.scenarios:
+        raise UsageError(
+            "there is no scenario to run", hint="give a scenario file, or a folder that holds some"
+        )
+    if not 1 <= order.trials <= TRIALS_MAX:
+        raise UsageError(
+            f"{order.trials} trials cannot be run: a number from 1 to {TRIALS_MAX:,} is expected"
+        )
+    if order.threshold is not None and not 0 <= order.threshold <= 1:
+        raise UsageError(f"a threshold of {order.threshold} cannot be met or missed: it is between 0 and 1")
+    models = tuple(dict.fromkeys(order.models))
+    cells = tuple(
+        _cell(loaded, model, order.threshold)
+        for loaded in order.scenarios
+        for model in models or (loaded.scenario.model,)
+    )
+    if len(cells) > CELLS_MAX:
+        raise UsageError(
+            f"{len(cells):,} cells (scenarios x models) are more than {CELLS_MAX:,}", hint="split the run"
+        )
+    return Plan(
+        run_id=run_id or new_run_id(),
+        created_at=now,
+        cells=cells,
+        trials=order.trials,
+        concurrency_max=order.concurrency_max,
+        labels=dict(order.labels),
+        salvo_version=VERSION,
+    )
+
+
+def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:
+    """Return how many provider calls the run makes at most.
+
+    Args:
+        plan: The run.
+        scenarios: By digest.
+        retries_max: Retries of one turn, by adapter name.
+    """
+    return plan.trials * sum(
+        scenarios[cell.scenario_digest].max_turns * (1 + retries_max(cell.adapter)) for cell in plan.cells
+    )
+
+
+async def submit(
+    order: Order, *, store: Store, manifest: Manifest, dispatcher: Dispatcher, clock: Clock
+) -> Plan:
+    """Order a run; return its plan once every message is on its way.
+
+    With an idempotency key that was used before, the earlier run is returned, and finished
+    being submitted if it was not.
+
+    Raises:
+        UsageError: As ``make_plan``.
+        StoreUnavailable, StoreRefused, RedisUnavailable: What is written stays; the run can be resumed.
+    """
+    plan = make_plan(order, now=clock.now())
+    if order.idempotency_key:
+        run_id = await manifest.reserve(order.idempotency_key, plan.run_id)
+        plan = await _planned(run_id, plan, store)
+    await _freeze_all(order.scenarios, store)
+    await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0])
+    await open_run(plan, manifest)
+    await spread(plan, manifest=manifest, dispatcher=dispatcher)
+    return plan
+
+
+async def open_run(plan: Plan, manifest: Manifest) -> bool:
+    """Make the run's header unless it is there; return whether this call made it."""
+    return await manifest.open(
+        plan.run_id,
+        total=plan.total,
+        cells=len(plan.cells),
+        attempts_max=plan.attempts_max,
+        concurrency_max=plan.concurrency_max,
+        name=_name(plan),
+    )
+
+
+async def spread(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> tuple[int, int]:
+    """Seed the rows that are missing and publish what may run; return (rows made, messages sent).
+
+    Each window's rows exist before its messages do, so no worker meets a message without a row.
+    """
+    counts = await manifest.counts(plan.run_id)
+    seeded = sent = 0
+    for start in range(counts.seeded, plan.total, ROWS_PER_CALL):
+        stop = min(start + ROWS_PER_CALL, plan.total)
+        seeded += await manifest.seed(
+            plan.run_id, start, [plan.trace_id(index) for index in range(start, stop)]
+        )
+        sent += await _release(plan, manifest, dispatcher)
+    await manifest.submitted(plan.run_id)
+    while more := await _release(plan, manifest, dispatcher):
+        sent += more
+    return seeded, sent
+
+
+async def _release(plan: Plan, manifest: Manifest, dispatcher: Dispatcher) -> int:
+    released = await manifest.release(plan.run_id, ROWS_PER_CALL)
+    return await publish(plan, released, dispatcher) if released else 0
+
+
+async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) -> int:
+    """Send the messages of these trials; return how many."""
+    return await dispatcher.publish(plan.message(index) for index in indices)
+
+
+def _cell(loaded: Loaded, model: str, threshold: float | None) -> Cell:
+    scenario = loaded.scenario
+    return Cell(
+        scenario_digest=loaded.digest,
+        scenario_name=scenario.name,
+        scenario_file=loaded.file,
+        model=model,
+        adapter=scenario.adapter,
+        threshold=scenario.threshold if threshold is None else threshold,
+        assertions=tuple(assertion.label() for assertion in scenario.assertions),
+        tags=scenario.tags,
+    )
+
+
+def _name(plan: Plan) -> str:
+    first = plan.cells[0].scenario_name
+    others = len({cell.scenario_digest for cell in plan.cells}) - 1
+    return first if not others else f"{first} and {others} more"
+
+
+async def _planned(run_id: str, fresh: Plan, store: Store) -> Plan:
+    """Return the plan an idempotency key stands for; ours under its run id when none was stored yet."""
+    key = keys.plan(run_id)
+    try:
+        return Plan.decode(await store.get(key), key)
+    except ObjectMissing:
+        return fresh.model_copy(update={"run_id": run_id})
+
+
+async def _freeze_all(scenarios: Sequence[Loaded], store: Store) -> None:
+    frozen = {loaded.digest: loaded.scenario for loaded in scenarios}
+    await asyncio.gather(
+        *(
+            store.put_if_absent(keys.scenario(digest), freeze(scenario)[0])
+            for digest, scenario in frozen.items()
+        )
+    )

@@ -1,0 +1,108 @@
+"""The door of whoever is left: finds work that was abandoned and sets it going again.
+
+Messages can be lost (a worker killed between taking one and noting it), submitters die,
+leases run out. A sweep compares the manifest, which is the truth, with what is under way,
+and publishes what is missing. Too many messages are harmless (a claim refuses them), so
+a sweep may always err towards sending.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from salvo_core.cancel import cancel
+from salvo_core.clock import Clock
+from salvo_core.errors import NotFound, SalvoError
+from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.live import Manifest
+from salvo_core.resume import publish_pending, read_plan, resume
+from salvo_core.run.dispatch import Dispatcher
+from salvo_core.seal import seal
+from salvo_core.store.protocol import Store
+from salvo_core.submit import publish
+
+logger = logging.getLogger(__name__)
+
+SUBMITTER_SILENT_S = 15.0
+"""A submission that seeds nothing for so long has lost its submitter."""
+
+
+@dataclass
+class Sweeper:
+    """Sweeps open runs; remembers what it saw last time, to tell standing still from slow.
+
+    Args:
+        store: Where plans lie.
+        manifest: The truth.
+        dispatcher: Sends what is missing.
+        clock: Measures how long a run has stood still.
+        still_s: How long the queue is empty and nothing is claimed before messages count as lost.
+    """
+
+    store: Store
+    manifest: Manifest
+    dispatcher: Dispatcher
+    clock: Clock
+    still_s: float = 5.0
+    _seen: dict[str, tuple[tuple[object, ...], float]] = field(default_factory=dict)
+
+    async def sweep(self) -> int:
+        """Look at every open run once; return how many are open.
+
+        One run's trouble (a plan that is gone) is logged and does not keep the others waiting.
+        """
+        runs = await self.manifest.open_runs()
+        self._seen = {run_id: seen for run_id, seen in self._seen.items() if run_id in runs}
+        for run_id in runs:
+            try:
+                await self._sweep_run(run_id)
+            except SalvoError as error:
+                logger.error("run %s cannot be swept: %s", run_id, error)
+        return len(runs)
+
+    async def _sweep_run(self, run_id: str) -> None:
+        try:
+            counts = await self.manifest.counts(run_id)
+        except NotFound:
+            logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
+            return
+        if again := await self.manifest.expire(run_id):
+            logger.warning("run %s: %d trials of silent workers are sent again", run_id, len(again))
+            await publish(await read_plan(run_id, self.store), again, self.dispatcher)
+        match counts.state:
+            case "finished" | "sealed":
+                await seal(run_id, store=self.store, manifest=self.manifest)
+            case "submitting" if self._stands_still(
+                run_id, (counts.seeded, counts.released), SUBMITTER_SILENT_S
+            ):
+                logger.warning("run %s: its submission stopped at %d rows; going on", run_id, counts.seeded)
+                await resume(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
+            case "cancelling" if self._stands_still(run_id, (counts.ended,), self.still_s):
+                await cancel(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
+            case "running":
+                await self._reconcile(run_id, counts)
+
+    async def _reconcile(self, run_id: str, counts: RunCounts) -> None:
+        """Send messages again when trials wait, none is claimed, and the queue holds nothing."""
+        position = (counts.claims, counts.released)
+        if not self._stands_still(run_id, position, self.still_s):
+            return
+        plan = await read_plan(run_id, self.store)
+        if counts.waiting and await self.dispatcher.queued() == 0:
+            sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
+            logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
+        elif counts.released < counts.total:
+            await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
+
+    def _stands_still(self, run_id: str, position: tuple[object, ...], still_s: float) -> bool:
+        """Tell whether the run has been at this position for still_s; then start to count afresh."""
+        now_s = self.clock.monotonic_s()
+        seen, since_s = self._seen.get(run_id, (None, now_s))
+        if seen != position:
+            self._seen[run_id] = (position, now_s)
+            return False
+        if now_s - since_s < still_s:
+            return False
+        self._seen[run_id] = (position, now_s)
+        return True

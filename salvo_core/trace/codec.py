@@ -1,0 +1,90 @@
+"""Bytes of every document Salvo stores: schema name, digest inside, compression.
+
+A stored document is one line of JSON, ``{"schema":..., "digest":..., "body":{...}}``,
+zstd-compressed when its key says so. The digest is the sha256 of the body's bytes as they
+stand and travels *inside* the object rather than in the store's metadata, so a bucket
+that was copied to another store or to a disk can still be checked.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import zstandard
+
+from salvo_core.errors import ObjectCorrupt
+from salvo_core.identity import canonical_json, digest
+
+DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
+"""A document larger than this is refused when read: no trace of ours comes near it, a bomb does."""
+
+_DIGEST_LENGTH = 64
+_ZSTD_LEVEL = 3
+
+
+def encode(schema: str, body: Any, *, compress: bool) -> tuple[bytes, str]:
+    """Return a document's stored bytes and the digest of its body.
+
+    Args:
+        schema: Name and version, for example ``salvo.trace/1``.
+        body: JSON-ready document.
+        compress: Whether to zstd the line; keys that end in ``.zst`` want it.
+
+    Returns:
+        (bytes, 64 hex digits). Equal bodies give equal bytes: zstd at one level is deterministic.
+    """
+    raw = canonical_json(body)
+    mark = digest(raw)
+    line = b'{"schema":"%s","digest":"%s","body":%s}' % (schema.encode(), mark.encode(), raw)
+    return (zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(line) if compress else line), mark
+
+
+def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | None = None) -> Any:
+    """Return the body of a stored document after checking it.
+
+    Args:
+        schema: The name and version the caller can read.
+        stored: Bytes as read from the store.
+        where: The key, for the error.
+        expected_digest: What the row or name that led here says the digest is.
+
+    Raises:
+        ObjectCorrupt: Not ours, another schema, damaged, or not the document that was promised.
+    """
+    line = _decompress(stored, where)
+    head = b'{"schema":"%s","digest":"' % schema.encode()
+    if not line.startswith(head):
+        raise ObjectCorrupt(
+            f"{where} is not a {schema} document{_found(line)}", hint="a newer Salvo may have written it"
+        )
+    start = len(head) + _DIGEST_LENGTH + len(b'","body":')
+    mark, raw = line[len(head) : len(head) + _DIGEST_LENGTH].decode("ascii", "replace"), line[start:-1]
+    if digest(raw) != mark:
+        raise ObjectCorrupt(f"{where} is damaged: its bytes do not match the digest it carries")
+    if expected_digest is not None and mark != expected_digest:
+        raise ObjectCorrupt(
+            f"{where} is not the object its manifest row names: "
+            f"its digest begins {mark[:12]}, the row's {expected_digest[:12]}"
+        )
+    return json.loads(raw)
+
+
+def _decompress(stored: bytes, where: str) -> bytes:
+    if not stored.startswith(b"\x28\xb5\x2f\xfd"):  # zstd's magic number
+        return stored
+    try:
+        size = zstandard.get_frame_parameters(stored).content_size
+        if size > DOCUMENT_BYTES_MAX:  # also CONTENTSIZE_UNKNOWN, which is 2**64 - 1
+            raise ObjectCorrupt(f"{where} unpacks to more than {DOCUMENT_BYTES_MAX} bytes")
+        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=DOCUMENT_BYTES_MAX)
+    except zstandard.ZstdError as error:
+        raise ObjectCorrupt(f"{where} is damaged: {error}") from None
+
+
+def _found(line: bytes) -> str:
+    try:
+        found = json.loads(line).get("schema")
+    except (ValueError, AttributeError):
+        return ""
+    return f" but {str(found)[:60]!r}"

@@ -1,0 +1,227 @@
+"""The record of one trial: messages, turns, what they cost, and how it ended.
+
+These are plain pydantic models because they cross three borders: the journal in
+Redis, the object in the store, and a person's screen.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["system", "user", "assistant", "tool_result"]
+
+Outcome = Literal[
+    "completed",  # the agent gave a final answer
+    "max_turns",  # limits of the scenario: graded on what there is
+    "timeout",
+    "max_tokens",
+    "max_cost",
+    "unknown_tool",  # the agent called a tool that does not exist, and the scenario says that is the end
+    "infra_error",  # a provider, a worker or a store failed: never counts against the agent (I6)
+    "cancelled",
+]
+"""Did it run. Whether it was good is the Grade's business."""
+
+Grade = Literal["passed", "failed", "hard_fail"]
+"""Was it good. Only trials whose outcome is not infra_error or cancelled have one."""
+
+ErrorKind = Literal[
+    "rate_limited", "transient", "permanent", "authentication", "adapter", "scenario", "store", "worker_lost",
+    "internal",
+]  # fmt: skip
+
+
+class Frozen(BaseModel):
+    """A record: extra keys are refused, fields do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ToolCall(Frozen):
+    """One call the agent asked for.
+
+    ``arguments`` is what it meant; when what it sent was not a JSON object,
+    ``malformed`` holds the raw text and ``arguments`` is empty.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    malformed: str | None = None
+
+
+class Message(Frozen):
+    """One entry of the conversation, as the provider saw it."""
+
+    role: Role
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    tool_call_id: str | None = None
+    tool_name: str | None = None
+    tool_error: bool = False
+    latency_s: float | None = None
+    """How long the (mock) tool took, seconds; only on tool_result."""
+
+
+class Usage(Frozen):
+    """Tokens, as the provider counted them."""
+
+    input_tokens: int = Field(default=0, ge=0)
+    output_tokens: int = Field(default=0, ge=0)
+
+    @property
+    def total_tokens(self) -> int:
+        """Input plus output."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+        )
+
+
+class Retry(Frozen):
+    """One failed exchange before a turn came back (or did not)."""
+
+    kind: ErrorKind
+    message: str
+    status_code: int | None = None
+    waited_s: float = 0.0
+    usage: Usage = Usage()
+    """Tokens the provider billed for the failure, when it said so. They count in the trial's cost."""
+
+
+class Turn(Frozen):
+    """One exchange with the provider, as journaled: enough to go on from here without paying again."""
+
+    index: int = Field(ge=0)
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish_reason: str = ""
+    model: str = ""
+    """The model that the provider says answered; empty when it does not say."""
+    usage: Usage = Usage()
+    cost_usd: float | None = None
+    """Of this turn and its retries; None when the model has no known price."""
+    latency_s: float = Field(default=0.0, ge=0)
+    """The exchange that came back, seconds, without retries and waits."""
+    retries: tuple[Retry, ...] = ()
+    attempt: int = 1
+    worker: str = ""
+
+    @property
+    def billed(self) -> Usage:
+        """Tokens of the turn and of its failed exchanges."""
+        return sum((retry.usage for retry in self.retries), self.usage)
+
+
+class TrialError(Frozen):
+    """Why a trial ended as infra_error."""
+
+    kind: ErrorKind
+    message: str
+    error_class: str = ""
+    hint: str = ""
+    turn: int | None = None
+    """The turn that did not come back, 0-based."""
+    retries: tuple[Retry, ...] = ()
+    """The failed exchanges of that turn; their tokens count."""
+
+
+class Finding(Frozen):
+    """What one assertion found, or how it failed to find anything.
+
+    ``error`` set means the check itself could not be made: it says nothing about the
+    agent, the score is 0 and the assertion counts as not passed.
+    """
+
+    assertion: int = Field(ge=0)
+    """Its place in the scenario's list, 0-based."""
+    type: str
+    label: str
+    """The assertion in a few words, the same for every trial: what failures are grouped by."""
+    score: float = Field(ge=0, le=1)
+    passed: bool
+    weight: float
+    required: bool
+    details: str = ""
+    error: str | None = None
+
+
+class ScenarioRef(Frozen):
+    """Which scenario this was."""
+
+    digest: str
+    name: str
+    file: str = ""
+
+
+class Provenance(Frozen):
+    """Who made this record, with what."""
+
+    salvo_version: str
+    python_version: str
+    host: str
+    worker: str
+
+
+class Trace(Frozen):
+    """The stored record of a trial: everything that was said, what it cost, what we think of it.
+
+    Units: seconds, US dollars, tokens. ``latency_s`` is the conversation alone: the
+    exchanges that came back and the tools, without retries, waits and evaluation.
+    """
+
+    trace_id: str
+    run_id: str
+    index: int
+    """The trial's place in the run, 0-based: the field of its manifest row."""
+    cell: int
+    trial: int
+    """The repetition within the cell, 0-based."""
+    attempt: int
+    scenario: ScenarioRef
+    model: str
+    adapter: str
+    threshold: float
+    started_at: datetime
+    ended_at: datetime
+    outcome: Outcome
+    error: TrialError | None = None
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    usage: Usage
+    cost_usd: float | None
+    latency_s: float
+    duration_s: float
+    """From claim to grade, wall time of this attempt, seconds: retries and waits included."""
+    finish_reason: str
+    extras: dict[str, Any] = Field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    score: float | None = None
+    grade: Grade | None = None
+    provenance: Provenance
+
+    @property
+    def final_content(self) -> str | None:
+        """What the agent said last, None if it never spoke."""
+        return next((m.content for m in reversed(self.messages) if m.role == "assistant"), None)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Every call the agent made, in order."""
+        return tuple(call for message in self.messages for call in message.tool_calls or ())
+
+    @property
+    def status(self) -> str:
+        """The trial's terminal status: its grade, or why it has none."""
+        return self.grade or ("cancelled" if self.outcome == "cancelled" else "infra_error")
+
+    @property
+    def retries_total(self) -> int:
+        """Failed exchanges over all turns, the one that ended the trial included."""
+        return sum(len(t.retries) for t in self.turns) + (len(self.error.retries) if self.error else 0)

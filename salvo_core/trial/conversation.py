@@ -1,0 +1,252 @@
+"""The turn loop: a model and its mock tools, until somebody has said the last word.
+
+Each completed turn is given to the journal before the next begins (I3), so whoever
+continues this trial after a crash starts from ``past`` and pays only for the exchange that
+was in flight. The loop itself never raises for what a model or a provider did: it ends in
+an outcome. It raises only when this attempt must not go on: ``LeaseLost``, ``Leaving``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from salvo_core.adapters.prices import rounded_usd
+from salvo_core.adapters.protocol import Adapter, TurnConfig
+from salvo_core.adapters.retrying import Backoff, Price, TurnFailed, send_with_retries
+from salvo_core.clock import Clock
+from salvo_core.errors import LeaseLost
+from salvo_core.scenario.model import Scenario
+from salvo_core.trace.model import Message, Outcome, TrialError, Turn, Usage
+from salvo_core.trial.limits import Limits
+from salvo_core.trial.tools import MockTools
+
+
+class Leaving(Exception):
+    """The worker is shutting down: give the trial back at this turn boundary."""
+
+
+class Hold(Protocol):
+    """What the loop asks of whoever holds the trial."""
+
+    def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
+        """Return why the trial must not begin another turn, None while it may."""
+        ...
+
+    async def keep(self, turn: Turn) -> None:
+        """Journal a completed turn.
+
+        Raises:
+            LeaseLost: Another attempt holds the trial; nothing was kept.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Who speaks: everything a conversation needs besides its past.
+
+    ``trial`` is the repetition within the cell, 0-based, and the seed of scripted variation.
+    """
+
+    scenario: Scenario
+    model: str
+    adapter: Adapter
+    limits: Limits
+    backoff: Backoff
+    price: Price
+    trace_id: str
+    trial: int
+    attempt: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What was said and how it ended."""
+
+    messages: tuple[Message, ...]
+    turns: tuple[Turn, ...]
+    outcome: Outcome
+    error: TrialError | None
+    usage: Usage
+    cost_usd: float | None
+    latency_s: float
+
+    @property
+    def finish_reason(self) -> str:
+        """The provider's word for why its last turn ended; ``error`` when there was none."""
+        if self.outcome == "infra_error":
+            return "error"
+        return self.turns[-1].finish_reason if self.turns else ""
+
+
+async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -> Conversation:
+    """Return the whole conversation, having continued it from its completed turns.
+
+    Args:
+        part: Who speaks.
+        past: Turns that earlier attempts completed and paid for; they are not asked for again.
+        hold: The right to go on.
+        clock: Measures, and waits.
+
+    Raises:
+        LeaseLost: This attempt no longer holds the trial.
+        Leaving: The worker is shutting down; all completed turns are journaled.
+    """
+    talk = _Talk(part, clock)
+    talk.refuse_unpriced()
+    for turn in past:
+        await talk.take(turn, replayed=True)
+    spent_s = talk.latency_s
+    started_s = clock.monotonic_s()
+    while talk.outcome is None:
+        interruption = hold.interruption()
+        if interruption == "lost":
+            raise LeaseLost(f"trial {part.trace_id} is held by another attempt")
+        if interruption == "leaving":
+            raise Leaving
+        if interruption == "cancelled":
+            talk.outcome = "cancelled"
+            break
+        try:
+            async with asyncio.timeout(_left_s(part.limits, spent_s, clock.monotonic_s() - started_s)):
+                turn = await talk.ask()
+        except TimeoutError:
+            talk.outcome = "timeout"
+            break
+        except TurnFailed as failure:
+            talk.fail(failure)
+            break
+        # Outside the time limit: a paid turn must reach the journal whatever the clock says.
+        await hold.keep(turn)
+        try:
+            async with asyncio.timeout(_left_s(part.limits, spent_s, clock.monotonic_s() - started_s)):
+                await talk.take(turn)
+        except TimeoutError:
+            talk.outcome = "timeout"
+    return talk.ended()
+
+
+def _left_s(limits: Limits, spent_s: float, elapsed_s: float) -> float | None:
+    return None if limits.time_s_max is None else max(0.0, limits.time_s_max - spent_s - elapsed_s)
+
+
+class _Talk:
+    """A conversation under way."""
+
+    def __init__(self, part: Part, clock: Clock) -> None:
+        self.part = part
+        self.clock = clock
+        self.rng = random.Random(part.trace_id)  # noqa: S311 - jitter, not a secret
+        self.tools = MockTools(part.scenario.tools, clock)
+        self.specs = self.tools.specs()
+        system = part.scenario.system_prompt
+        self.messages: list[Message] = [Message(role="system", content=system)] if system else []
+        self.messages.append(Message(role="user", content=part.scenario.prompt))
+        self.turns: list[Turn] = []
+        self.usage = Usage()
+        self.costs_usd: list[float | None] = []
+        self.latency_s = 0.0
+        self.outcome: Outcome | None = None
+        self.error: TrialError | None = None
+
+    async def ask(self) -> Turn:
+        """Return the model's next turn, retries and price included; nothing of it is taken yet."""
+        part, scenario = self.part, self.part.scenario
+        config = TurnConfig(
+            model=part.model,
+            temperature=scenario.temperature,
+            seed=scenario.seed,
+            extras=scenario.extras,
+            trace_id=part.trace_id,
+            trial=part.trial,
+            turn=len(self.turns),
+        )
+        answered = await send_with_retries(
+            part.adapter,
+            self.messages,
+            self.specs,
+            config,
+            backoff=part.backoff,
+            clock=self.clock,
+            rng=self.rng,
+            price=part.price,
+        )
+        reply = answered.reply
+        return Turn(
+            index=len(self.turns),
+            content=reply.content,
+            tool_calls=tuple(reply.tool_calls),
+            finish_reason=reply.finish_reason,
+            model=reply.model,
+            usage=reply.usage,
+            cost_usd=answered.cost_usd,
+            latency_s=answered.latency_s,
+            retries=answered.retries,
+            attempt=part.attempt,
+            worker=part.worker,
+        )
+
+    async def take(self, turn: Turn, *, replayed: bool = False) -> None:
+        """Let a completed turn be said, answer its tool calls, and see whether that was the end."""
+        self.turns.append(turn)
+        self.usage += turn.billed
+        self.costs_usd.append(turn.cost_usd)
+        self.latency_s += turn.latency_s
+        self.messages.append(
+            Message(role="assistant", content=turn.content, tool_calls=turn.tool_calls or None)
+        )
+        invented = any(not self.tools.knows(call.name) for call in turn.tool_calls)
+        for call in turn.tool_calls:
+            result = await self.tools.answer(call, replayed=replayed)
+            self.latency_s += result.latency_s or 0.0
+            self.messages.append(result)
+        if not turn.tool_calls:
+            self.outcome = "completed"
+        elif invented and self.part.scenario.unknown_tool == "fail":
+            self.outcome = "unknown_tool"
+        elif len(self.turns) >= self.part.limits.turns_max:
+            self.outcome = "max_turns"
+        else:
+            self.outcome = self.part.limits.reached(self.usage, self.cost_usd())
+
+    def fail(self, failure: TurnFailed) -> None:
+        """End as an infrastructure error: the provider gave no turn, and that is not the agent's doing."""
+        self.outcome = "infra_error"
+        self.error = failure.as_trial_error(len(self.turns))
+        self.usage = sum((retry.usage for retry in failure.retries), self.usage)
+        self.costs_usd.append(failure.cost_usd)
+
+    def refuse_unpriced(self) -> None:
+        """End before anything is sent when a cost limit was set that nobody could keep."""
+        part = self.part
+        if part.limits.cost_usd_max is not None and part.price(part.model, Usage()) is None:
+            self.outcome = "infra_error"
+            self.error = TrialError(
+                kind="scenario",
+                message=f"max_cost_usd is set, but the price of {part.model!r} is not known",
+                hint="add the model under `prices:` in salvo.yaml, or remove max_cost_usd",
+            )
+
+    def cost_usd(self) -> float | None:
+        """Return what has been billed, failed exchanges included; None when a price is not known."""
+        known = [cost for cost in self.costs_usd if cost is not None]
+        return rounded_usd(math.fsum(known)) if len(known) == len(self.costs_usd) else None
+
+    def ended(self) -> Conversation:
+        """Return the conversation as it stands."""
+        assert self.outcome is not None
+        return Conversation(
+            messages=tuple(self.messages),
+            turns=tuple(self.turns),
+            outcome=self.outcome,
+            error=self.error,
+            usage=self.usage,
+            cost_usd=self.cost_usd(),
+            latency_s=round(self.latency_s, 6),
+        )

@@ -1,0 +1,70 @@
+"""The Celery application: JSON only, late acknowledgement, and nothing remembered by Celery.
+
+Every setting that differs from Celery's default says why. Results, limits and retries
+are not Celery's here: the manifest is the truth, and a message is a hint (I1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from salvo_worker.watchdog import BrokerWatchdog
+
+QUEUE = "salvo.trials"
+TRIAL = "salvo.trial"
+
+VISIBILITY_TIMEOUT_S = 3600
+"""A second net only: leases find a dead worker's trials in seconds. A message that comes
+again while its trial runs is acknowledged and left."""
+
+
+def broker_address(redis_url: str) -> str:
+    """Return the address kombu understands for a Redis URL: it spells unix sockets differently."""
+    scheme, separator, rest = redis_url.partition("://")
+    return f"redis+socket{separator}{rest}" if scheme == "unix" else redis_url
+
+
+def make_app(broker_url: str) -> Celery:
+    """Return an application that speaks to the broker at broker_url; no connection is made yet.
+
+    Args:
+        broker_url: ``redis://``, ``rediss://`` or ``unix://``, as in the settings.
+    """
+    app: Any = Celery("salvo", broker=broker_address(broker_url), set_as_current=False)
+    app.conf.update(
+        # Security: nothing but JSON is read or written, and no result store exists to leak into.
+        accept_content=["json"],
+        task_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        # A worker that dies keeps its messages unacknowledged.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        task_default_queue=QUEUE,
+        task_create_missing_queues=True,
+        worker_pool="salvo_worker.pool:AsyncioPool",
+        # With remote control off, a worker whose every slot awaits a failed ack never notices
+        # that Redis came back: its pidbox connection is what wakes it.
+        worker_enable_remote_control=True,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": 30,
+            "unacked_restore_throttle": 1,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "client_name": "salvo",
+        },
+    )
+    app.steps["consumer"].add(BrokerWatchdog)
+    return app

@@ -1,0 +1,185 @@
+"""What one worker process opens, keeps alive and closes, all on the pool's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from salvo_core.adapters.registry import AdapterRegistry
+from salvo_core.adapters.transport import Transport
+from salvo_core.attempt import Bench, attempt
+from salvo_core.clock import SystemClock
+from salvo_core.errors import SalvoError
+from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
+from salvo_core.manifest.connection import connect
+from salvo_core.manifest.leases import LeaseKeeper
+from salvo_core.manifest.live import Manifest
+from salvo_core.run.orders import Orders
+from salvo_core.run.plan import TrialMessage
+from salvo_core.scenario.project import Project
+from salvo_core.settings import Settings, without_password
+from salvo_core.store.opening import open_store
+from salvo_core.sweep import Sweeper
+from salvo_core.version import VERSION
+from salvo_worker.dispatch import CeleryDispatcher
+
+logger = logging.getLogger(__name__)
+
+SWEEP_LOCK = "salvo:sweeper"
+PROVIDER_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+
+
+def new_worker_name() -> str:
+    """Return a name no other worker has: host, process, and four bytes of chance; no blanks."""
+    host = "".join(c if c.isalnum() or c in "-." else "-" for c in socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Lifespan:
+    """A worker's bench and the tasks that run beside its trials: leases, card, sweep, idleness.
+
+    Args:
+        settings: Of this process; redis_url and store_url are set.
+        project: Provider profiles and prices of this worker's own project file.
+        idle_exit_s: Stop when no run was open for so long; None means stay.
+        stop: Asks Celery for a warm stop; called at most once.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        project: Project,
+        *,
+        idle_exit_s: float | None,
+        stop: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.project = project
+        self.name = new_worker_name()
+        self._idle_exit_s = idle_exit_s
+        self._stop = stop
+        self._bench: Bench | None = None
+        self._started_ms = round(time.time() * 1000)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open connections, keep the leases alive until the last trial is over, close."""
+        settings, clock = self.settings, SystemClock()
+        redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
+        manifest = Manifest(redis, without_password(settings.redis_url))
+        store = open_store(
+            settings.store_url,
+            endpoint_url=settings.s3_endpoint_url,
+            region=settings.s3_region,
+            addressing_style=settings.s3_addressing_style,
+        )
+        transport = Transport(settings.concurrency)
+        adapters = AdapterRegistry(
+            profiles=self.project.providers,
+            allow_imports=settings.allow_imports,
+            secrets=settings,
+            transport=transport,
+            clock=clock,
+            prices=self.project.prices,
+        )
+        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
+        leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
+        self._bench = Bench(store, manifest, dispatcher, adapters, leases, Orders(store), clock)
+        self._workers = WorkerRegistry(redis, manifest.address)
+        self._sweeper = Sweeper(store, manifest, dispatcher, clock, still_s=settings.sweep_s)
+        beside = [
+            asyncio.create_task(leases.run(), name="leases"),
+            asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
+            asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
+        ]
+        logger.info("worker %s is ready: %d trials at once", self.name, settings.concurrency)
+        try:
+            yield
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            with contextlib.suppress(SalvoError):
+                await self._workers.gone(self.name)
+            await adapters.aclose()
+            await dispatcher.aclose()
+            await store.aclose()
+            await manifest.aclose()
+
+    def leave(self) -> None:
+        """Begin no more turns: running trials are given back at their next boundary."""
+        if self._bench is not None:
+            self._bench.leases.leaving = True
+
+    async def attempt(self, message: TrialMessage) -> None:
+        """Attempt the trial that a message names."""
+        assert self._bench is not None
+        await attempt(message, self._bench)
+
+    async def _every(self, interval_s: float, act: Callable[[], Awaitable[None]]) -> None:
+        """Act for ever, at once first; a fault of ours is logged and must not end the worker's care."""
+        while True:
+            try:
+                await act()
+            except SalvoError as error:
+                logger.warning("%s", error)
+            except Exception:
+                logger.exception("a worker's regular duty failed")
+            await asyncio.sleep(interval_s)
+
+    async def _beat(self) -> None:
+        bench = self._bench
+        assert bench is not None
+        await self._workers.beat(
+            WorkerCard(
+                name=self.name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                concurrency=self.settings.concurrency,
+                running=len(bench.leases),
+                started_ms=self._started_ms,
+                salvo_version=VERSION,
+                keys_present=tuple(name for name in PROVIDER_KEYS if self.settings.secret(name)),
+            )
+        )
+
+    async def _sweep(self) -> None:
+        """Sweep if no other worker does; then see whether anything is left to do at all."""
+        bench = self._bench
+        assert bench is not None
+        lock_ms = round(self.settings.sweep_s * 3000)
+        if await self._sweep_is_ours(bench, lock_ms):
+            open_runs = await self._sweeper.sweep()
+        else:
+            open_runs = len(await bench.manifest.open_runs())
+        self._note_idleness(busy=bool(open_runs or len(bench.leases)))
+
+    async def _sweep_is_ours(self, bench: Bench, lock_ms: int) -> bool:
+        """Take or keep the lock that elects one sweeping worker; it expires with its holder."""
+        redis = bench.manifest.redis
+        if await redis.set(SWEEP_LOCK, self.name, nx=True, px=lock_ms):
+            return True
+        if await redis.get(SWEEP_LOCK) != self.name:
+            return False
+        await redis.pexpire(SWEEP_LOCK, lock_ms)
+        return True
+
+    _idle_since_s: float | None = None
+
+    def _note_idleness(self, *, busy: bool) -> None:
+        now_s = time.monotonic()
+        if busy or self._idle_exit_s is None:
+            self._idle_since_s = None
+        elif self._idle_since_s is None:
+            self._idle_since_s = now_s
+        elif now_s - self._idle_since_s >= self._idle_exit_s:
+            logger.info("worker %s has had nothing to do for %g s: leaving", self.name, self._idle_exit_s)
+            self._idle_exit_s = None
+            self._stop()

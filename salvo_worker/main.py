@@ -1,0 +1,114 @@
+"""The worker process: ``python -m salvo_worker``, and what ``salvo worker`` calls."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from celery import signals
+from celery.apps.worker import Worker
+
+from salvo_core.errors import SalvoError
+from salvo_core.scenario.project import Project, find_root, load_project
+from salvo_core.settings import Settings, resolve
+from salvo_worker.app import QUEUE, make_app
+from salvo_worker.lifespan import Lifespan
+from salvo_worker.tasks import register
+
+logger = logging.getLogger("salvo_worker")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def run_worker(
+    settings: Settings, project: Project, *, idle_exit_s: float | None = None, loglevel: str = "info"
+) -> int:
+    """Run a worker in this process until it is told to stop; return its exit code.
+
+    SIGTERM or SIGINT stops it warmly: no trial begins another turn, each is given back with
+    its turns in the journal. A second one leaves at once; the trials are given back too.
+
+    Args:
+        settings: redis_url and store_url are set.
+        project: This worker's own project file: profiles, prices.
+        idle_exit_s: Leave when no run was open for so long.
+        loglevel: One of ``LEVELS``.
+    """
+    _log_to_stderr(loglevel)
+    app: Any = make_app(settings.broker_url or settings.redis_url)
+    lifespan = Lifespan(
+        settings,
+        project,
+        idle_exit_s=idle_exit_s,
+        # From the loop's thread: Celery's own handler for the signal does the rest.
+        stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
+    )
+    app.lifespan = lifespan.open
+    register(app, lifespan)
+
+    def leave(**_: Any) -> None:
+        lifespan.leave()
+
+    signals.worker_shutting_down.connect(leave)
+    worker: Worker = app.Worker(
+        hostname=f"salvo@{lifespan.name}",
+        concurrency=settings.concurrency,
+        queues=[QUEUE],
+        loglevel=loglevel.upper(),
+        # Gossip, mingle and heartbeats serve features that Salvo has its own way of; mingle alone
+        # would cost a second of every start.
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker as the command line says; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m salvo_worker", description="Run one Salvo worker process."
+    )
+    parser.add_argument("-c", "--concurrency", type=int, help="trials at once")
+    parser.add_argument("--idle-exit-s", type=float, help="leave when no run was open for so long, seconds")
+    parser.add_argument("--loglevel", choices=LEVELS, default="info")
+    parser.add_argument("--hold-lock", type=Path, help="hold a shared lock on this file while running")
+    chosen = parser.parse_args(arguments)
+    lock = _shared_lock(chosen.hold_lock) if chosen.hold_lock else None
+    try:
+        project = load_project(find_root(Path.cwd()))
+        settings = resolve(os.environ, project=project.settings(), flags={"concurrency": chosen.concurrency})
+        return run_worker(settings, project, idle_exit_s=chosen.idle_exit_s, loglevel=chosen.loglevel)
+    except SalvoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _shared_lock(path: Path) -> int:
+    """Take a shared lock that says the embedded servers are in use; it falls with this process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
+
+
+def _log_to_stderr(loglevel: str) -> None:
+    logging.basicConfig(
+        level=loglevel.upper(),
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # Celery reports every message it takes and ends; at scale that is noise, the trial's own line is enough.
+    for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

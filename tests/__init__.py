@@ -1,0 +1,1 @@
+"""What Salvo promises, as sentences that run: unit, contracts, integration, chaos, acceptance."""

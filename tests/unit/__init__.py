@@ -1,0 +1,1 @@
+"""Rooms on their own: pure, fast, no servers. Mirrors the folders of the code."""

@@ -1,0 +1,1 @@
+"""Adapters: wire formats, failures, patience and prices, against a real local server."""

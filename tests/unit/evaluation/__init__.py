@@ -1,0 +1,1 @@
+"""Assertions, the document they query, and grades."""

@@ -1,0 +1,1 @@
+"""Verdicts, ranked failures and the summary."""

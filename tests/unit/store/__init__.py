@@ -1,0 +1,1 @@
+"""The store room: names, addresses and the sorting of errors."""
