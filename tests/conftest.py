@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 pytest.register_assert_rewrite("tests.contracts.store_contract")
 
+NOT_INSTALLED = "{} is not installed. Run: python -m tests.servers install"
+
 
 @pytest.fixture(scope="session")
 def minio() -> Iterator[MinioServer]:
     """A running MinIO: endpoint_url, access_key, secret_key, region, client(). Shared by the session."""
-    from tests.servers.cache import CannotInstall
-    from tests.servers.minio import MinioServer
+    from tests.servers.minio import MinioServer, find_minio
     from tests.servers.process import start_on_free_port
 
-    try:
-        server = start_on_free_port(MinioServer)
-    except CannotInstall as missing:
-        pytest.fail(str(missing), pytrace=False)
-    with server:
+    if find_minio() is None:
+        pytest.fail(NOT_INSTALLED.format("MinIO"), pytrace=False)
+    with start_on_free_port(MinioServer) as server:
         yield server
 
 
@@ -66,21 +65,18 @@ def bucket(minio: MinioServer, aws_credentials: None) -> str:
 @pytest.fixture(scope="session")
 def redis_servers() -> Iterator[Callable[[Flavour], RedisServer]]:
     """Gives the session's server of a flavour, started when first asked for; not flushed."""
-    from tests.servers.cache import CannotInstall
     from tests.servers.process import start_on_free_port
-    from tests.servers.redis import RedisServer
+    from tests.servers.redis import RedisServer, find_redis
 
     started: dict[Flavour, RedisServer] = {}
 
     def server_of(flavour: Flavour) -> RedisServer:
         if flavour not in started:
-            try:
-                started[flavour] = start_on_free_port(lambda port: RedisServer(flavour, port=port))
-            except CannotInstall as missing:
+            if find_redis(flavour) is None:
                 # On a laptop without Redis the Valkey half still says something; CI must run both.
-                if flavour == "valkey" or os.environ.get("CI"):
-                    pytest.fail(str(missing), pytrace=False)
-                pytest.skip(str(missing))
+                give_up = pytest.fail if os.environ.get("CI") else pytest.skip
+                give_up(NOT_INSTALLED.format(flavour))
+            started[flavour] = start_on_free_port(lambda port: RedisServer(flavour, port=port))
         return started[flavour]
 
     yield server_of

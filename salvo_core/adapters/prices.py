@@ -44,8 +44,15 @@ class ModelRates(Frozen):
 
     def price_usd(self, usage: Usage) -> float:
         """Return what the tokens cost, unrounded."""
-        spent = usage.input_tokens * self.input_usd_per_mtok + usage.output_tokens * self.output_usd_per_mtok
-        return spent / _PER_MTOK
+        return _spent_usd(usage, self.input_usd_per_mtok, self.output_usd_per_mtok)
+
+
+def _spent_usd(usage: Usage, input_usd_per_mtok: float, output_usd_per_mtok: float) -> float:
+    # In this order of operations, because the predecessor's figures at the 6th decimal hang on it.
+    return (
+        usage.input_tokens / _PER_MTOK * input_usd_per_mtok
+        + usage.output_tokens / _PER_MTOK * output_usd_per_mtok
+    )
 
 
 def rounded_usd(amount: float | None) -> float | None:
@@ -136,7 +143,7 @@ def _listed_price_usd(found: ModelInfo, usage: Usage) -> float | None:
     rates = [_rate(price, usage.input_tokens) for price in (listed.input_mtok, listed.output_mtok)]
     if rates[0] is None or rates[1] is None:
         return None
-    return (usage.input_tokens * rates[0] + usage.output_tokens * rates[1]) / _PER_MTOK
+    return _spent_usd(usage, rates[0], rates[1])
 
 
 def _rate(price: Any, input_tokens: int) -> float | None:

@@ -11,13 +11,18 @@
 ``turns`` and ``provider`` are the names that users' expressions rely on; elsewhere in
 Salvo they are messages and adapter. Times are seconds, money US dollars (null when the
 price is unknown).
+
+Checks compare what was really said; what they *quote* passes through the redaction first,
+whole, before it is cut to a readable length: half of a key would match no pattern (I7).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from salvo_core.evaluation.wording import quoted
 from salvo_core.trace.model import Message, ToolCall, Trace
 
 
@@ -25,11 +30,22 @@ class Document:
     """One trace, ready to be checked. Built once per trial; the query tree is made on first use.
 
     Args:
-        trace: Redacted already: what a check quotes ends up in the stored record.
+        trace: The conversation as it was.
+        redact: Removes secrets from a JSON value (``trace.redaction.Redactor.document``); None
+            when the trace holds none any more.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, redact: Callable[[Any], Any] | None = None) -> None:
         self._trace = trace
+        self._redact = redact
+
+    def redacted(self, value: Any) -> Any:
+        """Return a JSON value of this document without secrets."""
+        return value if self._redact is None else self._redact(value)
+
+    def quoted(self, value: Any) -> str:
+        """Return a JSON value of this document as short, safe text without secrets, for details."""
+        return quoted(self.redacted(value))
 
     @property
     def content(self) -> str | None:

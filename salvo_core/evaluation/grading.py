@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from salvo_core.evaluation.assertion import DETAILS_CHARS_MAX, AssertionSpec, Check
 from salvo_core.evaluation.document import Document
@@ -31,7 +32,9 @@ class Graded:
     grade: Grade
 
 
-def evaluate(trace: Trace, assertions: Sequence[AssertionSpec]) -> tuple[Finding, ...]:
+def evaluate(
+    trace: Trace, assertions: Sequence[AssertionSpec], *, redact: Callable[[Any], Any] | None = None
+) -> tuple[Finding, ...]:
     """Return one finding per assertion, in their order.
 
     A check that raises becomes a finding with ``error`` and the others go on: a mistake of
@@ -39,10 +42,12 @@ def evaluate(trace: Trace, assertions: Sequence[AssertionSpec]) -> tuple[Finding
     work: a caller with an event loop runs it in a thread.
 
     Args:
-        trace: Redacted already; its own findings are not looked at.
+        trace: The conversation as it was; its own findings are not looked at.
         assertions: The scenario's list.
+        redact: Applied to what findings quote (``trace.redaction.Redactor.document``); None for a
+            trace that was redacted when it was stored.
     """
-    document = Document(trace)
+    document = Document(trace, redact)
     return tuple(_finding(index, assertion, document) for index, assertion in enumerate(assertions))
 
 
@@ -63,7 +68,7 @@ def _finding(index: int, assertion: AssertionSpec, document: Document) -> Findin
     try:
         return finding(assertion.check(document))
     except Exception as raised:  # whatever a check does wrong must not cost the other findings or the trace
-        error = one_line(f"{type(raised).__name__}: {raised}", DETAILS_CHARS_MAX)
+        error = one_line(f"{type(raised).__name__}: {document.redacted(str(raised))}", DETAILS_CHARS_MAX)
         return finding(Check.of(False, ""), error)
 
 

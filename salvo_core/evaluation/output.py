@@ -36,7 +36,7 @@ class OutputContains(AssertionSpec):
             return Check.of(False, f"the agent gave no answer, expected one with {quoted(self.value)}")
         if str(self.value) in content:
             return Check.of(True, f"the answer contains {quoted(self.value)}")
-        return Check.of(False, f"the answer lacks {quoted(self.value)}: {quoted(content)}")
+        return Check.of(False, f"the answer lacks {quoted(self.value)}: {document.quoted(content)}")
 
     def warnings(self) -> list[str]:
         """Warn of a text that every answer contains."""

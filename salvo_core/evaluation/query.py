@@ -85,11 +85,10 @@ class JmespathQuery(AssertionSpec):
         # As wide as this because a query is a program: besides its own errors, jmespath lets through
         # what Python raises inside it (a slice step of 0, recursion), and so does re.
         except Exception as error:
-            return Check.of(
-                False, f"{expression or 'an empty expression'} cannot be checked: {_reason(error)}"
-            )
+            reason = document.redacted(_reason(error))
+            return Check.of(False, f"{expression or 'an empty expression'} cannot be checked: {reason}")
         wanted = "" if self.operator == "exists" else f" {quoted(self.value)}"
-        found = "nothing (null)" if actual is None else quoted(actual)
+        found = "nothing (null)" if actual is None else document.quoted(actual)
         if self.operator == "regex" and isinstance(actual, str) and len(actual) > REGEX_SUBJECT_CHARS_MAX:
             found += f", searched up to character {REGEX_SUBJECT_CHARS_MAX}"
         return Check.of(passed, f"{expression} {self.operator}{wanted}: found {found}")

@@ -102,7 +102,9 @@ def ruling(tally: Tally, threshold: float, *, allow_infra: bool = False) -> Ruli
     if tally.hard_fail:
         return Ruling("HARD FAIL", f"{_of(tally.hard_fail, tally.trials)} failed a required assertion")
     if not tally.scores:
-        return Ruling("INCONCLUSIVE", f"{_of(tally.missing, tally.trials)} have no result: none was graded")
+        return Ruling(
+            "INCONCLUSIVE", f"no result from {_of(tally.missing, tally.trials)}: there is nothing to judge by"
+        )
     if tally.missing:
         return _with_missing(tally, threshold)
     return _complete(tally, threshold)
@@ -131,8 +133,8 @@ def score_of(row: Row) -> float:
 def _complete(tally: Tally, threshold: float) -> Ruling:
     average = math.fsum(tally.scores) / len(tally.scores)
     graded = len(tally.scores)
-    kind = "graded trials" if graded < tally.trials else "trials"
-    share = f"{tally.passed} of {graded} {kind} passed"
+    kind = "graded trial" if graded < tally.trials else "trial"
+    share = f"{_of(tally.passed, graded, kind)} passed"
     shown, bar = apart(average, threshold, 2)
     # An average that reaches the threshold although no trial passed: a threshold of 0 and trials that
     # failed for another reason (all weights zero, a forbidden tool). Nothing passed is not a PASS.
@@ -152,7 +154,7 @@ def _with_missing(tally: Tally, threshold: float) -> Ruling:
     wanted = len(tally.scores) + tally.missing
     known = math.fsum(tally.scores)
     low, high = known / wanted, (known + tally.missing) / wanted
-    missing = f"{_of(tally.missing, tally.trials)} have no result"
+    missing = f"no result from {_of(tally.missing, tally.trials)}"
     if reaches(low, threshold) and tally.passed:
         complete = _complete(tally, threshold)
         return Ruling(complete.verdict, f"{complete.reason}; {missing}, which cannot change that")
@@ -170,5 +172,5 @@ def _with_missing(tally: Tally, threshold: float) -> Ruling:
     )
 
 
-def _of(part: int, whole: int) -> str:
-    return f"{part} of {whole} trial{'s' if whole != 1 else ''}"
+def _of(part: int, whole: int, kind: str = "trial") -> str:
+    return f"{part} of {whole} {kind}{'s' if whole != 1 else ''}"

@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails
 
 from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place, Positions, Spot, dotted
-from salvo_core.scenario.problems import Problem, Severity, problem_at
+from salvo_core.scenario.problems import Problem, ScenarioInvalid, Severity, problem_at
 from salvo_core.scenario.spelling import did_you_mean, keys_at
-from salvo_core.scenario.wording import code_of, worded
+from salvo_core.scenario.wording import code_of, shown, worded
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -26,6 +26,7 @@ def check(
     parsed: Parsed,
     file: str,
     *,
+    validate: Callable[[Any], M] | None = None,
     as_written: Callable[[Place], Place] = lambda path: path,
     more_keys: Callable[[Place], Iterable[str]] = lambda path: (),
 ) -> tuple[M | None, list[Problem]]:
@@ -36,11 +37,12 @@ def check(
         data: What to validate; the parsed data, perhaps normalised.
         parsed: Where things stand, and what reading has complained about already.
         file: For problems that no line can be named for.
-        as_written: Place in ``data`` to the path in the file, where normalising moved things.
+        validate: Instead of the model's own ``model_validate``.
+        as_written: Path in ``data`` to the path in the file, where normalising moved things.
         more_keys: Keys that are allowed in the map at a path, apart from the model's own.
     """
     try:
-        valid = model.model_validate(data)
+        valid = (validate or model.model_validate)(data)
     except ValidationError as error:
         found = error.errors(include_url=False)
     else:
@@ -58,6 +60,44 @@ def check(
                 hint = did_you_mean(str(path[-1]), known)
             problems.append(locate(code_of(one["type"]), message, written, parsed.positions, file, hint=hint))
     return None, problems
+
+
+def checked_document(
+    model: type[M], parsed: Parsed, file: str, *, wanted: str, validate: Callable[[Any], M] | None = None
+) -> M:
+    """Return what a parsed file holds, as a model.
+
+    Args:
+        model: What it should be.
+        parsed: From ``source.parse_file``; warnings stay in its ``problems``.
+        file: As shown to people.
+        wanted: What belongs into such a file, as in: a map of settings.
+        validate: Instead of the model's own ``model_validate``.
+
+    Raises:
+        ScenarioInvalid: It is not; every problem.
+    """
+    valid: M | None = None
+    problems = list(parsed.problems)
+    if parsed.usable:
+        wrong = not_a_map(parsed, file, wanted=wanted)
+        if wrong is not None:
+            problems.append(wrong)
+        else:
+            valid, found = check(model, parsed.data, parsed, file, validate=validate)
+            problems += found
+    if valid is None or any(problem.severity == "error" for problem in problems):
+        raise ScenarioInvalid(in_file_order(problems, parsed.positions))
+    return valid
+
+
+def not_a_map(parsed: Parsed, file: str, *, wanted: str, hint: str = "") -> Problem | None:
+    """Return the problem of a file whose root is no map; None if it is one."""
+    if isinstance(parsed.data, dict):
+        return None
+    what = "the file is empty" if parsed.data is None else f"the file holds {shown(parsed.data)}"
+    spot = parsed.positions.values.get((), Spot(file))
+    return problem_at("E007", f"{what} where {wanted} is expected", spot, parsed.positions, hint=hint)
 
 
 def locate(

@@ -20,17 +20,16 @@ from typing import Any
 
 from salvo_core.errors import UsageError
 from salvo_core.evaluation.shorthand import OPERATORS, ShorthandProblem, canonical, known_keys
-from salvo_core.scenario.checking import check, in_file_order, locate
+from salvo_core.scenario.checking import check, in_file_order, locate, not_a_map
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.scenario.model import Scenario
 from salvo_core.scenario.parsed import Parsed
-from salvo_core.scenario.positions import Place, Spot
-from salvo_core.scenario.problems import Problem, ScenarioInvalid, problem_at
+from salvo_core.scenario.positions import Place
+from salvo_core.scenario.problems import Problem, ScenarioInvalid
 from salvo_core.scenario.project import FILE_NAME, Project
 from salvo_core.scenario.review import warnings
 from salvo_core.scenario.source import parse_file
 from salvo_core.scenario.spelling import nearest
-from salvo_core.scenario.wording import shown
 
 FILES_MAX = 10_000
 PARTS_FOLDERS = frozenset({"tools", "providers"})
@@ -153,12 +152,9 @@ def _validated(
     """Return the scenario, or None, and the problems so far: warnings only if there is a scenario."""
     if not parsed.usable:
         return None, parsed.problems
-    if not isinstance(parsed.data, dict):
-        what = "the file is empty" if parsed.data is None else f"the file holds {shown(parsed.data)}"
-        spot = parsed.positions.values.get((), Spot(file))
-        hint = "a scenario is a map that begins, for example, with `model:`"
-        said = f"{what} where a scenario is expected"
-        return None, [*parsed.problems, problem_at("E007", said, spot, parsed.positions, hint=hint)]
+    wrong = not_a_map(parsed, file, wanted="a scenario", hint="a scenario is a map with model and prompt")
+    if wrong is not None:
+        return None, [*parsed.problems, wrong]
     defaults = {"model": default_model or project.default_model, "adapter": project.default_adapter}
     data = {
         **parsed.data,

@@ -32,3 +32,10 @@ class Parsed:
     def usable(self) -> bool:
         """Whether there is anything to check further."""
         return () not in self.faulty
+
+    @property
+    def empty(self) -> bool:
+        """Whether the file says nothing: no text, comments only, or null."""
+        if self.usable:
+            return self.data is None
+        return [problem.code for problem in self.problems] == ["E007"]

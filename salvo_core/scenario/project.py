@@ -16,13 +16,12 @@ from pydantic_core import PydanticCustomError
 
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.adapters.profile import Profile
-from salvo_core.scenario.checking import check, in_file_order, locate
+from salvo_core.scenario.checking import checked_document, in_file_order, locate
 from salvo_core.scenario.parsed import Parsed
-from salvo_core.scenario.positions import Place, Spot
-from salvo_core.scenario.problems import Problem, ScenarioInvalid, problem_at
+from salvo_core.scenario.positions import Place
+from salvo_core.scenario.problems import Problem
 from salvo_core.scenario.secrecy import names_a_secret
 from salvo_core.scenario.source import parse_file
-from salvo_core.scenario.wording import shown
 
 FILE_NAME = "salvo.yaml"
 STATE_NAME = ".salvo"
@@ -167,28 +166,12 @@ def load_project(root: Path) -> Project:
     if not os.path.lexists(file):
         return Project(root=root)
     parsed = parse_file(file, boundary=root)
-    if [problem.code for problem in parsed.problems] == ["E007"] or (parsed.usable and parsed.data is None):
+    if parsed.empty:
         return Project(root=root)
-    config, problems = _validated(parsed, str(file))
-    problems = in_file_order(problems, parsed.positions)
-    if config is None:
-        raise ScenarioInvalid(problems)
+    config = checked_document(ProjectFile, parsed, str(file), wanted="a map of settings")
+    warnings = in_file_order([*parsed.problems, *_passwords(config, parsed, str(file))], parsed.positions)
     given = {name: getattr(config, name) for name in config.model_fields_set}
-    return Project(root=root, problems=tuple(problems), **given)
-
-
-def _validated(parsed: Parsed, file: str) -> tuple[ProjectFile | None, list[Problem]]:
-    if not parsed.usable:
-        return None, parsed.problems
-    if not isinstance(parsed.data, dict):
-        spot = parsed.positions.values.get((), Spot(file))
-        said = f"the file holds {shown(parsed.data)} where a map of settings is expected"
-        return None, [*parsed.problems, problem_at("E007", said, spot, parsed.positions)]
-    config, found = check(ProjectFile, parsed.data, parsed, file)
-    problems = [*parsed.problems, *found]
-    if config is None or any(problem.severity == "error" for problem in problems):
-        return None, problems
-    return config, [*problems, *_passwords(config, parsed, file)]
+    return Project(root=root, problems=tuple(warnings), **given)
 
 
 def _passwords(config: ProjectFile, parsed: Parsed, file: str) -> list[Problem]:

@@ -37,7 +37,7 @@ def _short_form() -> dict[str, Any]:
         "properties": {
             "path": {
                 "type": ["string", "null"],
-                "description": f"JMESPath over response, turns, tool_calls and metadata; {PATH_DEFAULT} if left out.",
+                "description": f"JMESPath over response, turns, tool_calls, metadata; else {PATH_DEFAULT}.",
             },
             **{name: {"description": f"Compare by {name}."} for name in OPERATORS},
             "weight": {"type": "number", "minimum": 0, "default": 1.0},

@@ -27,7 +27,11 @@ class Canned:
 
 
 def answer(
-    body: object = None, *, status: int = 200, headers: Mapping[str, str] | None = None, text: str | None = None
+    body: object = None,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    text: str | None = None,
 ) -> Canned:
     payload = (json.dumps(body) if text is None else text).encode()
     fields = {"content-type": "application/json", "content-length": str(len(payload)), **(headers or {})}
@@ -102,7 +106,8 @@ class CannedServer:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         canned = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

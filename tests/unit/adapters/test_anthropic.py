@@ -52,7 +52,9 @@ async def test_a_whole_conversation_is_mapped(adapter: Adapter, server: CannedSe
             ),
         ),
         Message(role="tool_result", content="one", tool_call_id="c1", tool_name="lookup"),
-        Message(role="tool_result", content="no object", tool_call_id="c2", tool_name="lookup", tool_error=True),
+        Message(
+            role="tool_result", content="no object", tool_call_id="c2", tool_name="lookup", tool_error=True
+        ),
         Message(role="assistant", content="  ", tool_calls=(ToolCall(id="c3", name="lookup"),)),
         Message(role="tool_result", content="", tool_call_id="c3", tool_name="lookup", tool_error=True),
         Message(role="assistant", content=None),
@@ -85,7 +87,10 @@ async def test_a_whole_conversation_is_mapped(adapter: Adapter, server: CannedSe
                     {"type": "tool_result", "tool_use_id": "c2", "content": "no object", "is_error": True},
                 ],
             },
-            {"role": "assistant", "content": [{"type": "tool_use", "id": "c3", "name": "lookup", "input": {}}]},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "c3", "name": "lookup", "input": {}}],
+            },
             {
                 "role": "user",
                 "content": [
@@ -113,7 +118,9 @@ async def test_a_conversation_may_end_with_results(adapter: Adapter, server: Can
     ]
 
 
-async def test_extras_are_merged_but_never_over_what_was_asked(adapter: Adapter, server: CannedServer) -> None:
+async def test_extras_are_merged_but_never_over_what_was_asked(
+    adapter: Adapter, server: CannedServer
+) -> None:
     server.plays(answer(message()))
     mine = dict.fromkeys(("model", "messages", "system", "tools", "stream"), "mine")
     config = TurnConfig("m", temperature=0.0, max_tokens=9, extras={**mine, "top_k": 4})

@@ -132,8 +132,12 @@ def test_a_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: fl
     assert retry_after_s(headers, now=datetime(2026, 1, 1, tzinfo=UTC)) == seconds
 
 
-@given(st.text(max_size=500), st.text(max_size=500), st.text(alphabet="abcXYZ019_-/+=", min_size=8, max_size=60))
-def test_cleaned_text_is_one_bounded_printable_line_without_the_secret(before: str, after: str, secret: str) -> None:
+@given(
+    st.text(max_size=500), st.text(max_size=500), st.text(alphabet="abcXYZ019_-/+=", min_size=8, max_size=60)
+)
+def test_cleaned_text_is_one_bounded_printable_line_without_the_secret(
+    before: str, after: str, secret: str
+) -> None:
     cleaned = clean(before + secret + after, [secret])
     assert len(cleaned) <= QUOTE_CHARS_MAX
     assert cleaned.isprintable()

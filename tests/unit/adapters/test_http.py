@@ -124,7 +124,10 @@ async def test_a_text_alone_is_enough(adapter: Adapter, server: CannedServer) ->
         ({"content": "x", "tool_calls": {}}, "`tool_calls`: Input should be a valid list"),
         ({"tool_calls": [{"arguments": {}}]}, "`tool_calls.0.name`: Field required"),
         ({"tool_calls": [{"name": ""}]}, "`tool_calls.0.name`: String should have at least 1 character"),
-        ({"content": "x", "usage": {"input_tokens": "5"}}, "`usage.input_tokens`: Input should be a valid integer"),
+        (
+            {"content": "x", "usage": {"input_tokens": "5"}},
+            "`usage.input_tokens`: Input should be a valid integer",
+        ),
         ({"content": "x", "usage": {"input_tokens": -5}}, "`usage.input_tokens`: Input should be greater"),
         ({"content": "x", "usage": {"prompt_tokens": 5}}, "`usage.prompt_tokens`: not a field"),
     ],

@@ -52,7 +52,9 @@ async def test_a_whole_conversation_is_mapped(adapter: Adapter, server: CannedSe
             ),
         ),
         Message(role="tool_result", content='{"total": 4}', tool_call_id="c1", tool_name="lookup"),
-        Message(role="tool_result", content="not JSON", tool_call_id="c2", tool_name="lookup", tool_error=True),
+        Message(
+            role="tool_result", content="not JSON", tool_call_id="c2", tool_name="lookup", tool_error=True
+        ),
         Message(role="assistant", content=None),
         Message(role="assistant", content="one moment", tool_calls=(ToolCall(id="c3", name="lookup"),)),
         Message(role="tool_result", content=None, tool_call_id="c3", tool_name="lookup"),
@@ -103,7 +105,9 @@ async def test_a_whole_conversation_is_mapped(adapter: Adapter, server: CannedSe
     assert (reply.finish_reason, reply.model) == ("stop", "gpt-4o-2024-08-06")
 
 
-async def test_extras_are_merged_but_never_over_what_was_asked(adapter: Adapter, server: CannedServer) -> None:
+async def test_extras_are_merged_but_never_over_what_was_asked(
+    adapter: Adapter, server: CannedServer
+) -> None:
     server.plays(answer(completion({"content": "x"})))
     mine = dict.fromkeys(("model", "messages", "tools", "stream", "stream_options", "n"), "mine")
     extras = {**mine, "top_p": 0.5, "temperature": 0.9}
@@ -181,7 +185,10 @@ async def test_a_call_of_nothing_is_a_call_of_a_tool_without_a_name(
         ({"content": None}, None),
         ({}, None),
         ({"content": 7}, None),
-        ({"content": [{"type": "text", "text": "in "}, {"type": "image"}, "?", {"text": "parts"}]}, "in parts"),
+        (
+            {"content": [{"type": "text", "text": "in "}, {"type": "image"}, "?", {"text": "parts"}]},
+            "in parts",
+        ),
         ({"content": [{"type": "refusal", "refusal": "no"}]}, "no"),
         ({"content": None, "refusal": "I will not"}, "I will not"),
         ({"content": "a lone \ud800 half"}, "a lone \ufffd half"),

@@ -156,7 +156,9 @@ async def test_a_key_file_is_read_at_the_first_turn_and_goes_before_the_variable
     assert server.seen[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe" + KEY.encode(), KEY.encode() + b"\nsecond line", b"x" * 20_000])
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"\xff\xfe" + KEY.encode(), KEY.encode() + b"\nsecond line", b"x" * 20_000]
+)
 async def test_a_key_file_that_holds_no_key_is_an_error_that_does_not_quote_it(
     transport: Transport, server: CannedServer, tmp_path: Path, content: bytes
 ) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from salvo_core.adapters.script import (
 )
 from salvo_core.trace.model import Usage
 
+ROOT = Path(__file__).parents[3]
 SAID = {"text": "done"}
 CALL = {"tool_calls": [{"name": "lookup", "arguments": {"id": 1}}]}
 
@@ -65,7 +67,7 @@ class TestDraw:
             "print(json.dumps([draw(7, f't{i}', i % 5, i % 3, 'error') for i in range(50)]))"
         )
         printed = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
         assert json.loads(printed) == [draw(7, f"t{i}", i % 5, i % 3, "error") for i in range(50)]
 

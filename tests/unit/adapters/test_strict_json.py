@@ -24,7 +24,9 @@ def test_what_json_can_say_comes_through_unchanged(value: object) -> None:
     assert parse(json.dumps(value)) == value
 
 
-@pytest.mark.parametrize("text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "", "{", "[1,]", "[" * 200_000])
+@pytest.mark.parametrize(
+    "text", ["NaN", "[Infinity]", '{"a": -Infinity}', "1e999", "", "{", "[1,]", "[" * 200_000]
+)
 def test_what_no_reader_agrees_on_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse(text)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.catalogue import parse
 from salvo_core.evaluation.grading import SCORE_TOLERANCE, Graded, evaluate, grade
+from salvo_core.evaluation.shorthand import canonical
 from salvo_core.trace.model import Finding
+from salvo_core.trace.redaction import Redactor
 from tests.unit.evaluation.builders import graded, trace
 
 YES, NO = {"contains": "done"}, {"contains": "nonesuch"}
@@ -105,6 +107,29 @@ def test_a_check_that_raises_becomes_a_finding_and_the_others_go_on():
 def test_a_required_check_that_raises_fails_hard():
     findings = evaluate(trace(), [Broken(required=True)])
     assert grade(findings, 0.0, outcome="completed").grade == "hard_fail"
+
+
+def test_a_secret_is_compared_as_it_was_and_quoted_not_even_in_part():
+    secret = "hunter2-" + "correct-horse-battery-staple"
+    answer = "x" * 60 + secret + "y" * 300  # where quoting cuts, the secret would be split
+    redact = Redactor([secret]).document
+    specs = [
+        {"contains": "nonesuch"},
+        {"type": "output_contains", "value": "nonesuch"},
+        {"path": "length(response)", "gt": 9},
+        {"path": "abs(response.content)", "eq": 1},
+        {"contains": secret},
+    ]
+    findings = evaluate(trace(answer=answer), [parse(canonical(one)) for one in specs[:4]], redact=redact)
+    assert "hunter2" not in "".join(finding.details for finding in findings)
+    assert "[REDACTED]" in findings[0].details
+    (found,) = evaluate(trace(answer=answer), [parse(canonical(specs[4]))], redact=redact)
+    assert found.passed
+
+
+def test_an_error_of_a_check_is_quoted_without_secrets():
+    (found,) = evaluate(trace(), [Broken()], redact=Redactor(["xxxxxxxxxx"]).document)
+    assert found.error.startswith("RuntimeError: it broke [REDACTED]")
 
 
 def test_findings_carry_place_label_weight_and_details():

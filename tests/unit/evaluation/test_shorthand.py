@@ -26,8 +26,12 @@ def problems(raw):
 def test_t07_an_operator_key_stands_for_a_query():
     raw = {"path": "response.content", "contains": "hi", "weight": 2}
     assert canonical(raw) == {
-        "type": "jmespath", "expression": "response.content", "operator": "contains", "value": "hi", "weight": 2,
-    }  # fmt: skip
+        "type": "jmespath",
+        "expression": "response.content",
+        "operator": "contains",
+        "value": "hi",
+        "weight": 2,
+    }
     parsed = parse(canonical(raw))
     assert (parsed.type, parsed.operator, parsed.value, parsed.weight) == ("jmespath", "contains", "hi", 2.0)
 

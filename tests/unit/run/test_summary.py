@@ -158,7 +158,7 @@ graded = st.builds(
     st.none() | floats,
     floats,
     st.integers(0, 5),
-    st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), max_size=2),
+    st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1)), max_size=2, unique_by=lambda pair: pair[0]),
 )
 trial_kinds = st.lists(st.sampled_from(["infra_error", "cancelled", "pending"]) | graded, max_size=12)
 

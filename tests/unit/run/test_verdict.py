@@ -88,7 +88,7 @@ def test_missing_trials_leave_a_verdict_open_while_they_could_change_it(status):
     ruling = cell_verdict(rows(1, 1, 1, status), 0.8)
     assert ruling == Ruling(
         "INCONCLUSIVE",
-        "1 of 4 trials have no result: the average score may end anywhere from 0.75 to 1.00, "
+        "no result from 1 of 4 trials: the average score may end anywhere from 0.75 to 1.00, "
         "and the threshold is 0.80",
     )
     assert EXIT_CODES[ruling.verdict] == 4

@@ -38,10 +38,10 @@ def test_every_path_of_the_key_module_is_a_key() -> None:
 @given(st.text(max_size=40) | st.text(alphabet="./a-\\ \0", max_size=12))
 def test_a_key_never_leaves_its_folder_and_never_names_a_draft(text: str) -> None:
     if is_key(text):
-        path = Path("/root-of-store", text)
-        assert Path("/root-of-store") in path.parents
+        path = Path("/store", text)
+        assert Path("/store") in path.parents
         assert not any(part.startswith(".") for part in text.split("/"))
-        assert str(path) == f"/root-of-store/{text}"
+        assert str(path) == f"/store/{text}"
         assert text.isascii()
         assert text.isprintable()
 

@@ -1,0 +1,218 @@
+"""The one place that joins core, Redis, a store and the worker package: everything a command acts on.
+
+Also the one place of the command line that looks at the process's environment, once,
+to resolve the settings. Redis, stores and Celery are imported when they are needed: a
+command that reads never imports Celery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from salvo_cli.embedded import EmbeddedServer, Places
+    from salvo_core.clock import Clock
+    from salvo_core.fleet.registry import WorkerRegistry
+    from salvo_core.manifest.live import Manifest
+    from salvo_core.observe import Observer
+    from salvo_core.run.dispatch import Dispatcher
+    from salvo_core.run.plan import TrialMessage
+    from salvo_core.scenario.project import Project
+    from salvo_core.settings import Settings
+    from salvo_core.store.protocol import Store
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment of this process."""
+    return os.environ
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a command was called: the project of the current folder, and the settings in force.
+
+    ``settings`` are as resolved: in the embedded mode their Redis and store are unset.
+    """
+
+    project: Project
+    settings: Settings
+    places: Places
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self.project.root
+
+    def effective(self) -> Settings:
+        """Return the settings with the embedded servers' addresses where none is named."""
+        settings = self.settings
+        if settings.redis_url is None:
+            settings = settings.with_values(redis_url=self.places.redis_url)
+        if settings.store_url is None:
+            settings = settings.with_values(store_url=self.places.store_url)
+        return settings
+
+
+def surroundings(**flags: Any) -> Surroundings:
+    """Return the surroundings of this command.
+
+    Args:
+        flags: Settings given on the command line, by name; None means not given.
+
+    Raises:
+        UsageError: ``salvo.yaml`` or a variable cannot be used.
+    """
+    # pydantic and YAML: `salvo --help` does without.
+    from salvo_cli.embedded import Places
+    from salvo_core.scenario.project import find_root, load_project
+    from salvo_core.settings import resolve
+
+    project = load_project(find_root(Path.cwd()))
+    settings = resolve(environment(), project=project.settings(), flags=flags)
+    return Surroundings(project, settings, Places(project.storage_path.resolve()))
+
+
+@dataclass
+class Site:
+    """Everything a command acts on, open."""
+
+    here: Surroundings
+    settings: Settings
+    """Effective: Redis and store are set."""
+    store: Store
+    manifest: Manifest
+    dispatcher: Dispatcher
+    observer: Observer
+    registry: WorkerRegistry
+    clock: Clock
+    server: EmbeddedServer | None
+    """Our hold on the embedded server; None with a fleet."""
+
+
+@asynccontextmanager
+async def open_site(here: Surroundings, server: EmbeddedServer | None = None) -> AsyncIterator[Site]:
+    """Open everything, embedded servers included, and close it again.
+
+    Args:
+        here: From ``surroundings``.
+        server: The embedded server if the caller has begun it already; the caller leaves it then.
+
+    Raises:
+        UsageError: An address cannot be used.
+        RedisUnavailable: The embedded server does not start.
+    """
+    own = None
+    if server is None and here.settings.embedded:
+        from salvo_cli.embedded import EmbeddedServer  # only the embedded mode needs it
+
+        own = server = EmbeddedServer(here.places)
+        own.begin()
+    try:
+        if server is not None:
+            await asyncio.to_thread(server.wait_ready)
+        async with _opened(here, server) as site:
+            yield site
+    finally:
+        if own is not None:
+            own.leave()
+
+
+@asynccontextmanager
+async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIterator[Site]:
+    # The Redis client costs 0.1 s to import; the embedded server comes up meanwhile.
+    from salvo_core.clock import SystemClock
+    from salvo_core.fleet.registry import WorkerRegistry
+    from salvo_core.manifest.connection import connect
+    from salvo_core.manifest.live import Manifest
+    from salvo_core.observe import Observer
+    from salvo_core.settings import without_password
+    from salvo_core.store.opening import open_store
+
+    settings = here.effective()
+    address = without_password(settings.redis_url)
+    redis = connect(settings.redis_url, connections_max=16)
+    manifest = Manifest(redis, address)
+    store = open_store(
+        settings.store_url,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        addressing_style=settings.s3_addressing_style,
+    )
+    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url)
+    try:
+        yield Site(
+            here=here,
+            settings=settings,
+            store=store,
+            manifest=manifest,
+            dispatcher=dispatcher,
+            observer=Observer(store, manifest),
+            registry=WorkerRegistry(redis, address),
+            clock=SystemClock(),
+            server=server,
+        )
+    finally:
+        await dispatcher.aclose()
+        await store.aclose()
+        await manifest.aclose()
+
+
+@dataclass
+class LazyDispatcher:
+    """A dispatcher that becomes Celery's when something is first sent: reading never pays for its import.
+
+    Args:
+        broker_url: As in the settings.
+    """
+
+    broker_url: str = field(repr=False)
+    _real: Dispatcher | None = field(default=None, init=False)
+
+    def _made(self) -> Dispatcher:
+        if self._real is None:
+            from salvo_worker.dispatch import CeleryDispatcher  # 0.3 s of imports
+
+            self._real = CeleryDispatcher(self.broker_url)
+        return self._real
+
+    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+        """Send one message per trial; return how many were sent."""
+        return await self._made().publish(messages)
+
+    async def queued(self) -> int:
+        """Return how many messages no worker has taken yet."""
+        return await self._made().queued()
+
+    async def aclose(self) -> None:
+        """Let go of connections, if there ever were any."""
+        if self._real is not None:
+            await self._real.aclose()
+
+
+def in_site(action: Callable[[Site], Awaitable[int]]) -> int:
+    """Run one command's action with everything open; return its exit code."""
+    here = surroundings()
+
+    async def act() -> int:
+        async with open_site(here) as site:
+            return await action(site)
+
+    return asyncio.run(act())
+
+
+def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int:
+    """Be a worker until told to stop; return the exit code.
+
+    Raises:
+        UsageError: The settings cannot be used.
+        RedisUnavailable: The embedded server does not start.
+    """
+    from salvo_worker.main import run_worker  # Celery: this process is the worker
+
+    return run_worker(here.effective(), here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
