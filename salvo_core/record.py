@@ -48,7 +48,7 @@ def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor
     infrastructure ended, or that was cancelled, has no grade.
     """
     if trace.outcome not in ("infra_error", "cancelled"):
-        findings = evaluate(trace, assertions)
+        findings = evaluate(trace, assertions, redact=redactor.document)
         graded = grade(findings, trace.threshold, outcome=trace.outcome)
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
     document = redactor.document(trace.model_dump(mode="json"))

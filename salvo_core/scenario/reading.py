@@ -73,15 +73,13 @@ def confined(wanted: str, folder: Path, boundary: Path) -> Path:
         Unreadable: Empty, absolute or leading out of the boundary.
     """
     if not wanted.strip() or "\0" in wanted:
-        raise Unreadable("an include needs the path of a file")
+        raise Unreadable("is not the path of a file")
     if os.path.isabs(wanted):
-        raise Unreadable(
-            f"{wanted[:200]!r} is an absolute path", "write it relative to the file that includes it"
-        )
+        raise Unreadable("is an absolute path", "write it relative to the file that includes it")
     real = Path(os.path.realpath(folder / wanted))
     if not real.is_relative_to(os.path.realpath(boundary)):
         raise Unreadable(
-            f"{wanted[:200]!r} leads out of the project folder",
+            "leads out of the project folder",
             "copy the file into the project: only files inside it can be included",
         )
     return real

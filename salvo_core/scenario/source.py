@@ -261,7 +261,7 @@ class _Reader:
         except Unreadable as error:
             if error.line:
                 raise _Fault("E009", error.message, Spot(shown, error.line, error.col), error.hint) from None
-            said = error.message if node.value in error.message else f"{node.value[:200]!r} {error.message}"
+            said = f"{node.value[:200]!r} {error.message}"
             raise _Fault("E008", said, spot, error.hint or "the path starts at the including file") from None
         self._bytes_left -= size
         self._parsed.included.add(real)

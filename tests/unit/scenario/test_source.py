@@ -107,7 +107,9 @@ def test_a_key_that_is_no_text_is_refused(text: str) -> None:
     assert codes(parsed(text)) == ["E004"]
 
 
-@pytest.mark.parametrize("tag", ["!!set {a}", "!!python/object/apply:os.system [ls]", "!foo bar", "!!omap [a: 1]"])
+@pytest.mark.parametrize(
+    "tag", ["!!set {a}", "!!python/object/apply:os.system [ls]", "!foo bar", "!!omap [a: 1]"]
+)
 def test_no_tag_but_include_is_known(tag: str) -> None:
     (problem,) = parsed(f"a: {tag}").problems
     assert problem.code == "E006"
@@ -119,7 +121,9 @@ def test_surrogate_pairs_of_json_are_joined_and_halves_refused() -> None:
     assert codes(parsed(r'a: "\ud83d"')) == ["E003"]
 
 
-@pytest.mark.parametrize("text", ['a: "\\UFFFFFFFF"', "a: \x1b[31m", "a: \0", "%YAML " + "9" * 5000 + ".1\n---\na: 1"])
+@pytest.mark.parametrize(
+    "text", ['a: "\\UFFFFFFFF"', "a: \x1b[31m", "a: \0", "%YAML " + "9" * 5000 + ".1\n---\na: 1"]
+)
 def test_characters_that_do_not_exist_or_are_not_allowed_are_located_errors(text: str) -> None:
     (problem,) = parsed(text).problems
     assert problem.code == "E006"
@@ -204,7 +208,11 @@ def test_a_byte_order_mark_is_accepted(desk: Desk) -> None:
 def test_a_missing_file_a_folder_and_a_pipe_are_refused(desk: Desk) -> None:
     os.mkfifo(desk.root / "pipe.yaml")
     (desk.root / "folder.yaml").mkdir()
-    for name, said in {"none.yaml": "does not exist", "folder.yaml": "folder", "pipe.yaml": "regular"}.items():
+    for name, said in {
+        "none.yaml": "does not exist",
+        "folder.yaml": "folder",
+        "pipe.yaml": "regular",
+    }.items():
         (problem,) = parse_file(Path(name), boundary=desk.root).problems
         assert problem.code == "E009"
         assert said in problem.message
@@ -221,7 +229,9 @@ def test_a_loop_of_symlinks_is_refused(desk: Desk) -> None:
 # Includes
 
 
-def test_t14_an_include_is_relative_to_its_file_and_positions_are_those_of_the_included_file(desk: Desk) -> None:
+def test_t14_an_include_is_relative_to_its_file_and_positions_are_those_of_the_included_file(
+    desk: Desk,
+) -> None:
     desk.write("scenarios/tools/search.yaml", "name: search\n\ndescriptoin: find\n")
     path = desk.write("scenarios/s.yaml", MINIMAL + "tools:\n  - !include tools/search.yaml\n")
     found = parse_file(path, boundary=desk.root)
@@ -255,7 +265,7 @@ def test_an_included_map_can_be_merged(desk: Desk) -> None:
         ("none.yaml", "'none.yaml' does not exist"),
         ("folder", "'folder' is a folder"),
         ("loop.yaml", "back to itself"),
-        ("''", "needs the path"),
+        ("''", "is not the path"),
         ("[a]", "takes the path of one file"),
     ],
 )
@@ -292,7 +302,9 @@ def test_a_tower_of_includes_and_a_bomb_of_includes_are_refused(desk: Desk) -> N
 
 def test_all_includes_together_are_bounded(desk: Desk) -> None:
     desk.write("big.yaml", '"' + "x" * 1_000_000 + '"\n')
-    found = parse_file(desk.write("s.yaml", "".join(f"k{n}: !include big.yaml\n" for n in range(6))), boundary=desk.root)
+    found = parse_file(
+        desk.write("s.yaml", "".join(f"k{n}: !include big.yaml\n" for n in range(6))), boundary=desk.root
+    )
     assert codes(found) == ["E008", "E008"]
     assert "above 4 MiB" in found.problems[0].message
 

@@ -1,0 +1,123 @@
+"""``salvo run``: order a run, watch it, report, and leave with its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from salvo_cli import exits
+from salvo_cli.epilog import epilog
+from salvo_cli.options import (
+    AllowInfra,
+    Concurrency,
+    Epochs,
+    IdempotencyKey,
+    Json,
+    Labels,
+    Models,
+    Parallel,
+    Paths,
+    Quiet,
+    Tags,
+    Threshold,
+    Trials,
+)
+from salvo_cli.ordering import Asked
+
+if TYPE_CHECKING:
+    from salvo_cli.wiring import Surroundings
+
+EPILOG = epilog(
+    [
+        "salvo run scenarios/refund.yaml -n 20",
+        "salvo run scenarios/ -m gpt-4o -m claude-haiku-4-5   scenarios x models",
+        "salvo run scenarios/ --tag team=checkout --threshold 0.9",
+        "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
+        "salvo run scenarios/ --json > result.json",
+    ],
+    exits.VERDICT_CODES,
+    "4 INCONCLUSIVE: trials are missing and could change the verdict",
+    exits.SERVER_CODES + " · 130 interrupted",
+)
+
+
+def run(
+    paths: Paths,
+    trials: Trials = 3,
+    models: Models = None,
+    concurrency: Concurrency = None,
+    threshold: Threshold = None,
+    tags: Tags = None,
+    labels: Labels = None,
+    idempotency_key: IdempotencyKey = None,
+    allow_infra: AllowInfra = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    epochs: Epochs = None,
+    parallel: Parallel = None,
+) -> int:
+    """Run scenarios N times each, watch, report, and exit by the verdict.
+
+    With no server configured, a private Valkey and a worker are started for the run and
+    stopped after it; otherwise the run goes to the fleet. Ctrl-C stops watching: a fleet's
+    run goes on, an embedded one is paused and `salvo resume` continues it.
+    """
+    from salvo_cli.wiring import surroundings
+
+    asked = Asked(
+        paths=paths,
+        trials=epochs or trials,
+        models=models or (),
+        concurrency_max=concurrency or parallel,
+        threshold=threshold,
+        tags=tags or [],
+        labels=labels or [],
+        idempotency_key=idempotency_key,
+    )
+    here = surroundings()
+    if dry_run:
+        return _dry_run(here, asked, as_json=as_json)
+    return _run(here, asked, allow_infra=allow_infra, as_json=as_json, quiet=quiet)
+
+
+def _dry_run(here: Surroundings, asked: Asked, *, as_json: bool) -> int:
+    from salvo_cli.ordering import forecast, print_warnings
+    from salvo_cli.render.console import console, print_json
+    from salvo_cli.render.forecast import forecast as drawn
+
+    order = asked.order(here)
+    print_warnings(console(stderr=True), here, order)
+    document = forecast(here, order)
+    if as_json:
+        print_json({"schema": "salvo.cli.dry-run/1", **document})
+    else:
+        console().print(drawn(document))
+    return exits.OK
+
+
+def _run(here: Surroundings, asked: Asked, *, allow_infra: bool, as_json: bool, quiet: bool) -> int:
+    from salvo_cli.servers import Servers
+
+    with ExitStack() as leaving:
+        servers = leaving.enter_context(Servers(here))
+        if asked.all_exist():
+            servers.begin()  # they come up while the scenarios are read
+        order = asked.order(here)
+        servers.begin()
+
+        from salvo_cli.ordering import print_warnings
+        from salvo_cli.render.console import console
+        from salvo_cli.session import Session
+
+        screen = console(stderr=True)
+        print_warnings(screen, here, order)
+        session = Session(
+            here, servers, screen=None if quiet else screen, as_json=as_json, allow_infra=allow_infra
+        )
+        return asyncio.run(session.order_and_follow(order, "run"))

@@ -1,0 +1,107 @@
+"""``salvo submit``: order a run and return at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from salvo_cli import exits
+from salvo_cli.epilog import epilog
+from salvo_cli.options import (
+    Concurrency,
+    Epochs,
+    IdempotencyKey,
+    Json,
+    Labels,
+    Models,
+    Parallel,
+    Paths,
+    Quiet,
+    Tags,
+    Threshold,
+    Trials,
+)
+from salvo_cli.ordering import Asked
+
+EPILOG = epilog(
+    [
+        "RUN=$(salvo submit scenarios/ -n 200 -j 50); salvo wait $RUN",
+        "salvo submit scenarios/ --idempotency-key nightly-$(date +%F)",
+        "salvo submit scenarios/ --label commit=$(git rev-parse --short HEAD)",
+    ],
+    "0 ordered: the run id is on stdout",
+    exits.SERVER_CODES,
+)
+
+
+def submit(
+    paths: Paths,
+    trials: Trials = 3,
+    models: Models = None,
+    concurrency: Concurrency = None,
+    threshold: Threshold = None,
+    tags: Tags = None,
+    labels: Labels = None,
+    idempotency_key: IdempotencyKey = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    epochs: Epochs = None,
+    parallel: Parallel = None,
+) -> int:
+    """Order a run, print its id, and return; workers do the rest.
+
+    With no server configured, a worker is left in the background; it leaves by itself when
+    there is nothing more to do. Its log is .salvo/worker.log.
+    """
+    from salvo_cli.ordering import print_warnings
+    from salvo_cli.render.console import console, plain, print_json
+    from salvo_cli.render.numbers import plural, short
+    from salvo_cli.servers import Servers
+    from salvo_cli.wiring import open_site, surroundings
+
+    asked = Asked(
+        paths=paths,
+        trials=epochs or trials,
+        models=models or (),
+        concurrency_max=concurrency or parallel,
+        threshold=threshold,
+        tags=tags or [],
+        labels=labels or [],
+        idempotency_key=idempotency_key,
+    )
+    here = surroundings()
+    order = asked.order(here)
+    screen = console(stderr=True)
+    print_warnings(screen, here, order)
+
+    with Servers(here) as servers:
+        servers.begin()
+
+        async def act() -> int:
+            from salvo_core.submit import submit as ordered
+
+            async with open_site(here, servers.embedded) as site:
+                plan = await ordered(
+                    order,
+                    store=site.store,
+                    manifest=site.manifest,
+                    dispatcher=site.dispatcher,
+                    clock=site.clock,
+                )
+            servers.leave_worker()
+            if as_json:
+                print_json(
+                    {
+                        "schema": "salvo.cli.submit/1",
+                        "run_id": plan.run_id,
+                        "cells": len(plan.cells),
+                        "trials": plan.total,
+                    }
+                )
+            else:
+                console().print(plain(plan.run_id), soft_wrap=True)
+            if not quiet:
+                told = f"{plural(len(plan.cells), 'cell')}, {plural(plan.total, 'trial')}"
+                screen.print(plain(f"{told}; follow: salvo status {short(plan.run_id)} --watch", "dim"))
+            return exits.OK
+
+        return asyncio.run(act())

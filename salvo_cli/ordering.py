@@ -1,0 +1,141 @@
+"""From a command line to an order: what ``run`` and ``submit`` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from salvo_cli.options import pairs
+from salvo_cli.wiring import Surroundings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salvo_core.submit import Order
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person typed after ``run`` or ``submit``."""
+
+    paths: Sequence[Path]
+    trials: int = 3
+    models: Sequence[str] = ()
+    concurrency_max: int | None = None
+    threshold: float | None = None
+    tags: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    idempotency_key: str | None = None
+
+    def order(self, here: Surroundings) -> Order:
+        """Return the order, its scenarios loaded and valid.
+
+        Raises:
+            ScenarioInvalid: Any file is invalid; every problem of every file.
+            UsageError: Nothing to run, or an option that cannot be meant.
+        """
+        # pydantic and YAML: the embedded servers come up while they are imported.
+        from salvo_core.scenario.loading import load_paths
+        from salvo_core.submit import Order
+
+        labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
+        # Every scenario gets the models of the command line, so one without a model is complete.
+        default_model = self.models[0] if self.models else None
+        loaded = load_paths(list(self.paths), project=here.project, tags=tags, default_model=default_model)
+        return Order(
+            scenarios=loaded,
+            models=tuple(self.models),
+            trials=self.trials,
+            threshold=self.threshold,
+            concurrency_max=self.concurrency_max,
+            labels=labels,
+            idempotency_key=self.idempotency_key,
+        )
+
+    def all_exist(self) -> bool:
+        """Tell whether every path is there: whether it is worth starting servers before looking closer."""
+        return all(path.exists() for path in self.paths)
+
+
+def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
+    """Print what is odd about the project and the scenarios, though valid."""
+    from salvo_cli.render.problems import print_problems
+
+    found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
+    if found:
+        print_problems(screen, found)
+        screen.print()
+
+
+def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
+    """Return what an order would run and how many provider calls it makes at most; nothing is sent.
+
+    Prices are looked up where they are known; a bound on the cost is given only where the
+    scenario itself bounds it, because nobody knows how many tokens a model will use.
+    """
+    from datetime import UTC, datetime
+
+    from salvo_core.submit import calls_max, make_plan
+
+    plan = make_plan(order, now=datetime.now(UTC))
+    scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
+    pricing = _Pricing(here)
+    cells = []
+    for cell in plan.cells:
+        scenario = scenarios[cell.scenario_digest]
+        limit = scenario.max_cost_usd
+        one = plan.model_copy(update={"cells": (cell,)})
+        cells.append(
+            {
+                "scenario": cell.scenario_name,
+                "file": cell.scenario_file,
+                "model": cell.model,
+                "adapter": cell.adapter,
+                "threshold": cell.threshold,
+                "trials": plan.trials,
+                "calls_max": calls_max(one, scenarios, pricing.retries_max),
+                "price_known": pricing.known(cell.adapter, cell.model),
+                "cost_usd_max": None if limit is None else limit * plan.trials,
+            }
+        )
+    limits = [cell["cost_usd_max"] for cell in cells]
+    return {
+        "cells": cells,
+        "trials": plan.total,
+        "calls_max": sum(cell["calls_max"] for cell in cells),
+        "cost_usd_max": None if None in limits else sum(limits),
+        "workers_allow_at_once": order.concurrency_max,
+    }
+
+
+class _Pricing:
+    """What the project says of prices and retries."""
+
+    def __init__(self, here: Surroundings) -> None:
+        # httpx and the price table: only a dry run asks.
+        from salvo_core.adapters.registry import AdapterRegistry
+        from salvo_core.adapters.transport import Transport
+        from salvo_core.clock import SystemClock
+        from salvo_core.trace.model import Usage
+
+        self._registry = AdapterRegistry(
+            profiles=here.project.config.providers,
+            allow_imports=here.settings.allow_imports,
+            secrets=here.settings,
+            transport=Transport(1),
+            clock=SystemClock(),
+            prices=here.project.config.prices,
+        )
+        self._one_token = Usage(input_tokens=1, output_tokens=1)
+
+    def retries_max(self, adapter: str) -> int:
+        """Return how often one turn of an adapter is tried again at most."""
+        return self._registry.backoff_for(adapter).retries_max
+
+    def known(self, adapter: str, model: str) -> bool:
+        """Tell whether a model's price is known."""
+        if adapter == "scripted":
+            return False
+        return self._registry.price_usd(adapter, model, self._one_token) is not None

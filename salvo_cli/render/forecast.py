@@ -1,0 +1,50 @@
+"""What a dry run says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from salvo_cli.render.console import one_line
+from salvo_cli.render.numbers import plural, usd
+from salvo_cli.render.tables import Cell, table
+
+
+def forecast(document: dict[str, Any]) -> RenderableType:
+    """Return the dry run's document as a table with its totals."""
+    rows: list[list[Cell]] = [
+        [
+            one_line(cell["scenario"], 60),
+            one_line(cell["model"], 40),
+            f"{cell['trials']:,}",
+            f"{cell['calls_max']:,}",
+            _cost(cell),
+        ]
+        for cell in document["cells"]
+    ]
+    heads = ("scenario", "model", "trials", "calls at most", "cost at most")
+    cells = len(document["cells"])
+    total = Text("would run ", style="bold")
+    total.append(f"{plural(cells, 'cell')}, {plural(document['trials'], 'trial')}", style="bold")
+    total.append(f": at most {plural(document['calls_max'], 'provider call')}, every turn and every retry used")
+    parts: list[RenderableType] = [
+        table(heads, rows, right=("trials", "calls at most", "cost at most"), wide="scenario"),
+        Text(""),
+        total,
+    ]
+    if document["cost_usd_max"] is None:
+        parts.append(
+            Text("cost: unbounded; `max_cost_usd` in a scenario bounds each of its trials", style="dim")
+        )
+    else:
+        parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}", style="dim"))
+    parts.append(Text("nothing was sent (--dry-run)", style="dim"))
+    return Group(*parts)
+
+
+def _cost(cell: dict[str, Any]) -> str:
+    if cell["cost_usd_max"] is not None:
+        return usd(cell["cost_usd_max"])
+    return "unbounded" if cell["price_known"] else "unknown price"

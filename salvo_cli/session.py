@@ -1,0 +1,139 @@
+"""A run from order to report: what ``run`` and ``resume`` do once the servers are on their way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from salvo_cli import exits
+from salvo_cli.following import Follower, cell_labels, interruptible
+from salvo_cli.render.console import console, plain, print_json
+from salvo_cli.render.numbers import plural, short
+from salvo_cli.reporting import print_report, run_document
+from salvo_cli.servers import Servers
+from salvo_cli.wiring import Site, Surroundings, open_site
+from salvo_core.manifest.counters import RunCounts
+
+if TYPE_CHECKING:
+    from salvo_core.submit import Order
+
+
+class Session:
+    """One person, one run.
+
+    Args:
+        here: Project and settings.
+        servers: Begun, if the mode is embedded.
+        screen: For progress; None is quiet.
+        as_json: Whether stdout gets one document.
+        allow_infra: Whether infrastructure errors leave the exit code alone.
+    """
+
+    def __init__(
+        self,
+        here: Surroundings,
+        servers: Servers,
+        *,
+        screen: Console | None,
+        as_json: bool,
+        allow_infra: bool,
+    ) -> None:
+        self._here = here
+        self._servers = servers
+        self._screen = screen
+        self._as_json = as_json
+        self._allow_infra = allow_infra
+
+    async def order_and_follow(self, order: Order, command: str) -> int:
+        """Submit, follow, report; return the exit code."""
+        from salvo_core.submit import submit
+
+        async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
+            plan = await submit(
+                order, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher, clock=site.clock
+            )
+            cells = plural(len(plan.cells), "cell")
+            self._say(f"run {plan.run_id}: {cells}, {plural(plan.total, 'trial')}")
+            return await self._follow(site, plan.run_id, stop, command)
+
+    async def resume_and_follow(self, ref: str, command: str, *, detach: bool) -> int:
+        """Let a run go on; follow it to its report unless detach is set; return the exit code."""
+        from salvo_core.resume import resume
+
+        async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
+            run_id = await site.observer.resolve(ref)
+            resumed = await resume(
+                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
+            )
+            self._say(f"run {run_id}: {plural(resumed.left, 'trial')} left")
+            if not detach or resumed.left == 0:
+                return await self._follow(site, run_id, stop, command)
+            self._servers.leave_worker()
+            if self._as_json:
+                print_json(
+                    {
+                        "schema": f"salvo.cli.{command}/1",
+                        "run_id": run_id,
+                        "state": resumed.state,
+                        "left": resumed.left,
+                    }
+                )
+            else:
+                console().print(plain(run_id), soft_wrap=True)
+            return exits.OK
+
+    async def _follow(self, site: Site, run_id: str, stop: asyncio.Event, command: str) -> int:
+        embedded = self._servers.worker is not None
+        follower = Follower(
+            site,
+            run_id,
+            screen=self._screen,
+            labels=await cell_labels(site, run_id),
+            note="Ctrl-C pauses it" if embedded else "Ctrl-C stops watching; the run goes on",
+            look_after=self._servers.worker.ensure if self._servers.worker else None,
+        )
+        counts = await follower.until_sealed(stop)
+        if counts is None or counts.state == "paused":
+            return await self._interrupted(site, run_id)
+        return await self._report(site, counts, command)
+
+    async def _report(self, site: Site, counts: RunCounts, command: str) -> int:
+        summary = await site.observer.summary(counts.run_id)
+        code = summary.exit_code_allow_infra if self._allow_infra else summary.exit_code
+        if self._as_json:
+            print_json(run_document(command, summary, code))
+        else:
+            await print_report(site, summary)
+        return code
+
+    async def _interrupted(self, site: Site, run_id: str) -> int:
+        """Say what becomes of the run; with a worker of ours, pause it and drain first."""
+        ref = short(run_id)
+        if self._servers.worker is None:
+            message, hint = (
+                f"stopped watching; run {run_id} goes on",
+                f"salvo status {ref} --watch · salvo wait {ref} · salvo cancel {ref}",
+            )
+        else:
+            await site.manifest.pause(run_id)
+            self._say("pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)")
+            drained = await asyncio.to_thread(self._servers.worker.stop)
+            counts = await site.observer.status(run_id)
+            message = f"paused run {run_id}: {counts.ended:,} of {plural(counts.total, 'trial')} ended and are kept"
+            if not drained:
+                message += "; the worker is still ending its turns and leaves by itself"
+            hint = f"`salvo resume {ref}` goes on · `salvo cancel {ref}` ends it"
+        if self._as_json:
+            print_json(
+                exits.error_document("interrupted", message, hint, exits.INTERRUPTED, run_id=run_id)
+            )
+        screen = self._screen or console(stderr=True)
+        screen.print(plain(message), soft_wrap=True)
+        screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
+        return exits.INTERRUPTED
+
+    def _say(self, text: str) -> None:
+        if self._screen is not None:
+            self._screen.print(plain(text, "dim"), soft_wrap=True)
