@@ -13,6 +13,7 @@ NOT_GOOD = 1
 HARD_FAIL = 2
 INFRA_ERROR = 3
 USAGE = 64
+UNAVAILABLE = 69
 INTERNAL = 70
 TIMED_OUT = 75
 """``wait --timeout`` ran out; the run goes on (sysexits: EX_TEMPFAIL, try again later)."""

@@ -51,9 +51,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version  # slow to import, rarely wanted
+        from salvo_core.version import VERSION
 
-        typer.echo(f"salvo {version('salvo')}")
+        typer.echo(f"salvo {VERSION}")
         raise typer.Exit
 
 
@@ -70,26 +70,26 @@ def _top(
     return exits.OK
 
 
-for _name, _module, _function in (
-    ("init", init, init.init),
-    ("validate", validate, validate.validate),
-    ("run", run_scenarios, run_scenarios.run),
-    ("submit", submit, submit.submit),
-    ("status", status, status.status),
-    ("wait", wait, wait.wait),
-    ("list", list_runs, list_runs.list_runs),
-    ("trials", trials, trials.trials),
-    ("trace", trace, trace.trace),
-    ("report", report, report.report),
-    ("cancel", cancel, cancel.cancel),
-    ("resume", resume, resume.resume),
-    ("worker", worker, worker.worker),
-    ("config", config, config.config),
-    ("doctor", doctor, doctor.doctor),
-    ("schema", schema, schema.schema),
-    ("simulate", simulate, simulate.simulate),
+for _name, _does, _module, _function in (
+    ("init", "Write a project that runs at once.", init, init.init),
+    ("validate", "Check scenario files; report every problem.", validate, validate.validate),
+    ("run", "Run scenarios N times; exit by the verdict.", run_scenarios, run_scenarios.run),
+    ("submit", "Order a run, print its id, return at once.", submit, submit.submit),
+    ("status", "Where a run stands; --watch follows it.", status, status.status),
+    ("wait", "Return when a run ends; exit by its verdict.", wait, wait.wait),
+    ("list", "The newest runs.", list_runs, list_runs.list_runs),
+    ("trials", "A run, trial by trial.", trials, trials.trials),
+    ("trace", "One trial as a conversation.", trace, trace.trace),
+    ("report", "What a run came to.", report, report.report),
+    ("cancel", "End a run for good.", cancel, cancel.cancel),
+    ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
+    ("worker", "Be one of those who run trials.", worker, worker.worker),
+    ("config", "Every setting, and where it came from.", config, config.config),
+    ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
+    ("schema", "The scenario format, for editors.", schema, schema.schema),
+    ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):
-    app.command(_name, epilog=_module.EPILOG)(_function)
+    app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
 
 
 def run() -> NoReturn:
@@ -137,7 +137,11 @@ def _help_hint(error: Any) -> str:
 def _fail(
     as_json: bool, kind: str, message: str, hint: str, code: int, error: SalvoError | None = None
 ) -> int:
-    from salvo_cli.render.console import console, plain, print_json  # rich: only when there is something to say
+    from salvo_cli.render.console import (
+        console,
+        plain,
+        print_json,
+    )  # rich: only when there is something to say
     from salvo_cli.render.problems import print_problems, problems_of
 
     screen = console(stderr=True)
@@ -145,8 +149,9 @@ def _fail(
     if as_json:
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
-    if error is not None and problems:
-        print_problems(screen, error.problems)
+    if problems:
+        print_problems(screen, getattr(error, "problems", ()))
+        screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
@@ -166,6 +171,8 @@ def _crashed(as_json: bool, error: Exception) -> int:
         as_json,
         "internal",
         f"Salvo broke: {type(error).__name__}: {str(error)[:300]}",
-        f"this is a bug of ours; please report it with {kept}" if kept else "run again with SALVO_TRACEBACK=1",
+        f"this is a bug of ours; please report it with {kept}"
+        if kept
+        else "run again with SALVO_TRACEBACK=1",
         exits.INTERNAL,
     )

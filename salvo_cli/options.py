@@ -13,9 +13,7 @@ TRIALS_MAX = 1_000_000
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Run = Annotated[
-    str, typer.Argument(metavar="[RUN]", help="Run id, a unique beginning of one, or 'latest'.")
-]
+Run = Annotated[str, typer.Argument(metavar="[RUN]", help="Run id, a unique beginning of one, or 'latest'.")]
 RunNamed = Annotated[
     str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")
 ]
@@ -26,14 +24,10 @@ AllowInfra = Annotated[
     ),
 ]
 
-Paths = Annotated[
-    list[Path], typer.Argument(metavar="PATHS...", help="Scenario files, or folders of them.")
-]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Scenario files, or folders of them.")]
 Trials = Annotated[
     int,
-    typer.Option(
-        "--trials", "-n", min=1, max=TRIALS_MAX, metavar="N", help="Repetitions of each cell."
-    ),
+    typer.Option("--trials", "-n", min=1, max=TRIALS_MAX, metavar="N", help="Repetitions of each cell."),
 ]
 # Spellings that people's fingers know from elsewhere; the last one given wins over -n.
 Epochs = Annotated[int | None, typer.Option("--epochs", "--repeat", min=1, max=TRIALS_MAX, hidden=True)]
@@ -53,9 +47,7 @@ Concurrency = Annotated[
 Parallel = Annotated[int | None, typer.Option("--parallel", min=1, hidden=True)]  # the predecessor's name
 Threshold = Annotated[
     float | None,
-    typer.Option(
-        "--threshold", min=0.0, max=1.0, metavar="X", help="Mean score a cell must reach, 0 to 1."
-    ),
+    typer.Option("--threshold", min=0.0, max=1.0, metavar="X", help="Mean score a cell must reach, 0 to 1."),
 ]
 Tags = Annotated[
     list[str] | None,
@@ -84,10 +76,14 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name, value = name.strip(), value.strip()
         if not equals or not name:
-            raise UsageError(f"{option} {text!r} is not of the form name=value", hint=f"{option} team=checkout")
+            raise UsageError(
+                f"{option} {text!r} is not of the form name=value", hint=f"{option} team=checkout"
+            )
         if found.setdefault(name, value) != value:
             raise UsageError(
                 f"{option} {name} is given twice, as {found[name]!r} and as {value!r}",
-                hint="every tag must match, so no scenario could" if option == "--tag" else "keep one of them",
+                hint="every tag must match, so no scenario could"
+                if option == "--tag"
+                else "keep one of them",
             )
     return found

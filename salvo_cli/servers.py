@@ -22,13 +22,23 @@ class Servers:
         self._stays = False
 
     def begin(self) -> None:
-        """Start what is needed without waiting for it; once."""
-        if not self._here.settings.embedded or self.embedded is not None:
-            return
-        self.embedded = EmbeddedServer(self._here.places)
-        self.embedded.begin()
-        self.worker = ChildWorker(self._here, self.embedded)
-        self.worker.start()
+        """Start both without waiting for them; a second call changes nothing."""
+        self.begin_server()
+        self.begin_worker()
+
+    def begin_server(self) -> None:
+        """Start the server alone without waiting for it."""
+        if self._here.settings.embedded and self.embedded is None:
+            server = EmbeddedServer(self._here.places)
+            server.begin()
+            self.embedded = server
+
+    def begin_worker(self) -> None:
+        """Start a worker beside the server."""
+        if self.embedded is not None and self.worker is None:
+            worker = ChildWorker(self._here, self.embedded)
+            worker.start()
+            self.worker = worker
 
     def leave_worker(self) -> None:
         """Let the worker go on when this command ends: it leaves, and ends the server, when nothing is left."""

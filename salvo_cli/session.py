@@ -118,17 +118,19 @@ class Session:
             )
         else:
             await site.manifest.pause(run_id)
-            self._say("pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)")
+            self._say(
+                "pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)"
+            )
             drained = await asyncio.to_thread(self._servers.worker.stop)
             counts = await site.observer.status(run_id)
-            message = f"paused run {run_id}: {counts.ended:,} of {plural(counts.total, 'trial')} ended and are kept"
+            message = (
+                f"paused run {run_id}: {counts.ended:,} of {plural(counts.total, 'trial')} ended and are kept"
+            )
             if not drained:
                 message += "; the worker is still ending its turns and leaves by itself"
             hint = f"`salvo resume {ref}` goes on · `salvo cancel {ref}` ends it"
         if self._as_json:
-            print_json(
-                exits.error_document("interrupted", message, hint, exits.INTERRUPTED, run_id=run_id)
-            )
+            print_json(exits.error_document("interrupted", message, hint, exits.INTERRUPTED, run_id=run_id))
         screen = self._screen or console(stderr=True)
         screen.print(plain(message), soft_wrap=True)
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)

@@ -19,7 +19,15 @@ from datetime import datetime, timedelta
 
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
-from salvo_core.errors import LeaseLost, ObjectCorrupt, ObjectMissing, RedisUnavailable, UsageError
+from salvo_core.errors import (
+    LeaseLost,
+    ObjectCorrupt,
+    ObjectMissing,
+    RedisUnavailable,
+    StoreRefused,
+    StoreUnavailable,
+    UsageError,
+)
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
@@ -125,6 +133,8 @@ async def _converse(
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
         return plan, scenario, _unspoken(TrialError(kind="store", message=error.message, hint=error.hint))
+    except (StoreUnavailable, StoreRefused) as error:
+        raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
         return plan, scenario, _unspoken(TrialError(kind="adapter", message=error.message, hint=error.hint))
     part = Part(
@@ -139,14 +149,21 @@ async def _converse(
         attempt=held.claim.attempt,
         worker=bench.worker,
     )
+    try:
+        return plan, scenario, await _said(part, past, held, plan, bench.clock)
+    finally:
+        await adapter.aclose()  # a team's own class is made for one trial and may hold connections
+
+
+async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
     if held.claim.purpose == "close_lost":
         lost = TrialError(
             kind="worker_lost",
             message=f"{plan.attempts_max} workers in a row vanished while they held this trial",
             hint="look at those workers' logs and memory; something in this trial may end them",
         )
-        return plan, scenario, await _closed(part, past, held, bench.clock, lost)
-    return plan, scenario, await converse(part, past, held, bench.clock)
+        return await _closed(part, past, held, clock, lost)
+    return await converse(part, past, held, clock)
 
 
 async def _closed(

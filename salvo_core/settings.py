@@ -65,23 +65,6 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _truth(text: str) -> bool:
-    known = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError("is neither yes nor no") from None
-
-
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
@@ -125,7 +108,6 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
-    Setting("trace_header", "SALVO_TRACE_HEADER", _truth, True, "send X-Salvo-Trace-Id to providers"),
 )  # fmt: skip
 
 

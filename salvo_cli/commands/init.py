@@ -25,16 +25,17 @@ def init(
 ) -> int:
     """Write a project that runs at once: salvo.yaml, an example scenario, an example tool."""
     from salvo_cli.render.console import console, plain, print_json
-    from salvo_core.scenario.template import FILES
+    from salvo_core.scenario.template import FILES, GITIGNORE_LINE
 
     taken = [name for name in FILES if (folder / name).exists()]
     if taken and not force:
         raise UsageError(
-            f"{folder} already has {', '.join(taken)}", hint="`salvo init --force` overwrites, or name another folder"
+            f"{folder} already has {', '.join(taken)}",
+            hint="`salvo init --force` overwrites, or name another folder",
         )
     try:
         written = [_write(folder / name, text) for name, text in FILES.items()]
-        ignored = _ignore_state(folder / ".gitignore")
+        ignored = _add_line(folder / ".gitignore", GITIGNORE_LINE)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from None
     if as_json:
@@ -54,11 +55,11 @@ def _write(file: Path, text: str) -> Path:
     return file
 
 
-def _ignore_state(file: Path) -> list[Path]:
-    """Keep ``.salvo/`` out of git; an entry that is there is not repeated."""
+def _add_line(file: Path, line: str) -> list[Path]:
+    """Append a line to a file unless it is there; return the file if it was changed."""
     present = file.read_text("utf-8") if file.exists() else ""
-    if {".salvo", ".salvo/"} & {line.strip() for line in present.splitlines()}:
+    if line.rstrip("/") in {found.strip().rstrip("/") for found in present.splitlines()}:
         return []
     gap = "\n" if present and not present.endswith("\n") else ""
-    file.write_text(f"{present}{gap}.salvo/\n", "utf-8")
+    file.write_text(f"{present}{gap}{line}\n", "utf-8")
     return [file]

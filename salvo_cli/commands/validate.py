@@ -79,7 +79,9 @@ def _print(loaded: Sequence[Loaded], found: Sequence[Any], errors: Sequence[Any]
     if found:
         print_problems(out if ci else console(stderr=True), found, ci=ci)
     for one in loaded:
-        line = plain(f"{marks(out).passed} ", "green") + plain(f"{one.file}  {one_line(one.scenario.name, 60)}")
+        line = plain(f"{marks(out).passed} ", "green") + plain(
+            f"{one.file}  {one_line(one.scenario.name, 60)}"
+        )
         out.print(line, soft_wrap=True)
     wrong = [problem for problem in errors if problem.severity == "error"]
     if not wrong:

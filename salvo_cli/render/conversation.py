@@ -147,7 +147,9 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
         line.append("  required", style="bold")
     if finding.weight != 1:
         line.append(f"  weight {finding.weight:g}", style="dim")
-    more: list[RenderableType] = [Padding(plain(finding.details, "dim"), (0, 0, 0, 8))] if finding.details else []
+    more: list[RenderableType] = (
+        [Padding(plain(finding.details, "dim"), (0, 0, 0, 8))] if finding.details else []
+    )
     if finding.error is not None:
         said = Text("could not be checked: ", style="bold magenta").append_text(plain(finding.error))
         more.append(Padding(said, (0, 0, 0, 8)))
@@ -156,7 +158,9 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
 
 def _result(trace: Trace, signs: Marks) -> RenderableType:
     graded = f"{trace.grade.replace('_', ' ')}, score {score(trace.score)}" if trace.grade else "not graded"
-    limit = "" if trace.outcome in ("completed", "infra_error", "cancelled") else "  (a limit of the scenario)"
+    limit = (
+        "" if trace.outcome in ("completed", "infra_error", "cancelled") else "  (a limit of the scenario)"
+    )
     pairs: list[tuple[str, Cell]] = [
         ("outcome", trace.outcome.replace("_", " ") + limit),
         ("grade", f"{graded}, threshold {score(trace.threshold)}"),

@@ -28,7 +28,9 @@ def forecast(document: dict[str, Any]) -> RenderableType:
     cells = len(document["cells"])
     total = Text("would run ", style="bold")
     total.append(f"{plural(cells, 'cell')}, {plural(document['trials'], 'trial')}", style="bold")
-    total.append(f": at most {plural(document['calls_max'], 'provider call')}, every turn and every retry used")
+    total.append(
+        f": at most {plural(document['calls_max'], 'provider call')}, every turn and every retry used"
+    )
     parts: list[RenderableType] = [
         table(heads, rows, right=("trials", "calls at most", "cost at most"), wide="scenario"),
         Text(""),

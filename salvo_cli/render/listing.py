@@ -39,7 +39,7 @@ def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
     return table(heads, rows, right=("when", "ended", "passed", "cost"), wide="scenarios")
 
 
-def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks) -> RenderableType:
+def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks, width: int) -> RenderableType:
     """Return trials, one a line: cell, repetition, status, figures, trace id."""
     several = len(plan.cells) > 1
     lines: list[list[Cell]] = []

@@ -62,7 +62,11 @@ def live(
         workers: Who works on it, in a few words; empty leaves it out.
         note: A last line, such as what Ctrl-C does.
     """
-    parts: list[RenderableType] = [_head(counts, signs), _states(counts, signs), _pace(counts, signs, workers)]
+    parts: list[RenderableType] = [
+        _head(counts, signs),
+        _states(counts, signs),
+        _pace(counts, signs, workers),
+    ]
     if 1 < len(labels) <= CELLS_SHOWN_MAX:
         parts += [Text(""), _cells(counts, labels, signs)]
     if note:
@@ -109,14 +113,20 @@ def _cells(counts: RunCounts, labels: Sequence[str], signs: Marks) -> Renderable
         passed = found.statuses["passed"] if found else 0
         mean = found.score_sum / found.scored if found and found.scored else None
         rows.append(
-            [one_line(label, 60), bar(ended, of_each, signs, 10), f"{ended}/{of_each}", str(passed), score(mean)]
+            [
+                one_line(label, 60),
+                bar(ended, of_each, signs, 10),
+                f"{ended}/{of_each}",
+                str(passed),
+                score(mean),
+            ]
         )
-    return table(("cell", "", "ended", "passed", "score"), rows, right=("ended", "passed", "score"), wide="cell")
+    return table(
+        ("cell", "", "ended", "passed", "score"), rows, right=("ended", "passed", "score"), wide="cell"
+    )
 
 
-def status(
-    counts: RunCounts, labels: Sequence[str], *, signs: Marks, workers: str = ""
-) -> RenderableType:
+def status(counts: RunCounts, labels: Sequence[str], *, signs: Marks, workers: str = "") -> RenderableType:
     """Return a run's state at one moment, for ``salvo status``."""
     pairs: list[tuple[str, Cell]] = [("run", f"{counts.run_id}  {counts.name}".rstrip())]
     if counts.verdict:

@@ -63,7 +63,9 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
     ended = sum(summary.counts[status] for status in TERMINAL)
     cells = len(summary.cells)
     first = verdict_text(summary.verdict, signs)
-    first.append(f"   {plural(cells, 'cell')} {signs.dot} {ended:,} of {plural(summary.total, 'trial')} ended")
+    first.append(
+        f"   {plural(cells, 'cell')} {signs.dot} {ended:,} of {plural(summary.total, 'trial')} ended"
+    )
     if ended < summary.total:
         first.append(f"   {summary.state}: these figures will change", style="yellow")
     lines = [first, plain(summary.reason)]
@@ -183,7 +185,9 @@ def _effort(cells: Sequence[CellSummary], signs: Marks) -> RenderableType:
 def _wide(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) -> RenderableType:
     rows = [[*_quality_row(cell, name, signs), *_effort_row(cell, signs)] for cell in cells]
     heads = (*_QUALITY, "min/p50/p95", "cost", "a pass", "s p50/p95", "tokens p50/p95", "retries")
-    return table(*_without_idle(heads, rows), right=[head for head in heads if head not in _TEXTS], wide="cell")
+    return table(
+        *_without_idle(heads, rows), right=[head for head in heads if head not in _TEXTS], wide="cell"
+    )
 
 
 _TEXTS = ("verdict", "cell", "not graded")
@@ -240,7 +244,9 @@ def _infrastructure(
     found = [(cell, errors) for cell in summary.cells for errors in cell.infra_errors]
     if not found:
         return []
-    parts: list[RenderableType] = [Text("Infrastructure errors (never counted against the agent)", style="bold")]
+    parts: list[RenderableType] = [
+        Text("Infrastructure errors (never counted against the agent)", style="bold")
+    ]
     for cell, errors in found[:CELLS_EXPLAINED_MAX]:
         head = Text(f"{errors.count} of {cell.trials}  ", style="magenta")
         head.append_text(plain(errors.kind.replace("_", " "), "bold"))

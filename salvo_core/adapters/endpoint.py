@@ -72,7 +72,8 @@ class Endpoint:
         self, name: str, profile: Profile, wire: Wire, source: SecretSource, transport: Transport
     ) -> None:
         self.name = name
-        self.key_name = profile.key_file or profile.key_env or wire.key_env
+        # A vendor's key goes to the vendor, or where its own variable points; another address names its key.
+        self.key_name = profile.key_file or profile.key_env or ("" if profile.base_url else wire.key_env)
         self._profile = profile
         self._wire = wire
         self._source = source
@@ -83,8 +84,11 @@ class Endpoint:
         self.peer = Peer.of(self.base_url + wire.path, key_name=self.key_name, secrets=self._secrets)
 
     def known_secrets(self) -> frozenset[str]:
-        """Return the exact secret values this endpoint sends, as far as they were looked up yet."""
-        return self._address.secrets if self._address else self._secrets
+        """Return the exact secret values this endpoint sends, or would send; looks the key up if need be."""
+        try:
+            return self._resolved().secrets
+        except ProviderAuthentication:
+            return self._secrets  # no key, so none to give away
 
     async def post(self, body: Mapping[str, Any], trace_id: str) -> Reply:
         """Return the provider's answer to body.
@@ -97,10 +101,7 @@ class Endpoint:
             ProviderAuthentication: This worker has no key for it.
             ProviderError: As ``Transport.post_json``.
         """
-        if self._address is None:
-            self._address = self._resolve()
-            self.peer = Peer(self.peer.where, self.key_name, tuple(self._address.secrets))
-        address = self._address
+        address = self._resolved()
         headers = address.headers
         if trace_id and self._profile.trace_header:
             headers = {**headers, "x-salvo-trace-id": trace_id}
@@ -112,6 +113,12 @@ class Endpoint:
             key_name=self.key_name,
             secrets=address.secrets,
         )
+
+    def _resolved(self) -> _Address:
+        if self._address is None:
+            self._address = self._resolve()
+            self.peer = Peer(self.peer.where, self.key_name, tuple(self._address.secrets))
+        return self._address
 
     def _find_base_url(self) -> str:
         if self._profile.base_url:

@@ -89,8 +89,8 @@ class Profile(Frozen):
         adapter: Which wire format it speaks.
         base_url: Where. Empty means the variable ``OPENAI_BASE_URL``, ``ANTHROPIC_BASE_URL`` or
             ``SALVO_AGENT_URL`` of the worker, else the vendor's own address.
-        key_env: The worker's variable that holds the key; by default ``OPENAI_API_KEY`` or
-            ``ANTHROPIC_API_KEY``, none for ``http``.
+        key_env: The worker's variable that holds the key. Without a ``base_url`` it is
+            ``OPENAI_API_KEY`` or ``ANTHROPIC_API_KEY``; with one there is no key unless it is named.
         key_file: A file on the worker that holds the key, and nothing else; goes before ``key_env``.
         headers: Sent with every request.
         query: Added to the address, for example ``api-version`` of Azure.

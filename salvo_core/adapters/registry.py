@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -131,11 +132,15 @@ class AdapterRegistry:
         return self._price_tables[name].price_usd(model, usage)
 
     def known_secrets(self) -> frozenset[str]:
-        """Return the exact secret values in use so far, for redaction to strike out wherever they turn up.
+        """Return the exact secret values this worker holds for providers, for redaction to strike out.
 
-        A key is known once its adapter was asked for a turn. Values of fewer than
-        ``endpoint.SECRET_CHARS_MIN`` characters are left out.
+        Of every profile and builtin, whether asked yet or not: a trial may be resumed from
+        turns that another worker paid for, and a team's own class may use the same keys.
+        Values of fewer than ``endpoint.SECRET_CHARS_MIN`` characters are left out.
         """
+        for name in {*self._profiles, *_WIRES}:
+            with suppress(UsageError):  # an agent without an address has no key either
+                self._endpoint(name)
         return frozenset().union(*(endpoint.known_secrets() for endpoint in self._endpoints.values()))
 
     async def aclose(self) -> None:
@@ -143,14 +148,19 @@ class AdapterRegistry:
         await self._transport.aclose()
 
     def _provider(self, name: str) -> Adapter:
-        profile = self._profile(name)
-        endpoint = Endpoint(name, profile, _WIRES[profile.adapter], self._source, self._transport)
-        self._endpoints[name] = endpoint
+        profile, endpoint = self._profile(name), self._endpoint(name)
         if profile.adapter == "openai":
             return openai.OpenAIAdapter(endpoint)
         if profile.adapter == "anthropic":
             return anthropic.AnthropicAdapter(endpoint)
         return http.HttpAdapter(endpoint)
+
+    def _endpoint(self, name: str) -> Endpoint:
+        if name not in self._endpoints:
+            profile = self._profile(name)
+            wire = _WIRES[profile.adapter]
+            self._endpoints[name] = Endpoint(name, profile, wire, self._source, self._transport)
+        return self._endpoints[name]
 
     def _profile(self, name: str) -> Profile:
         if name in self._profiles:
@@ -160,12 +170,11 @@ class AdapterRegistry:
     def _price_table(self, name: str) -> PriceTable:
         if name not in self._profiles and name not in _WIRES:
             return PriceTable(self._prices)
-        self.get(name)
         profile = self._profile(name)
         return PriceTable(
             {**self._prices, **profile.prices},
             provider_id=_WIRES[profile.adapter].provider_id,
-            base_url=self._endpoints[name].base_url,
+            base_url=self._endpoint(name).base_url,
         )
 
     def _unknown(self, name: str) -> UsageError:

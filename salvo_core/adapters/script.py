@@ -48,6 +48,8 @@ from salvo_core.trace.model import Usage
 LATENCY_S_MAX = 3600.0
 """No scripted reply takes longer, seconds: a distribution's tail is cut here."""
 
+_Seconds = Annotated[float, Field(ge=0, le=LATENCY_S_MAX)]
+_Rate = Annotated[float, Field(ge=0, le=1)]
 _SHARES_SLACK = 1e-9  # ten shares of 0.1 add up to a little more than 1
 
 FaultKind = Literal[
@@ -118,37 +120,25 @@ class Lognormal(_Part):
     """Standard deviation of the logarithm, dimensionless; 0.5 puts the 95th percentile at 2.3 medians."""
 
 
-_Seconds = Annotated[float, Field(ge=0, le=LATENCY_S_MAX)]
-
-
 class LatencyForm(_Part):
     """How long an exchange takes: exactly one of the three, seconds."""
 
     fixed: _Seconds | None = None
     uniform: tuple[_Seconds, _Seconds] | None = None
-    """Lowest and highest."""
+    """The two ends."""
     lognormal: Lognormal | None = None
-
-    @field_validator("uniform")
-    @classmethod
-    def _ordered(cls, bounds: tuple[float, float] | None) -> tuple[float, float] | None:
-        if bounds is not None and bounds[0] > bounds[1]:
-            raise ValueError(f"the lowest comes first: [{bounds[1]:g}, {bounds[0]:g}]")
-        return bounds
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1 or all(
-            getattr(self, name) is None for name in self.model_fields_set
-        ):
+        if sum(form is not None for form in (self.fixed, self.uniform, self.lognormal)) != 1:
             raise ValueError("give a number of seconds, or exactly one of fixed, uniform, lognormal")
         return self
 
     def at(self, u: float) -> float:
         """Return the latency at quantile u, seconds, 0 <= u < 1; never above ``LATENCY_S_MAX``."""
         if self.uniform is not None:
-            low, high = self.uniform
-            return low + u * (high - low)
+            one_end, other_end = self.uniform
+            return one_end + u * (other_end - one_end)
         if self.lognormal is not None:
             # inv_cdf refuses 0 itself; a draw of exactly 0 happens once in 2**53
             z = NormalDist().inv_cdf(max(u, 2.0**-53))
@@ -189,7 +179,7 @@ class ScriptedError(_Part):
     kind: FaultKind
     status: int | None = Field(default=None, ge=400, le=599)
     """HTTP status; null takes the kind's usual one."""
-    retry_after_s: float | None = Field(default=None, ge=0, le=LATENCY_S_MAX)
+    retry_after_s: _Seconds | None = None
     """The wait the provider asks for, seconds."""
     message: str = ""
     times: int | None = Field(default=None, ge=1)
@@ -276,9 +266,6 @@ class Variant(_Part):
     turns: Turns
 
 
-_Rate = Annotated[float, Field(ge=0, le=1)]
-
-
 class FaultRates(_Part):
     """How often an exchange fails, by kind: probabilities that add up to at most 1."""
 
@@ -295,7 +282,7 @@ class FaultRates(_Part):
     error_in_200: _Rate = 0.0
     reset: _Rate = 0.0
     hang: _Rate = 0.0
-    retry_after_s: float = Field(default=1.0, ge=0, le=LATENCY_S_MAX)
+    retry_after_s: _Seconds = 1.0
     """The wait that drawn rate limits ask for, seconds."""
 
     @model_validator(mode="after")
@@ -363,13 +350,9 @@ class Script(_Part):
     def _leave_room(cls, variants: tuple[Variant, ...], known: ValidationInfo) -> tuple[Variant, ...]:
         total = math.fsum(variant.weight for variant in variants)
         if total > 1 + _SHARES_SLACK:
-            raise ValueError(
-                f"the weights add up to {total:g}; they are shares of the trials, at most 1 in all"
-            )
+            raise ValueError(f"the weights add up to {total:g}; shares of the trials are at most 1 in all")
         if total < 1 - _SHARES_SLACK and variants and known.data.get("turns") == ():
-            raise ValueError(
-                f"the weights add up to {total:g}; the rest of the trials need turns of the script"
-            )
+            raise ValueError(f"the weights add up to {total:g}; the other trials need turns of the script")
         return variants
 
     @model_validator(mode="after")
@@ -379,11 +362,7 @@ class Script(_Part):
         return self
 
     def plan_for(self, trial_key: str | int) -> tuple[ScriptTurn, ...]:
-        """Return the turns that a trial sees, in order; empty when the script has none for it.
-
-        Args:
-            trial_key: The trial's number, 0-based, or any text that names it.
-        """
+        """Return the turns that a trial (its number, or any name) sees; empty when there are none for it."""
         if self.trials:
             number = _number(trial_key)
             if number in self.trials:
@@ -396,13 +375,7 @@ class Script(_Part):
         return self.turns or (self.variants[-1].turns if self.variants else ())
 
     def next_step(self, trial_key: str | int, turn: int, exchange: int = 0) -> Step:
-        """Return what happens when a turn of a trial is asked for.
-
-        Args:
-            trial_key: The trial's number, 0-based, or any text that names it.
-            turn: Turns that came back before, 0-based.
-            exchange: Failed exchanges of this turn before, 0-based.
-        """
+        """Return what happens when a turn of a trial is asked for; the arguments are those of ``draw``."""
         turns = self.plan_for(trial_key)
         scripted = turns[turn] if turn < len(turns) else _closing(turns)
         error = scripted.error_at(exchange)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import operator as op
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -17,6 +16,7 @@ from typing import Any, Literal, get_args
 import jmespath
 import jmespath.exceptions
 import jmespath.functions
+import regex
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
@@ -29,6 +29,9 @@ OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 REGEX_SUBJECT_CHARS_MAX = 100_000
 """Only so much of a text is searched by a regular expression."""
+
+REGEX_TIME_S_MAX = 1.0
+"""A search that takes longer ends, and its assertion fails saying so."""
 
 _EXPRESSION_CHARS_MAX = 160  # of an expression quoted in details
 _ORDERED = frozenset({"gt", "gte", "lt", "lte"})
@@ -46,8 +49,8 @@ class JmespathQuery(AssertionSpec):
         exists: Anything but null, also an empty list or text. ``value`` is not used.
         contains: A text contains the value's textual form; a list has an equal element.
         regex: The pattern ``value`` is found somewhere in the value's textual form. Python's
-            ``re`` has no time limit: nested repetition such as ``(a+)+$`` can take for ever on a
-            text of a few dozen characters. Longer texts than REGEX_SUBJECT_CHARS_MAX are
+            A search ends after REGEX_TIME_S_MAX, for nested repetition such as ``(a+)+$`` can take
+            for ever on a few dozen characters. Longer texts than REGEX_SUBJECT_CHARS_MAX are
             searched up to there.
     """
 
@@ -83,7 +86,7 @@ class JmespathQuery(AssertionSpec):
             actual = _compiled(self.expression).search(document.tree)
             passed = actual is not None and _HOLDS[self.operator](actual, self.value)
         # As wide as this because a query is a program: besides its own errors, jmespath lets through
-        # what Python raises inside it (a slice step of 0, recursion), and so does re.
+        # what Python raises inside it (a slice step of 0, recursion), and so does regex.
         except Exception as error:
             reason = document.redacted(_reason(error))
             return Check.of(False, f"{expression or 'an empty expression'} cannot be checked: {reason}")
@@ -103,8 +106,8 @@ class JmespathQuery(AssertionSpec):
                 yield "`exists` does not use `value`"
         elif self.operator == "regex":
             try:
-                re.compile(str(self.value))
-            except (re.error, RecursionError, OverflowError) as error:
+                regex.compile(str(self.value))
+            except (regex.error, RecursionError, OverflowError) as error:
                 yield f"{quoted(self.value)} is not a regular expression: {error}"
         elif self.operator == "eq" and self.value is None:
             yield "`eq` with null never passes: a missing value satisfies no operator"
@@ -120,7 +123,9 @@ def _compiled(expression: str) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    if isinstance(error, re.error):
+    if isinstance(error, TimeoutError):
+        return f"the regular expression took longer than {REGEX_TIME_S_MAX:g} s"
+    if isinstance(error, regex.error):
         return f"not a regular expression: {error}"
     # jmespath repeats the expression and draws an arrow under it; the first line says what is wrong.
     lines = str(error).partition(", for expression:")[0].splitlines()
@@ -170,7 +175,10 @@ def _contains(actual: Any, expected: Any) -> bool:
 
 
 def _matches(actual: Any, expected: Any) -> bool:
-    return re.search(str(expected), str(actual)[:REGEX_SUBJECT_CHARS_MAX]) is not None
+    # Unlike the standard library's, this search has a time limit and lets other threads run meanwhile.
+    text = str(actual)[:REGEX_SUBJECT_CHARS_MAX]
+    found = regex.search(str(expected), text, timeout=REGEX_TIME_S_MAX, concurrent=True)
+    return found is not None
 
 
 _HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {

@@ -50,8 +50,9 @@ def _answers(value: Any) -> Any:
         raise PydanticCustomError("mock_type", "must be text, a map, or a list of answers")
     if value == []:
         raise PydanticCustomError("mock_empty", "a list of answers needs at least one")
-    wrong = [(n,) for n, one in enumerate(value) if not isinstance(one, str | dict | list)]
-    if isinstance(value, list) and wrong:
+    answers = value if isinstance(value, list) else []
+    wrong = [(n,) for n, one in enumerate(answers) if not isinstance(one, str | dict | list)]
+    if wrong:
         raise PydanticCustomError("mock_type", "an answer must be text, a map or a list", {"places": wrong})
     return value
 
@@ -127,7 +128,7 @@ class ToolDef(_Part):
     description: str
     """What the model is told about it."""
     parameters: ToolParameters = ToolParameters()
-    mock_response: Answer | None = None
+    mock_response: Answers | None = None
     """What it answers to calls that no rule in mocks fits; a list holds the answer of the first call,
     of the second, ..., and the last one repeats."""
     mocks: list[MockRule] = Field(default_factory=list)

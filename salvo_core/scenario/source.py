@@ -31,6 +31,8 @@ NODES_MAX = 100_000
 
 DEPTH_MAX = 64
 INCLUDE_DEPTH_MAX = 16
+INCLUDES_MAX = 1000
+"""Of one document, a file counted as often as it is included."""
 
 _INCLUDE = "!include"
 _STANDARD = "tag:yaml.org,2002:"
@@ -93,6 +95,7 @@ class _Reader:
         self._parsed = Parsed()
         self._bytes_left = DOCUMENT_BYTES_MAX
         self._nodes_left = NODES_MAX
+        self._includes_left = INCLUDES_MAX
         self._folders: dict[str, Path] = {}  # of each file, by the name its marks carry
         self._chain: list[tuple[Path, str]] = []  # files being built, outermost first
         self._open: set[int] = set()  # collections being built, to see one that holds itself
@@ -247,6 +250,9 @@ class _Reader:
         self._parsed.positions.values[path] = spot
         if not isinstance(node, yaml.ScalarNode):
             raise _Fault("E008", "!include takes the path of one file", spot)
+        self._includes_left -= 1
+        if self._includes_left < 0:
+            raise _Fault("E010", f"more than {INCLUDES_MAX:,} includes", spot, "include larger parts")
         folder = self._folders[spot.file]
         shown = node.value
         try:

@@ -113,9 +113,10 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         if interruption == "cancelled":
             talk.outcome = "cancelled"
             break
+        left_s = _left_s(part.limits, spent_s, clock.monotonic_s() - started_s)
         try:
-            async with asyncio.timeout(_left_s(part.limits, spent_s, clock.monotonic_s() - started_s)):
-                turn = await talk.ask()
+            async with asyncio.timeout(left_s):
+                turn = await talk.ask(None if left_s is None else clock.monotonic_s() + left_s)
         except TimeoutError:
             talk.outcome = "timeout"
             break
@@ -155,8 +156,13 @@ class _Talk:
         self.outcome: Outcome | None = None
         self.error: TrialError | None = None
 
-    async def ask(self) -> Turn:
-        """Return the model's next turn, retries and price included; nothing of it is taken yet."""
+    async def ask(self, deadline_s: float | None) -> Turn:
+        """Return the model's next turn, retries and price included; nothing of it is taken yet.
+
+        Args:
+            deadline_s: On the clock's scale. A wait for a provider that would pass it is not begun:
+                that trial ends as the provider's failure, not as the agent's timeout (I6).
+        """
         part, scenario = self.part, self.part.scenario
         config = TurnConfig(
             model=part.model,
@@ -176,6 +182,7 @@ class _Talk:
             clock=self.clock,
             rng=self.rng,
             price=part.price,
+            deadline_s=deadline_s,
         )
         reply = answered.reply
         return Turn(

@@ -175,10 +175,18 @@ async def test_a_key_file_that_holds_no_key_is_an_error_that_does_not_quote_it(
 
 async def test_placeholders_are_sent_but_are_no_secrets(transport: Transport, server: CannedServer) -> None:
     server.plays(answer({"ok": 1}))
-    local = endpoint(transport, {"OPENAI_API_KEY": "EMPTY"}, base_url=server.url)
+    local = endpoint(transport, {"LOCAL_KEY": "EMPTY"}, base_url=server.url, key_env="LOCAL_KEY")
     await local.post({}, "")
     assert server.seen[0].headers["authorization"] == "Bearer EMPTY"
     assert local.known_secrets() == frozenset()
+
+
+async def test_a_vendors_key_does_not_go_to_an_address_that_did_not_name_it(
+    transport: Transport, server: CannedServer
+) -> None:
+    server.plays(answer({"ok": 1}))
+    await endpoint(transport, {"OPENAI_API_KEY": KEY}, base_url=server.url).post({}, "")
+    assert "authorization" not in server.seen[0].headers
 
 
 async def test_secrets_written_into_a_profile_are_known_and_never_repeated(

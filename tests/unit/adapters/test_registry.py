@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,19 +124,23 @@ def test_a_class_that_cannot_be_had_says_why(path: str, said: str) -> None:
         registry(allow_imports=["*"]).get(path)
 
 
-async def test_keys_are_known_secrets_from_the_first_turn_on(server: CannedServer) -> None:
+async def test_the_keys_of_all_providers_are_known_secrets_before_any_turn(
+    server: CannedServer, tmp_path: Path
+) -> None:
     made = registry(
         profiles={
             "a": {"adapter": "openai", "base_url": server.url, "key_env": "A_KEY"},
+            "c": {"adapter": "openai", "base_url": server.url, "key_file": str(tmp_path / "key")},
             "b": {"adapter": "http", "base_url": server.url, "headers": {"x-api-token": "token-of-b"}},
         },
-        secrets={"A_KEY": "key-of-a", "OTHER": "never asked for"},
+        secrets={"A_KEY": "key-of-a", "OPENAI_API_KEY": "key-of-openai", "OTHER": "never asked for"},
     )
-    assert made.known_secrets() == frozenset()
+    expected = {"key-of-a", "token-of-b", "key-of-openai"}
+    assert made.known_secrets() == expected
+    (tmp_path / "key").write_text("key-in-a-file")
+    assert made.known_secrets() == {*expected, "key-in-a-file"}
     server.plays(answer({"choices": [{"message": {"content": "x"}}]}))
     await made.get("a").send_turn(ASK, None, TurnConfig("m"))
-    made.get("b")
-    assert made.known_secrets() == {"key-of-a", "token-of-b"}
     await made.aclose()
     assert "key-of-a" not in f"{made!r} {made.get('a')!r} {vars(made.get('a'))!r}"
 

@@ -218,7 +218,8 @@ class TestLatency:
 
     @given(st.floats(0, 1, exclude_max=True))
     def test_a_uniform_latency_stays_within_its_bounds(self, u: float) -> None:
-        assert 0.1 <= LatencyForm(uniform=(0.1, 0.3)).at(u) <= 0.3
+        for ends in ((0.1, 0.3), (0.3, 0.1)):
+            assert 0.1 <= LatencyForm(uniform=ends).at(u) <= 0.3
 
 
 class TestRefusals:
@@ -244,7 +245,8 @@ class TestRefusals:
             ({"turns": [SAID], "errors": {"rate_limted": 0.1}}, ("errors", "rate_limted"), "Extra inputs"),
             ({"turns": [SAID], "errors": {"hang": 0.6, "reset": 0.6}}, ("errors",), "more than 1"),
             ({"turns": [SAID], "latency_s": -1}, ("latency_s", "fixed"), "greater than or equal to 0"),
-            ({"turns": [SAID], "latency_s": {"uniform": [2, 1]}}, ("latency_s", "uniform"), "[1, 2]"),
+            ({"turns": [SAID], "latency_s": {"uniform": [2, -1]}}, ("latency_s", "uniform", 1), "equal to 0"),
+            ({"turns": [SAID], "latency_s": {}}, ("latency_s",), "exactly one"),
             ({"turns": [SAID], "latency_s": {"fixed": 1, "uniform": [1, 2]}}, ("latency_s",), "exactly one"),
             ({"variants": [{"weight": 0.2, "turns": [SAID]}]}, ("variants",), "add up to 0.2"),
             ({"variants": [{"weight": 0.7, "turns": [SAID]}] * 2}, ("variants",), "add up to 1.4"),

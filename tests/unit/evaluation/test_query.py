@@ -192,3 +192,9 @@ def test_no_query_on_any_document_raises_and_its_details_are_bounded_and_printab
     assert spec.check(Document(subject)) == check
     assert len(spec.label()) <= 80
     assert all(isinstance(warning, str) for warning in spec.warnings())
+
+
+def test_a_pattern_that_would_take_for_ever_ends_and_fails_saying_so():
+    check = checked(query("response.content", "regex", "^(a|aa)+$"), trace(answer="a" * 80 + "b"))
+    assert not check.passed
+    assert "took longer than" in check.details

@@ -1,0 +1,51 @@
+"""``salvo resume``: let a run go on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from salvo_cli import exits
+from salvo_cli.epilog import epilog
+from salvo_cli.options import AllowInfra, Json, Quiet, RunNamed
+
+EPILOG = epilog(
+    [
+        "salvo resume latest               after Ctrl-C: go on and report",
+        "salvo resume 0199c2f4 --detach    let it go on and return",
+    ],
+    exits.VERDICT_CODES + " · 4 INCONCLUSIVE",
+    exits.SERVER_CODES + " · 130 interrupted",
+)
+
+
+def resume(
+    run: RunNamed,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
+    allow_infra: AllowInfra = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Finish a run that was paused, or whose submission or messages were cut off.
+
+    Trials go on from the last turn that was paid for. Resuming a run that needs nothing
+    changes nothing.
+    """
+    from salvo_cli.render.console import console
+    from salvo_cli.servers import Servers
+    from salvo_cli.session import Session
+    from salvo_cli.wiring import surroundings
+
+    here = surroundings()
+    with Servers(here) as servers:
+        servers.begin()
+        session = Session(
+            here,
+            servers,
+            screen=None if quiet else console(stderr=True),
+            as_json=as_json,
+            allow_infra=allow_infra,
+        )
+        return asyncio.run(session.resume_and_follow(run, "resume", detach=detach))

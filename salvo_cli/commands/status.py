@@ -1,0 +1,108 @@
+"""``salvo status``: where a run stands, once or until it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from salvo_cli import exits
+from salvo_cli.epilog import epilog
+from salvo_cli.options import Json, Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from salvo_cli.wiring import Site
+    from salvo_core.manifest.counters import RunCounts
+
+EPILOG = epilog(
+    [
+        "salvo status                 the latest run",
+        "salvo status 0199c2f4 --watch",
+        "salvo status --json",
+    ],
+    "0 told, whatever the verdict · 130 stopped watching",
+    exits.SERVER_CODES,
+)
+
+
+def status(
+    run: Run = "latest",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it until it ends.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Tell where a run stands: trials by state, rate, time left, cost so far, workers.
+
+    Costs the server two small reads however large the run is.
+    """
+    from salvo_cli.wiring import in_site
+
+    async def act(site: Site) -> int:
+        from salvo_cli.following import cell_labels
+        from salvo_cli.render.console import console, marks, print_json
+        from salvo_cli.render.numbers import plural
+        from salvo_cli.render.progress import status as drawn
+
+        run_id = await site.observer.resolve(run)
+        counts = await site.observer.status(run_id)
+        if watch and counts.state not in ("sealed", "paused"):
+            followed = await _watch(site, run_id, console(stderr=True))
+            if followed is None:
+                return exits.INTERRUPTED
+            counts = followed
+        workers = await site.registry.workers()
+        if as_json:
+            print_json(
+                {
+                    "schema": "salvo.cli.status/1",
+                    **counts_document(counts),
+                    "workers": [card.model_dump(mode="json") for card in workers],
+                }
+            )
+            return exits.OK
+        screen = console()
+        labels = await cell_labels(site, run_id)
+        present = plural(len(workers), "worker") if counts.state != "sealed" else ""
+        screen.print(drawn(counts, labels, signs=marks(screen), workers=present))
+        return exits.OK
+
+    return in_site(act)
+
+
+async def _watch(site: Site, run_id: str, screen: Console) -> RunCounts | None:
+    from salvo_cli.following import Follower, cell_labels, interruptible
+
+    async with interruptible() as stop:
+        follower = Follower(
+            site, run_id, screen=screen, labels=await cell_labels(site, run_id), note="Ctrl-C stops watching"
+        )
+        return await follower.until_sealed(stop)
+
+
+def counts_document(counts: RunCounts) -> dict[str, object]:
+    """Return a run's counts for ``--json``."""
+    return {
+        "run_id": counts.run_id,
+        "name": counts.name,
+        "state": counts.state,
+        "verdict": counts.verdict,
+        "exit_code": counts.exit_code,
+        "total": counts.total,
+        "ended": counts.ended,
+        "cells": counts.cells,
+        "counts": dict(counts.statuses),
+        "rate_per_s": counts.rate_per_s,
+        "eta_s": counts.eta_s if counts.ended < counts.total else None,
+        "cost_usd": counts.cost_usd,
+        "cost_unknown": counts.cost_unknown,
+        "input_tokens": counts.input_tokens,
+        "output_tokens": counts.output_tokens,
+        "retries": counts.retries,
+        "expired": counts.expired,
+        "concurrency_max": counts.concurrency_max,
+        "created_ms": counts.created_ms,
+        "started_ms": counts.started_ms,
+        "finished_ms": counts.finished_ms,
+        "now_ms": counts.now_ms,
+    }

@@ -1,0 +1,57 @@
+"""``salvo worker``: be one of those who run trials."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from salvo_cli import exits
+from salvo_cli.epilog import epilog
+from salvo_core.errors import UsageError
+
+EPILOG = epilog(
+    [
+        "salvo worker -c 200",
+        "SALVO_REDIS_URL=rediss://... SALVO_STORE_URL=s3://... salvo worker",
+        "salvo worker --idle-exit-s 60     leave when there is nothing to do",
+    ],
+    "0 left after SIGTERM, Ctrl-C or idleness · " + exits.SERVER_CODES,
+)
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def worker(
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", min=1, max=5000, metavar="N", help="Trials at once [100]."),
+    ] = None,
+    loglevel: Annotated[
+        str, typer.Option("--loglevel", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+    idle_exit_s: Annotated[
+        float | None,
+        typer.Option("--idle-exit-s", min=1, metavar="SECONDS", help="Leave after so long without a run."),
+    ] = None,
+    hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
+) -> int:
+    """Run trials until told to stop: one process, many trials at once.
+
+    SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
+    with everything paid for so far kept. Provider keys are read from this environment.
+    """
+    from salvo_cli.wiring import surroundings, work
+
+    if loglevel.lower() not in LEVELS:
+        raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
+    here = surroundings(concurrency=concurrency)
+    if not here.settings.embedded:
+        return work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
+
+    from salvo_cli.embedded import EmbeddedServer  # only without a fleet
+
+    with EmbeddedServer(here.places):
+        if hold is not None:
+            os.close(hold)  # our parent's hold, kept for us until we had our own
+        return work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
