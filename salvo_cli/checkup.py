@@ -232,7 +232,7 @@ _USUAL_KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 def _keys(here: Surroundings) -> Iterator[Finding]:
     """Say which keys this machine has, by name; with a fleet the workers' keys count, not ours."""
     wanted = {variable: f"adapter {adapter}" for adapter, variable in _USUAL_KEYS.items()}
-    for name, profile in here.project.config.providers.items():
+    for name, profile in here.project.providers.items():
         if profile.key_file:
             there = (here.root / profile.key_file).is_file()
             seen = f"key file of provider {name} is {'there' if there else 'missing'}"

@@ -19,7 +19,7 @@ def wants_traceback() -> bool:
 
 
 def keep_report(traceback: str) -> Path | None:
-    """Write a traceback below the project's ``.salvo`` and return the file; None if nothing can be written."""
+    """Write a traceback below the project's ``.salvo``; return the file, None if that cannot be."""
     from salvo_core.scenario.project import STATE_NAME, find_root  # pydantic: only when something broke
     from salvo_core.version import VERSION
 

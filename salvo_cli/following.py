@@ -189,7 +189,7 @@ class Follower:
 
 
 async def cell_labels(site: Site, run_id: str) -> list[str]:
-    """Return how to call each cell of a run: what all have in common is left out; none if there are too many."""
+    """Return how to call each cell of a run, without what all share; nothing if there are too many."""
     plan = await site.observer.plan(run_id)
     if not 1 < len(plan.cells) <= CELLS_LABELLED_MAX:
         return []

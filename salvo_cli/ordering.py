@@ -121,12 +121,12 @@ class _Pricing:
         from salvo_core.trace.model import Usage
 
         self._registry = AdapterRegistry(
-            profiles=here.project.config.providers,
+            profiles=here.project.providers,
             allow_imports=here.settings.allow_imports,
             secrets=here.settings,
             transport=Transport(1),
             clock=SystemClock(),
-            prices=here.project.config.prices,
+            prices=here.project.prices,
         )
         self._one_token = Usage(input_tokens=1, output_tokens=1)
 

@@ -41,7 +41,7 @@ class Servers:
             self.worker = worker
 
     def leave_worker(self) -> None:
-        """Let the worker go on when this command ends: it leaves, and ends the server, when nothing is left."""
+        """Let the worker go on when this command ends: once idle it leaves, and ends the server."""
         if self.worker is not None:
             self.worker.wait_started()
         self._stays = True

@@ -100,6 +100,8 @@ class Session:
         return await self._report(site, counts, command)
 
     async def _report(self, site: Site, counts: RunCounts, command: str) -> int:
+        if self._servers.worker is not None:
+            self._servers.worker.tell_to_stop()  # it leaves while the report is made
         summary = await site.observer.summary(counts.run_id)
         code = summary.exit_code_allow_infra if self._allow_infra else summary.exit_code
         if self._as_json:

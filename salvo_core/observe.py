@@ -15,6 +15,7 @@ from salvo_core.errors import NotFound, ObjectMissing, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
@@ -67,7 +68,7 @@ class Observer:
                 f"{ref[:60]!r} is not a run",
                 hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
             )
-        known = [run_id for run_id in await self.manifest.recent(-1) if run_id.startswith(word)]
+        known = [run_id for run_id in await self.manifest.recent(RUNS_KEPT) if run_id.startswith(word)]
         found = known or await self._stored_runs(word)
         if len(found) == 1:
             return found[0]

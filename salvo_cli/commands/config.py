@@ -34,12 +34,11 @@ def config(as_json: Json = False) -> int:
     screen = console()
     screen.print(facts([("project", document["project"]), ("mode", document["mode"])]))
     screen.print()
-    rows = [
-        [setting["name"], setting["value"], setting["source"], setting["variable"]]
-        for setting in document["settings"]
-    ]
-    screen.print(table(("setting", "value", "from", "variable"), rows, wide="value"))
-    screen.print(plain("\nflag > environment > salvo.yaml > default", "dim"))
+    rows = [[setting["name"], setting["source"], setting["value"]] for setting in document["settings"]]
+    screen.print(table(("setting", "from", "value"), rows, wide="value"))
+    screen.print(
+        plain("\nflag > environment (SALVO_REDIS_URL for redis_url, and so on) > salvo.yaml > default", "dim")
+    )
     return exits.OK
 
 

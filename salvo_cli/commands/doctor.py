@@ -62,7 +62,7 @@ def _tell(findings: Sequence[Finding], code: int, *, as_json: bool) -> None:
     from rich.text import Text
 
     from salvo_cli.render.console import console, marks, plain, print_json
-    from salvo_cli.render.tables import table
+    from salvo_cli.render.tables import Cell, table
 
     if as_json:
         shown = [
@@ -78,7 +78,7 @@ def _tell(findings: Sequence[Finding], code: int, *, as_json: bool) -> None:
         "warn": (signs.alarm, "yellow"),
         "fail": (signs.failed, "bold red"),
     }
-    rows = []
+    rows: list[list[Cell]] = []
     for finding in findings:
         sign, style = looks[finding.level]
         said = plain(finding.seen)

@@ -13,6 +13,7 @@ from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
+    from salvo_core.manifest.rows import Row
     from salvo_core.run.plan import Plan
 
 EPILOG = epilog(
@@ -66,7 +67,8 @@ def trials(
         plan = await site.observer.plan(run_id)
         cells = _cells(plan, models or [], scenario)
         most = (None if as_json else SHOWN) if limit is None else limit or None
-        shown, matching = [], 0
+        shown: list[Row] = []
+        matching = 0
         async for row in site.observer.rows(run_id):
             if plan.cell_index(row.index) in cells and (not wanted or row.status in wanted):
                 matching += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,7 +41,9 @@ def validate(
     from salvo_core.scenario.problems import ScenarioInvalid
 
     here = surroundings()
-    wanted = paths or [here.project.scenarios_path]
+    # Shown as a person would type it; outside the current folder that is the whole path.
+    usual = Path(os.path.relpath(here.project.scenarios_path))
+    wanted = paths or [here.project.scenarios_path if usual.parts[:1] == ("..",) else usual]
     try:
         loaded = load_paths(wanted, project=here.project)
         errors: Sequence[Any] = ()
@@ -50,7 +53,7 @@ def validate(
     if as_json:
         _print_document(loaded, found, errors)
     else:
-        _print(loaded, found, errors, ci=ci or here.project.config.ci_mode)
+        _print(loaded, found, errors, ci=ci or here.project.ci_mode)
     return exits.USAGE if errors else exits.OK
 
 

@@ -1,4 +1,4 @@
-"""A trace as a conversation that can be read: who said what, which tools, how long, and what we think of it."""
+"""A trace as a conversation: who said what, with which tools, how long it took, what we think of it."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def _turn_figures(turn: Turn) -> list[str]:
 
 def _body(message: Message) -> Iterator[RenderableType]:
     if message.content:
-        yield Padding(plain(message.content), (0, 0, 0, INDENT))
+        yield Padding.indent(plain(message.content), INDENT)
     for call in message.tool_calls or ():
-        yield Padding(_call(call), (0, 0, 0, INDENT))
+        yield Padding.indent(_call(call), INDENT)
     if not message.content and not message.tool_calls:
-        yield Padding(Text("(says nothing)", style="dim"), (0, 0, 0, INDENT))
+        yield Padding.indent(Text("(says nothing)", style="dim"), INDENT)
 
 
 def _call(call: ToolCall) -> Text:
@@ -126,9 +126,9 @@ def _error(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
     line = Text(f"{signs.alarm} ended by an error{where}: ", style="bold magenta")
     line.append_text(plain(error.kind.replace("_", " "), "bold magenta"))
     yield line
-    yield Padding(plain(error.message), (0, 0, 0, INDENT))
+    yield Padding.indent(plain(error.message), INDENT)
     if error.hint:
-        yield Padding(Text("hint: ", style="bold").append_text(plain(error.hint)), (0, 0, 0, INDENT))
+        yield Padding.indent(Text("hint: ", style="bold").append_text(plain(error.hint)), INDENT)
 
 
 def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
@@ -136,7 +136,7 @@ def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
         return
     yield Text("findings", style="bold")
     for finding in trace.findings:
-        yield Padding(_finding(finding, signs), (0, 0, 0, INDENT))
+        yield Padding.indent(_finding(finding, signs), INDENT)
     yield Text("")
 
 
@@ -147,12 +147,10 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
         line.append("  required", style="bold")
     if finding.weight != 1:
         line.append(f"  weight {finding.weight:g}", style="dim")
-    more: list[RenderableType] = (
-        [Padding(plain(finding.details, "dim"), (0, 0, 0, 8))] if finding.details else []
-    )
+    more: list[RenderableType] = [Padding.indent(plain(finding.details, "dim"), 8)] if finding.details else []
     if finding.error is not None:
         said = Text("could not be checked: ", style="bold magenta").append_text(plain(finding.error))
-        more.append(Padding(said, (0, 0, 0, 8)))
+        more.append(Padding.indent(said, 8))
     return Group(line, *more)
 
 

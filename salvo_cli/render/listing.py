@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line
 from salvo_cli.render.numbers import ago, score, seconds, short, spent, usd, verdict_text
-from salvo_cli.render.tables import Cell, table
+from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
-from salvo_core.manifest.rows import Row
+from salvo_core.manifest.rows import Result, Row
 from salvo_core.run.plan import Plan
 from salvo_core.run.verdict import EXIT_CODES
 
+WIDE = 120
 _STATUS_STYLES = {"passed": "green", "failed": "red", "hard_fail": "bold red", "infra_error": "magenta"}
 
 
@@ -36,31 +37,47 @@ def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
             ]
         )
     heads = ("run", "when", "verdict", "ended", "passed", "cost", "scenarios")
-    return table(heads, rows, right=("when", "ended", "passed", "cost"), wide="scenarios")
+    return table(heads, rows, right=("when", "ended", "passed", "cost"), wide="scenarios", cut=True)
 
 
 def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks, width: int) -> RenderableType:
-    """Return trials, one a line: cell, repetition, status, figures, trace id."""
-    several = len(plan.cells) > 1
-    lines: list[list[Cell]] = []
-    for row in rows:
-        cell, result = plan.cells[plan.cell_index(row.index)], row.result
-        lines.append(
-            [
-                *([one_line(cell.label, 40)] if several else []),
-                str(plan.trial_index(row.index)),
-                Text(row.status.replace("_", " "), style=_STATUS_STYLES.get(row.status, "")),
-                score(result.score) if result else signs.dash,
-                seconds(result.latency_s) if result else signs.dash,
-                usd(result.cost_usd) if result else signs.dash,
-                str(result.retries) if result else signs.dash,
-                _remark(row),
-                row.trace_id,
-            ]
-        )
-    heads = ("trial", "status", "score", "latency", "cost", "retried", "remark", "trace")
-    right = ("trial", "score", "latency", "cost", "retried")
-    return table((*(["cell"] if several else []), *heads), lines, right=right, wide="cell")
+    """Return trials, one a line: cell, repetition, status, figures, trace id, never cut.
+
+    Args:
+        rows: What to show.
+        plan: Of their run.
+        signs: Marks that the terminal can show.
+        width: Columns to fill; in few, cost and retries are left out, and cells are numbered.
+    """
+    several, narrow = len(plan.cells) > 1, width < WIDE
+    remarks = any(_remark(row) for row in rows)
+    columns: dict[str, Callable[[Row, Result | None], Cell]] = {
+        **({"#": lambda row, _: str(plan.cell_index(row.index) + 1)} if several else {}),
+        **({"cell": lambda row, _: _cell(plan, row)} if several and not narrow else {}),
+        "trial": lambda row, _: str(plan.trial_index(row.index)),
+        "status": lambda row, _: Text(row.status.replace("_", " "), style=_STATUS_STYLES.get(row.status, "")),
+        "score": lambda _, result: score(result.score) if result else signs.dash,
+    }
+    if not (narrow and remarks):
+        columns["latency"] = lambda _, result: seconds(result.latency_s) if result else signs.dash
+    if not narrow:
+        columns["cost"] = lambda _, result: usd(result.cost_usd) if result else signs.dash
+        columns["retried"] = lambda _, result: str(result.retries) if result else signs.dash
+    if remarks:
+        columns["remark"] = lambda row, _: _remark(row)
+    columns["trace"] = lambda row, _: row.trace_id
+    lines = [[show(row, row.result) for show in columns.values()] for row in rows]
+    right = ("#", "trial", "score", "latency", "cost", "retried")
+    drawn = table(tuple(columns), lines, right=right, wide="cell", cut=True)
+    if not (several and narrow):
+        return drawn
+    shown = sorted({plan.cell_index(row.index) for row in rows})
+    legend = [(str(place + 1), one_line(plan.cells[place].label, 100)) for place in shown]
+    return Group(drawn, Text(""), facts(legend))
+
+
+def _cell(plan: Plan, row: Row) -> str:
+    return one_line(plan.cells[plan.cell_index(row.index)].label, 60)
 
 
 def trial_document(row: Row, plan: Plan) -> dict[str, Any]:

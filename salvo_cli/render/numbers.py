@@ -29,7 +29,7 @@ def verdict_text(verdict: Verdict, signs: Marks) -> Text:
         "INFRA_ERROR": signs.alarm,
         "INCONCLUSIVE": "?",
     }[verdict]
-    return Text(f"{mark} {verdict.replace('_', ' ')}", style=STYLES[verdict])
+    return Text().append(f"{mark} {verdict.replace('_', ' ')}", style=STYLES[verdict])
 
 
 def short(run_id: str) -> str:

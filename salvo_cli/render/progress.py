@@ -39,7 +39,7 @@ def terse(counts: RunCounts) -> str:
         told.append(f"{counts.rate_per_s:.1f}/s")
     if counts.eta_s and counts.ended < counts.total:
         told.append(f"eta {seconds(counts.eta_s)}")
-    told.append(spent(counts.cost_usd, counts.cost_unknown))
+    told.append(f"cost {spent(counts.cost_usd, counts.cost_unknown)}")
     return " · ".join(told)
 
 

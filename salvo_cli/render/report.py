@@ -21,9 +21,10 @@ from salvo_cli.render.numbers import (
     verdict_text,
 )
 from salvo_cli.render.tables import Cell, facts, table
-from salvo_core.manifest.rows import TERMINAL
+from salvo_core.manifest.rows import TERMINAL, Status
 from salvo_core.run.failures import Failure
 from salvo_core.run.summary import CellSummary, Summary
+from salvo_core.run.verdict import WORST_FIRST
 
 WIDE = 150
 """Columns from which every figure of a cell stands on one line."""
@@ -71,7 +72,6 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
     lines = [first, plain(summary.reason)]
     money = spent(summary.cost.total_usd, summary.cost.unknown)
     told = [
-        f"run {summary.run_id}",
         *([seconds(summary.wall_s)] if summary.wall_s is not None else []),
         *([f"{summary.trials_per_s:.1f} trials/s"] if summary.trials_per_s else []),
         f"cost {money}",
@@ -79,20 +79,19 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
         *([f"{summary.retries:,} retried"] if summary.retries else []),
     ]
     lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
+    lines.append(Text(f"run {summary.run_id}", style="dim"))
     return Group(*lines)
 
 
 def _namer(summary: Summary) -> Mapping[int, str]:
     """Return how to call each cell: what all cells share is left out."""
-    models = {cell.model for cell in summary.cells}
-    scenarios = {cell.scenario_digest for cell in summary.cells}
+    names = [cell.scenario_name for cell in summary.cells]
+    alone = len(set(names)) == len(names)  # one model for each scenario
+    one_scenario = len({cell.scenario_digest for cell in summary.cells}) == 1
 
     def named(cell: CellSummary) -> str:
-        if len(models) == 1:
-            return one_line(cell.scenario_name, NAME_LENGTH_MAX)
-        if len(scenarios) == 1:
-            return one_line(cell.model, NAME_LENGTH_MAX)
-        return f"{one_line(cell.scenario_name, NAME_LENGTH_MAX)} · {one_line(cell.model, NAME_LENGTH_MAX)}"
+        scenario, model = (one_line(text, NAME_LENGTH_MAX) for text in (cell.scenario_name, cell.model))
+        return scenario if alone else model if one_scenario else f"{scenario} · {model}"
 
     return {cell.cell: named(cell) for cell in summary.cells}
 
@@ -110,7 +109,11 @@ def _rate(cell: CellSummary, signs: Marks) -> str:
 
 def _other_counts(cell: CellSummary) -> str:
     """Return the trials that say nothing about the agent, apart from the rest (I6)."""
-    shown = (("infra_error", "infra"), ("cancelled", "cancelled"), ("skipped", "skipped"))
+    shown: tuple[tuple[Status, str], ...] = (
+        ("infra_error", "infra"),
+        ("cancelled", "cancelled"),
+        ("skipped", "skipped"),
+    )
     told = [f"{cell.counts[status]} {word}" for status, word in shown if cell.counts[status]]
     unfinished = cell.counts["pending"] + cell.counts["running"]
     return ", ".join([*told, *([f"{unfinished} to come"] if unfinished else [])]) or "0"
@@ -167,7 +170,14 @@ def _effort_row(cell: CellSummary, signs: Marks) -> list[Cell]:
 
 
 _QUALITY = ("#", "verdict", "cell", "passed", "rate (95%)", "score", "not graded")
-_EFFORT = ("min/p50/p95", "cost", "a pass", "latency s", "tokens", "retries")
+_EFFORT = (
+    "score\nmin/p50/p95",
+    "cost\n$",
+    "cost\na pass",
+    "latency s\np50/p95",
+    "tokens\np50/p95",
+    "retries",
+)
 _NUMBERS = ("#", "passed", "rate (95%)", "score", *_EFFORT)
 
 
@@ -178,13 +188,12 @@ def _quality(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks
 
 def _effort(cells: Sequence[CellSummary], signs: Marks) -> RenderableType:
     rows = [[str(cell.cell + 1), *_effort_row(cell, signs)] for cell in cells]
-    heads = ("#", "score min/p50/p95", "cost", "a pass", "latency s p50/p95", "tokens p50/p95", "retries")
-    return table(heads, rows, right=heads)
+    return table(("#", *_EFFORT), rows, right=("#", *_EFFORT))
 
 
 def _wide(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) -> RenderableType:
     rows = [[*_quality_row(cell, name, signs), *_effort_row(cell, signs)] for cell in cells]
-    heads = (*_QUALITY, "min/p50/p95", "cost", "a pass", "s p50/p95", "tokens p50/p95", "retries")
+    heads = (*_QUALITY, *_EFFORT)
     return table(
         *_without_idle(heads, rows), right=[head for head in heads if head not in _TEXTS], wide="cell"
     )
@@ -204,7 +213,7 @@ def _without_idle(heads: Sequence[str], rows: list[list[Cell]]) -> tuple[Sequenc
 def _explanations(summary: Summary, name: Mapping[int, str], signs: Marks) -> list[RenderableType]:
     """Return, for each cell with something to explain, its reason and its worst assertions."""
     told = [cell for cell in summary.cells if cell.failures or cell.verdict != "PASS"]
-    told.sort(key=lambda cell: (cell.verdict == "PASS", cell.cell))
+    told.sort(key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.cell))
     if not told:
         return []
     alone = len(summary.cells) == 1
@@ -214,11 +223,11 @@ def _explanations(summary: Summary, name: Mapping[int, str], signs: Marks) -> li
             head = verdict_text(cell.verdict, signs)
             head.append(f"  {cell.cell + 1}  ", style="dim")
             parts.append(head + plain(name[cell.cell], "bold"))
-            parts.append(Padding(plain(cell.reason), (0, 0, 0, 2)))
+            parts.append(Padding.indent(plain(cell.reason), 2))
         parts += [_failure(failure, cell) for failure in cell.failures[:FAILURES_SHOWN_MAX]]
         if len(cell.failures) > FAILURES_SHOWN_MAX:
             more = len(cell.failures) - FAILURES_SHOWN_MAX
-            parts.append(Padding(Text(f"and {plural(more, 'more assertion')}", style="dim"), (0, 0, 0, 2)))
+            parts.append(Padding.indent(Text(f"and {plural(more, 'more assertion')}", style="dim"), 2))
     if len(told) > CELLS_EXPLAINED_MAX:
         parts.append(Text(f"and {plural(len(told) - CELLS_EXPLAINED_MAX, 'more cell')}", style="dim"))
     if alone and len(parts) == 1:
@@ -231,7 +240,7 @@ def _failure(failure: Failure, cell: CellSummary) -> RenderableType:
     head.append_text(plain(failure.label))
     if failure.required:
         head.append("  required", style="bold red")
-    return Padding(Group(head, _sample(failure.trace_ids)), (0, 0, 0, 2))
+    return Padding.indent(Group(head, _sample(failure.trace_ids)), 2)
 
 
 def _sample(trace_ids: Sequence[str]) -> RenderableType:
@@ -255,8 +264,8 @@ def _infrastructure(
         lines: list[RenderableType] = [head]
         said = next((messages[trace_id] for trace_id in errors.trace_ids if trace_id in messages), "")
         if said:
-            lines.append(Padding(plain(one_line(said, 400)), (0, 0, 0, 2)))
-        parts.append(Padding(Group(*lines, _sample(errors.trace_ids)), (0, 0, 0, 2)))
+            lines.append(Padding.indent(plain(one_line(said, 400)), 2))
+        parts.append(Padding.indent(Group(*lines, _sample(errors.trace_ids)), 2))
     if len(found) > CELLS_EXPLAINED_MAX:
         parts.append(Text(f"and {len(found) - CELLS_EXPLAINED_MAX} more", style="dim"))
     return [*parts, Text("")]
@@ -264,19 +273,23 @@ def _infrastructure(
 
 def next_commands(summary: Summary) -> list[tuple[str, str]]:
     """Return the three commands that serve best after this report, each with what it shows."""
-    status = next((s for s in ("hard_fail", "failed", "infra_error") if summary.counts[s]), None)
+    worth: tuple[Status, ...] = ("hard_fail", "failed", "infra_error")
+    status = next((status for status in worth if summary.counts[status]), None)
+    worst_first = sorted(summary.cells, key=lambda cell: WORST_FIRST.index(cell.verdict))
     samples = [
-        *(failure.trace_ids[0] for cell in summary.cells for failure in cell.failures),
-        *(errors.trace_ids[0] for cell in summary.cells for errors in cell.infra_errors),
+        trace_id
+        for cell in worst_first
+        for found in (*cell.failures, *cell.infra_errors)
+        for trace_id in found.trace_ids[:1]
     ]
     run = short(summary.run_id)
     listing = f"salvo trials {run}" + (f" --status {status}" if status else "")
-    ended = all(summary.counts[status] == 0 for status in ("pending", "running"))
+    ended = not summary.counts["pending"] + summary.counts["running"]
     found = [(listing, "trial by trial")]
     if samples:
-        found.append((f"salvo trace {samples[0]}", "one conversation, turn by turn"))
+        found.append((f"salvo trace {samples[0]}", "one conversation"))
     if ended:
-        found.append((f"salvo report {run} --json", "everything above, for a program"))
+        found.append((f"salvo report {run} --json", "the same, for a program"))
     else:
         found.append((f"salvo status {run} --watch", "follow it"))
     if len(found) < 3:
@@ -285,9 +298,10 @@ def next_commands(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _next(summary: Summary) -> RenderableType:
+    commands = next_commands(summary)
+    length = max(len(command) for command, _ in commands)
     parts: list[RenderableType] = [Text("Next", style="bold")]
-    for command, shows in next_commands(summary):
-        line = Text("  ")
-        line.append(command, style="cyan")
-        parts.append(line.append(f"   {shows}", style="dim"))
+    for command, shows in commands:
+        line = Text("  ").append(command.ljust(length), style="cyan")
+        parts.append(line.append(f"  {shows}", style="dim"))
     return Group(*parts)

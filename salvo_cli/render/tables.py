@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +16,12 @@ Side = Literal["left", "right"]
 
 
 def table(
-    heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, right: Sequence[str] = (), wide: str = ""
+    heads: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    right: Sequence[str] = (),
+    wide: str = "",
+    cut: bool = False,
 ) -> Table:
     """Return a table of plain text.
 
@@ -23,19 +29,27 @@ def table(
         heads: Column titles.
         rows: One cell per column; a string is shown verbatim.
         right: Titles of the columns that are aligned to the right.
-        wide: Title of the column that gives way when there is too little room, and may wrap.
+        wide: Title of the column that gives way when there is too little room.
+        cut: Whether that column is cut to one line instead of wrapped.
     """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    for head in heads:
+    for place, head in enumerate(heads):
         made.add_column(
             Text(head),
             justify="right" if head in right else "left",
-            no_wrap=head != wide,
-            overflow="fold" if head == wide else "ellipsis",
+            no_wrap=cut or head != wide,
+            overflow="fold" if head == wide and not cut else "ellipsis",
+            # Columns of figures keep their width, so that the wide one gives way alone.
+            min_width=None if head == wide else max(map(_width, [head, *(row[place] for row in rows)])),
         )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
     return made
+
+
+def _width(cell: Cell) -> int:
+    text = cell.plain if isinstance(cell, Text) else cell
+    return max(map(cell_len, text.split("\n")))
 
 
 def facts(pairs: Sequence[tuple[str, Cell]]) -> Table:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
@@ -25,24 +24,25 @@ def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_M
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS) or ``unix:///path/to/socket``.
-        connections_max: Connections held at most; a command beyond them waits.
+        connections_max: Connections held at most; a command beyond them waits, REPLY_TIMEOUT_S at most.
         retries_max: Times a command is sent again after a lost connection. Every script of
             the manifest is safe to send twice.
 
     Raises:
         UsageError: The URL is of no known form.
     """
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0].lower() if "://" in url else ""
     if scheme not in SCHEMES:
         raise UsageError(
             f"the Redis URL {without_password(url)!r} has the scheme {scheme!r}",
             hint="use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket",
         )
     try:
-        client: Redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
             decode_responses=True,
             max_connections=connections_max,
+            timeout=REPLY_TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             socket_timeout=REPLY_TIMEOUT_S,
             client_name="salvo",
@@ -50,9 +50,12 @@ def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_M
             retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries_max),
             retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError],
         )
-    except ValueError as error:
-        raise UsageError(f"the Redis URL {without_password(url)!r} cannot be read: {error}") from None
-    return client
+    except ValueError:  # its text may quote a piece of the password
+        raise UsageError(
+            f"the Redis URL {without_password(url)!r} cannot be read",
+            hint="is the port a number? In a password, write / as %2F, # as %23, ? as %3F and @ as %40",
+        ) from None
+    return Redis.from_pool(pool)
 
 
 @contextmanager

@@ -134,12 +134,13 @@ class Manifest:
             "concurrency_max", concurrency_max or 0, "name", name,
         )  # fmt: skip
         with translated(self.address):
-            created_ms = int(await self.redis.hget(keys.header(run_id), "created_ms") or 0)
+            created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])
             pipe = self.redis.pipeline(transaction=False)
-            pipe.zadd(keys.RUNS, {run_id: created_ms})
+            pipe.zadd(keys.RUNS, {run_id: int(created_ms or 0)})
             pipe.zremrangebyrank(keys.RUNS, 0, -keys.RUNS_KEPT - 1)
-            if made:
-                pipe.zadd(keys.OPEN, {run_id: created_ms})
+            # Not only by who made the header: that caller may have died before this line.
+            if state not in ("paused", "sealed"):
+                pipe.zadd(keys.OPEN, {run_id: int(created_ms or 0)})
             await pipe.execute()
         return bool(made)
 
@@ -197,7 +198,8 @@ class Manifest:
     async def journal(self, claim: Claim, turn: Turn) -> bool:
         """Keep a completed turn; False when the claim is lost and nothing was kept."""
         kept = await self._run_script(
-            "journal", claim.run_id, claim.index, claim.attempt, claim.worker, turn.model_dump_json(),
+            "journal", claim.run_id, claim.index, claim.attempt, claim.worker,
+            turn.index, turn.model_dump_json(),
             more_keys=[keys.journal(claim.run_id, claim.index)],
         )  # fmt: skip
         return bool(kept)

@@ -89,6 +89,7 @@ class ToolParameters(_Part):
     """A tool's parameters as a JSON Schema object."""
 
     type: Literal["object"] = "object"
+    """Arguments are always an object."""
     properties: dict[str, FreeForm] = Field(default_factory=dict)
     """The parameters by name, each with its JSON Schema."""
     required: list[str] = Field(default_factory=list)
@@ -128,6 +129,7 @@ class ToolDef(_Part):
     description: str
     """What the model is told about it."""
     parameters: ToolParameters = ToolParameters()
+    """What it takes; nothing if left out."""
     mock_response: Answers | None = None
     """What it answers to calls that no rule in mocks fits; a list holds the answer of the first call,
     of the second, ..., and the last one repeats."""

@@ -14,20 +14,17 @@ _PROJECT = """\
 # workers read them from their environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...).
 
 # The model of scenarios that name none:
-# default_model: gpt-4o-mini
+#default_model: gpt-4o-mini
 
 scenarios_dir: scenarios
 
 # A fleet instead of this machine alone:
-# redis_url: rediss://redis.example.com:6379/0
-# store_url: s3://my-bucket/salvo
+#redis_url: rediss://redis.example.com:6379/0
+#store_url: s3://my-bucket/salvo
 
-# Any server that speaks like OpenAI (vLLM, Ollama, a gateway), by a name that scenarios
-# use as their adapter:
-# providers:
-#   local:
-#     adapter: openai
-#     base_url: http://127.0.0.1:11434/v1
+# Any server that speaks like OpenAI (vLLM, Ollama, a gateway), under a name that scenarios
+# give as their adapter:
+#providers: {local: {adapter: openai, base_url: "http://127.0.0.1:11434/v1"}}
 """
 
 _SCENARIO = """\

@@ -20,6 +20,7 @@ DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
 """A document larger than this is refused when read: no trace of ours comes near it, a bomb does."""
 
 _DIGEST_LENGTH = 64
+_BODY = b'","body":'
 _ZSTD_LEVEL = 3
 
 
@@ -58,16 +59,21 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
         raise ObjectCorrupt(
             f"{where} is not a {schema} document{_found(line)}", hint="a newer Salvo may have written it"
         )
-    start = len(head) + _DIGEST_LENGTH + len(b'","body":')
-    mark, raw = line[len(head) : len(head) + _DIGEST_LENGTH].decode("ascii", "replace"), line[start:-1]
-    if digest(raw) != mark:
+    mark_end = len(head) + _DIGEST_LENGTH
+    start = mark_end + len(_BODY)
+    mark, raw = line[len(head) : mark_end].decode("ascii", "replace"), line[start:-1]
+    # The frame is compared too: what stands around the body is not covered by its digest.
+    if line[mark_end:start] != _BODY or line[-1:] != b"}" or digest(raw) != mark:
         raise ObjectCorrupt(f"{where} is damaged: its bytes do not match the digest it carries")
     if expected_digest is not None and mark != expected_digest:
         raise ObjectCorrupt(
             f"{where} is not the object its manifest row names: "
             f"its digest begins {mark[:12]}, the row's {expected_digest[:12]}"
         )
-    return json.loads(raw)
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # whole, but never written by us: the digest is no signature
+        raise ObjectCorrupt(f"{where} holds no JSON that Salvo can read") from None
 
 
 def _decompress(stored: bytes, where: str) -> bytes:
@@ -77,7 +83,9 @@ def _decompress(stored: bytes, where: str) -> bytes:
         size = zstandard.get_frame_parameters(stored).content_size
         if size > DOCUMENT_BYTES_MAX:  # also CONTENTSIZE_UNKNOWN, which is 2**64 - 1
             raise ObjectCorrupt(f"{where} unpacks to more than {DOCUMENT_BYTES_MAX} bytes")
-        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=DOCUMENT_BYTES_MAX)
+        return zstandard.ZstdDecompressor().decompress(
+            stored, max_output_size=DOCUMENT_BYTES_MAX, allow_extra_data=False
+        )
     except zstandard.ZstdError as error:
         raise ObjectCorrupt(f"{where} is damaged: {error}") from None
 
@@ -85,6 +93,6 @@ def _decompress(stored: bytes, where: str) -> bytes:
 def _found(line: bytes) -> str:
     try:
         found = json.loads(line).get("schema")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
     return f" but {str(found)[:60]!r}"
