@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from redis.exceptions import RedisError
-
 from salvo_cli.wiring import Site, Surroundings
 from salvo_core.errors import SalvoError
-from salvo_core.manifest.connection import explain, translated
+from salvo_core.manifest.connection import connect, translated
+from salvo_core.settings import without_password
 from salvo_core.store.files import FileStore
 from salvo_core.version import VERSION
 
@@ -128,15 +127,13 @@ async def _round_trip(site: Site) -> Finding:
 
 
 async def _broker(url: str) -> Finding:
-    from salvo_core.manifest.connection import connect
-    from salvo_core.settings import without_password
-
     address, client = without_password(url), connect(url, connections_max=1)
     try:
-        await client.ping()
-    except (RedisError, OSError) as error:
-        what = explain(error, address) if isinstance(error, RedisError) else error
-        return Finding("fail", "broker", str(what), "is SALVO_BROKER_URL right?", server=True)
+        with translated(address):
+            await client.ping()
+    except SalvoError as error:
+        advice = "is SALVO_BROKER_URL right?"
+        return Finding("fail", "broker", error.message, advice, server=True)
     finally:
         await client.aclose()
     return Finding("ok", "broker", f"answers at {address}")

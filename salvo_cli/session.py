@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from salvo_cli import exits
+from salvo_cli.child import ChildWorker
 from salvo_cli.following import Follower, cell_labels, interruptible
 from salvo_cli.render.console import console, plain, print_json
 from salvo_cli.render.numbers import plural, short
@@ -114,29 +115,35 @@ class Session:
         """Say what becomes of the run; with a worker of ours, pause it and drain first."""
         ref = short(run_id)
         if self._servers.worker is None:
-            message, hint = (
-                f"stopped watching; run {run_id} goes on",
-                f"salvo status {ref} --watch · salvo wait {ref} · salvo cancel {ref}",
-            )
+            message = f"stopped watching; run {run_id} goes on"
+            hint = f"salvo status {ref} --watch · salvo wait {ref} · salvo cancel {ref}"
         else:
-            await site.manifest.pause(run_id)
-            self._say(
-                "pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)"
-            )
-            drained = await asyncio.to_thread(self._servers.worker.stop)
-            counts = await site.observer.status(run_id)
-            message = (
-                f"paused run {run_id}: {counts.ended:,} of {plural(counts.total, 'trial')} ended and are kept"
-            )
-            if not drained:
-                message += "; the worker is still ending its turns and leaves by itself"
-            hint = f"`salvo resume {ref}` goes on · `salvo cancel {ref}` ends it"
+            message, hint = await self._drain(site, run_id, self._servers.worker)
         if self._as_json:
             print_json(exits.error_document("interrupted", message, hint, exits.INTERRUPTED, run_id=run_id))
         screen = self._screen or console(stderr=True)
         screen.print(plain(message), soft_wrap=True)
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
         return exits.INTERRUPTED
+
+    async def _drain(self, site: Site, run_id: str, worker: ChildWorker) -> tuple[str, str]:
+        """Pause the run, let the worker give back what it holds; return what to say of it, and the hint."""
+        from salvo_core.seal import seal
+
+        ref = short(run_id)
+        await site.manifest.pause(run_id)
+        self._say("pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)")
+        drained = await asyncio.to_thread(worker.stop)
+        # If the last trial ended meanwhile, its worker may have left before it sealed the run.
+        await seal(run_id, store=site.store, manifest=site.manifest)
+        counts = await site.observer.status(run_id)
+        ended = f"{counts.ended:,} of {plural(counts.total, 'trial')} ended and are kept"
+        if counts.state == "sealed":
+            return f"run {run_id} has ended: {ended}", f"salvo report {ref}"
+        message = f"{counts.state} run {run_id}: {ended}"
+        if not drained:
+            message += "; the worker is still ending its turns and leaves by itself"
+        return message, f"`salvo resume {ref}` goes on · `salvo cancel {ref}` ends it"
 
     def _say(self, text: str) -> None:
         if self._screen is not None:

@@ -7,14 +7,15 @@ or an embedded worker is given exactly what it should see.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Literal, TypeVar
 
 from salvo_core.errors import UsageError
 
+Number = TypeVar("Number", int, float)
 Source = Literal["flag", "environment", "salvo.yaml", "default"]
 
 
@@ -42,7 +43,7 @@ class Resolved:
     """A setting's value and where it came from; ``shown`` is fit for a screen."""
 
     setting: Setting
-    value: Any
+    value: Any = field(repr=False)  # an address may hold a password
     source: Source
 
     @property
@@ -65,9 +66,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _number(kind: Callable[[str], Number], text: str, otherwise: str) -> Number:
+    try:
+        return kind(text)
+    except ValueError:  # Python's own words quote the text, which stands masked beside ours
+        raise ValueError(otherwise) from None
+
+
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        value = int(text)
+        value = _number(int, text, "is no whole number")
         if not low <= value <= high:
             raise ValueError(f"is outside {low}..{high}")
         return value
@@ -77,7 +85,7 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 def _seconds(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        value = float(text)
+        value = _number(float, text, "is no number")
         if not low <= value <= high:
             raise ValueError(f"is outside {low:g}..{high:g} seconds")
         return value
@@ -177,30 +185,41 @@ def resolve(
         if (project or {}).get(setting.name) is not None:
             value, source = (project or {})[setting.name], "salvo.yaml"
         if text := environ.get(setting.variable, ""):
-            value, source = _parsed(setting, text), "environment"
-        if (flags or {}).get(setting.name) is not None:
-            value, source = (flags or {})[setting.name], "flag"
+            value, source = _parsed(setting, text, setting.variable), "environment"
+        if (given := (flags or {}).get(setting.name)) is not None:
+            # Of the right type already, but nobody has looked at its bounds yet.
+            checked = given if isinstance(given, tuple) else _parsed(setting, str(given), setting.name)
+            value, source = checked, "flag"
         found[setting.name] = Resolved(setting, value, source)  # type: ignore[arg-type]
     return Settings(resolved=found, environ=environ)
 
 
-def _parsed(setting: Setting, text: str) -> Any:
+def _parsed(setting: Setting, text: str, called: str) -> Any:
     try:
         return setting.parse(text)
     except ValueError as error:
         shown = without_password(text)[:80]
-        raise UsageError(
-            f"{setting.variable}={shown}: {error}", hint=f"{setting.name}: {setting.meaning}"
-        ) from None
+        raise UsageError(f"{called}={shown}: {error}", hint=f"{setting.name}: {setting.meaning}") from None
+
+
+_USER = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)|(?<=://)[^/?#@:]+(?=@)")
+_USER_UNESCAPED = re.compile(r"(?<=://)([^/?#@:]*):.*(?=@)", re.S)
+_SECRET_PARAMETER = re.compile(r"([?&][^=&#]*(?:pass|secret|token|key)[^=&#]*=)[^&#]*", re.I)
 
 
 def without_password(text: str) -> str:
-    """Return text with the user information of a URL masked."""
-    parts = urlsplit(text) if "://" in text else None
-    if parts is None or "@" not in parts.netloc:
-        return text
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
+    """Return text with what may be secret in a URL masked; a user's name is shown beside a masked password.
+
+    It needs no valid URL: a password with a ``/`` or ``#`` that nobody escaped is masked too.
+    """
+    masked, found = _USER.subn(_mask_user, text)
+    if not found:
+        masked = _USER_UNESCAPED.sub(_mask_user, text)
+    return _SECRET_PARAMETER.sub(r"\1***", masked)
+
+
+def _mask_user(found: re.Match[str]) -> str:
+    return "***" if found[1] is None else f"{found[1]}:***"
 
 
 def state_folder(root: Path, storage_dir: str = ".salvo") -> Path:

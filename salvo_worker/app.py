@@ -6,9 +6,11 @@ are not Celery's here: the manifest is the truth, and a message is a hint (I1).
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 from salvo_worker.watchdog import BrokerWatchdog
 
@@ -18,6 +20,10 @@ TRIAL = "salvo.trial"
 VISIBILITY_TIMEOUT_S = 3600
 """A second net only: leases find a dead worker's trials in seconds. A message that comes
 again while its trial runs is acknowledged and left."""
+
+
+# kombu chooses a transport by the URL's scheme; for unix sockets there is no other way to name one.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "salvo_worker.transport:Transport"))
 
 
 def broker_address(redis_url: str) -> str:
@@ -66,5 +72,8 @@ def make_app(broker_url: str) -> Celery:
             "client_name": "salvo",
         },
     )
+    if broker_url.startswith("rediss://"):
+        # Left to itself, kombu would accept any certificate.
+        app.conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     app.steps["consumer"].add(BrokerWatchdog)
     return app

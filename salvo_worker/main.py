@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import signal
@@ -14,7 +13,7 @@ from typing import Any
 from celery import signals
 from celery.apps.worker import Worker
 
-from salvo_core.errors import SalvoError
+from salvo_core.errors import SalvoError, UsageError
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve
 from salvo_worker.app import QUEUE, make_app
@@ -79,28 +78,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-c", "--concurrency", type=int, help="trials at once")
     parser.add_argument("--idle-exit-s", type=float, help="leave when no run was open for so long, seconds")
     parser.add_argument("--loglevel", choices=LEVELS, default="info")
-    parser.add_argument("--hold-lock", type=Path, help="hold a shared lock on this file while running")
     chosen = parser.parse_args(arguments)
-    lock = _shared_lock(chosen.hold_lock) if chosen.hold_lock else None
     try:
         project = load_project(find_root(Path.cwd()))
         settings = resolve(os.environ, project=project.settings(), flags={"concurrency": chosen.concurrency})
+        if settings.redis_url is None or settings.store_url is None:
+            raise UsageError(
+                "this worker belongs to no fleet: SALVO_REDIS_URL and SALVO_STORE_URL are not both set",
+                hint="set both; `salvo worker` joins the embedded servers instead",
+            )
         return run_worker(settings, project, idle_exit_s=chosen.idle_exit_s, loglevel=chosen.loglevel)
     except SalvoError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
-    finally:
-        if lock is not None:
-            os.close(lock)
-
-
-def _shared_lock(path: Path) -> int:
-    """Take a shared lock that says the embedded servers are in use; it falls with this process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
-    return descriptor
 
 
 def _log_to_stderr(loglevel: str) -> None:

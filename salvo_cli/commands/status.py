@@ -42,6 +42,7 @@ def status(
         from salvo_cli.following import cell_labels
         from salvo_cli.render.console import console, marks, print_json
         from salvo_cli.render.numbers import plural
+        from salvo_cli.render.progress import MOVING
         from salvo_cli.render.progress import status as drawn
 
         run_id = await site.observer.resolve(run)
@@ -63,7 +64,7 @@ def status(
             return exits.OK
         screen = console()
         labels = await cell_labels(site, run_id)
-        present = plural(len(workers), "worker") if counts.state != "sealed" else ""
+        present = plural(len(workers), "worker") if counts.state in MOVING else ""
         screen.print(drawn(counts, labels, signs=marks(screen), workers=present))
         return exits.OK
 
@@ -93,7 +94,7 @@ def counts_document(counts: RunCounts) -> dict[str, object]:
         "cells": counts.cells,
         "counts": dict(counts.statuses),
         "rate_per_s": counts.rate_per_s,
-        "eta_s": counts.eta_s if counts.ended < counts.total else None,
+        "eta_s": counts.eta_s if counts.state not in ("paused", "finished", "sealed") else None,
         "cost_usd": counts.cost_usd,
         "cost_unknown": counts.cost_unknown,
         "input_tokens": counts.input_tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
@@ -21,6 +22,9 @@ from salvo_cli.options import (
     Trials,
 )
 from salvo_cli.ordering import Asked
+
+if TYPE_CHECKING:
+    from salvo_core.run.plan import Plan
 
 EPILOG = epilog(
     [
@@ -53,8 +57,7 @@ def submit(
     there is nothing more to do. Its log is .salvo/worker.log.
     """
     from salvo_cli.ordering import print_warnings
-    from salvo_cli.render.console import console, plain, print_json
-    from salvo_cli.render.numbers import plural, short
+    from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.wiring import open_site, surroundings
 
@@ -70,38 +73,34 @@ def submit(
     )
     here = surroundings()
     order = asked.order(here)
-    screen = console(stderr=True)
-    print_warnings(screen, here, order)
+    print_warnings(console(stderr=True), here, order)
+
+    async def act(servers: Servers) -> Plan:
+        from salvo_core.submit import submit as ordered
+
+        async with open_site(here, servers.embedded) as site:
+            return await ordered(
+                order, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher, clock=site.clock
+            )
 
     with Servers(here) as servers:
         servers.begin()
+        plan = asyncio.run(act(servers))
+        servers.leave_worker()
+    _tell(plan, as_json=as_json, quiet=quiet)
+    return exits.OK
 
-        async def act() -> int:
-            from salvo_core.submit import submit as ordered
 
-            async with open_site(here, servers.embedded) as site:
-                plan = await ordered(
-                    order,
-                    store=site.store,
-                    manifest=site.manifest,
-                    dispatcher=site.dispatcher,
-                    clock=site.clock,
-                )
-            servers.leave_worker()
-            if as_json:
-                print_json(
-                    {
-                        "schema": "salvo.cli.submit/1",
-                        "run_id": plan.run_id,
-                        "cells": len(plan.cells),
-                        "trials": plan.total,
-                    }
-                )
-            else:
-                console().print(plain(plan.run_id), soft_wrap=True)
-            if not quiet:
-                told = f"{plural(len(plan.cells), 'cell')}, {plural(plan.total, 'trial')}"
-                screen.print(plain(f"{told}; follow: salvo status {short(plan.run_id)} --watch", "dim"))
-            return exits.OK
+def _tell(plan: Plan, *, as_json: bool, quiet: bool) -> None:
+    from salvo_cli.render.console import console, plain, print_json
+    from salvo_cli.render.numbers import plural, short
 
-        return asyncio.run(act())
+    cells = plural(len(plan.cells), "cell")
+    if as_json:
+        document = {"run_id": plan.run_id, "cells": len(plan.cells), "trials": plan.total}
+        print_json({"schema": "salvo.cli.submit/1", **document})
+    else:
+        console().print(plain(plan.run_id), soft_wrap=True)
+    if not quiet:
+        told = f"{cells}, {plural(plan.total, 'trial')}; follow: salvo status {short(plan.run_id)} --watch"
+        console(stderr=True).print(plain(told, "dim"), soft_wrap=True)

@@ -15,6 +15,8 @@ from salvo_core.manifest.rows import STATUSES, TERMINAL, Status
 
 CELLS_SHOWN_MAX = 15
 BAR_LENGTH = 24
+MOVING = frozenset({"submitting", "running", "cancelling"})
+"""States in which trials still end."""
 
 _STYLES: dict[Status, str] = {
     "passed": "green",
@@ -37,7 +39,7 @@ def terse(counts: RunCounts) -> str:
     ]
     if counts.rate_per_s:
         told.append(f"{counts.rate_per_s:.1f}/s")
-    if counts.eta_s and counts.ended < counts.total:
+    if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
     told.append(f"cost {spent(counts.cost_usd, counts.cost_unknown)}")
     return " · ".join(told)
@@ -93,7 +95,7 @@ def _states(counts: RunCounts, signs: Marks) -> Text:
 def _pace(counts: RunCounts, signs: Marks, workers: str) -> Text:
     rate = f"{counts.rate_per_s:.1f} trials/s" if counts.rate_per_s else "no trial has ended yet"
     told = [rate]
-    if counts.eta_s and counts.ended < counts.total:
+    if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
     told.append(f"cost {spent(counts.cost_usd, counts.cost_unknown)}")
     told.append(f"{tokens(counts.input_tokens + counts.output_tokens)} tokens")

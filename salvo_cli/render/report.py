@@ -277,10 +277,12 @@ def next_commands(summary: Summary) -> list[tuple[str, str]]:
     status = next((status for status in worth if summary.counts[status]), None)
     worst_first = sorted(summary.cells, key=lambda cell: WORST_FIRST.index(cell.verdict))
     samples = [
-        trace_id
+        trace_ids[0]
         for cell in worst_first
-        for found in (*cell.failures, *cell.infra_errors)
-        for trace_id in found.trace_ids[:1]
+        for trace_ids in (
+            *(found.trace_ids for found in cell.failures),
+            *(e.trace_ids for e in cell.infra_errors),
+        )
     ]
     run = short(summary.run_id)
     listing = f"salvo trials {run}" + (f" --status {status}" if status else "")

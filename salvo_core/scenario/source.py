@@ -365,9 +365,11 @@ def _too_large(spot: Spot) -> _Fault:
 
 
 def _syntax_fault(error: yaml.MarkedYAMLError, name: str) -> _Fault:
-    mark = error.problem_mark or error.context_mark
-    spot = _spot(mark) if mark else Spot(name)
     said = error.problem or error.context or "cannot be read"
+    # What is never closed is noticed at the end of the file; where it was opened is what helps.
+    unclosed = "<stream end>" in said or "unexpected end of stream" in said
+    mark = (error.context_mark if unclosed else None) or error.problem_mark or error.context_mark
+    spot = _spot(mark) if mark else Spot(name)
     if error.context == "expected a single document in the stream":
         return _Fault("E006", "a second document begins here", spot, "one file holds one document: split it")
     if error.context and error.context != said:

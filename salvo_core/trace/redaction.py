@@ -8,34 +8,59 @@ a reader a moment, a key in a bucket costs an account.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import count
 from typing import Any
 
 MARKER = "[REDACTED]"
 _SECRET_LENGTH_MIN = 8
 """Shorter "secrets" (a dummy key such as ``x``) would blank out ordinary text."""
 
-_KEYWORD = r"(?:api[_-]?key|secret|password|passwd|token|authorization)"
-_SECRET_NAME = re.compile(rf"(?:[a-z]+[_-])*{_KEYWORD}", re.I)
+_KEYWORD = (
+    r"(?:(?:secret[_-]?)?(?:api|access|private)[_-]?key|secret[_-]?key|secret|"
+    r"password|passwd|passphrase|token|authorization)"
+)
+_SECRET_NAME = re.compile(rf"(?:{_KEYWORD}|\b(?:set-)?cookie)\Z", re.I)
+"""At the end of a key: ``api_key``, ``X-Api-Key``, ``accessToken``; not ``total_tokens``."""
+
+_BACKSLASHES = r"\\{0,7}"  # JSON inside JSON inside JSON: each level doubles what stands before a quote
+_VALUE = (
+    # Longest first. A marker is a value too, so that what is redacted already stays as it is.
+    r"(?:\[REDACTED\]"
+    r'|"(?:[^"\\]|\\.)*"'  # quoted, with escapes
+    r'|(\\{1,7})".*?(?<!\\)\1"'  # quoted with escaped quotes: JSON in a string
+    r"|'[^'\r\n]*'"
+    rf"|{_BACKSLASHES}[\"']?[^\s\"',}}\]\\]+)"  # bare, or cut off in the middle
+)
+_SEPARATOR = rf"{_BACKSLASHES}[\"']?\s*[:=]{{1,2}}>?\s*"
+_SCHEME = r"(?:bearer|basic|digest|token|negotiate)"
 _PATTERNS = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
-        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S),
+        (
+            r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
+            r"(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
+            re.S,
+        ),
         # The header forms come first, whole, so that no half of a header is left standing.
         (r"\b(?:set-)?cookie\s*:\s*[^\r\n]+", re.I),
         (r"\bx-api-key\s*:\s*\S+", re.I),
-        (rf"\b{_KEYWORD}\s*[:=]\s*bearer\s+[A-Za-z0-9._~+/=-]+", re.I),
-        (r"\bbearer\s+(?=[A-Za-z0-9._~+/-]*[0-9._])[A-Za-z0-9._~+/=-]{6,}", re.I),
-        # "api_key": "abc", api_key=abc, password: abc; in JSON the key may be quoted, even twice over.
-        (rf'\b{_KEYWORD}\\?["\']?\s*[:=]\s*\\?"(?:[^"\\]|\\.)*?\\?"', re.I),
-        (rf"\b{_KEYWORD}\\?[\"']?\s*[:=]\s*[^\s\"',}}\]]+", re.I),
-        (r"\bsk-(?:proj-|ant-|or-)?[A-Za-z0-9_-]*[A-Za-z0-9]{20,}[A-Za-z0-9_-]*", 0),
+        (rf"{_KEYWORD}\s*[:=]\s*{_SCHEME}\s+(?:\[REDACTED\]|[^\s\"',}}\]\\]+)", re.I),
+        # A word that holds a digit, or a dot that does not end a sentence: "bearer of news." is none.
+        (
+            r"\bbearer\s+(?=[A-Za-z0-9._~+/-]*(?:[0-9]|[._][A-Za-z0-9]))[A-Za-z0-9._~+/=-]{6,}",
+            re.I,
+        ),
+        # "api_key": "abc", DB_PASSWORD=abc, password: 'abc'. Whatever stands before the keyword is left.
+        (rf"{_KEYWORD}{_SEPARATOR}{_VALUE}", re.I | re.S),
+        # The bounds keep a text of nothing but sk-sk-sk- from being read once for each of them.
+        (r"\bsk-[A-Za-z0-9_-]{0,32}?[A-Za-z0-9]{20}[A-Za-z0-9_-]*", 0),
         (r"\bsk-(?:proj|ant|or)-[A-Za-z0-9_-]{20,}", 0),
         (r"\bgh[pousr]_[A-Za-z0-9]{36,}", 0),
         (r"\bgithub_pat_[A-Za-z0-9_]{22,}", 0),
         (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
         (r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 0),
-        (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
+        (r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
         (r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)", 0),
     )
 )
@@ -49,7 +74,9 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({s for s in secrets if len(s) >= _SECRET_LENGTH_MIN}, key=len, reverse=True)
+        # A secret that is part of the marker would be found again in every marker.
+        usable = {s for s in secrets if len(s) >= _SECRET_LENGTH_MIN and s not in MARKER}
+        known = sorted(usable, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def text(self, text: str) -> str:
@@ -66,13 +93,34 @@ class Redactor:
             case str():
                 return self.text(document)
             case dict():
-                return {
-                    self.text(str(key)): MARKER
-                    if isinstance(value, str) and _SECRET_NAME.fullmatch(str(key))
-                    else self.document(value)
-                    for key, value in document.items()
-                }
+                redacted: dict[str, Any] = {}
+                for key, value in document.items():
+                    hidden = _SECRET_NAME.search(str(key)) is not None
+                    redacted[self._free_key(str(key), redacted)] = (
+                        _masked(value) if hidden else self.document(value)
+                    )
+                return redacted
             case list() | tuple():
                 return [self.document(value) for value in document]
             case _:
                 return document
+
+    def _free_key(self, key: str, taken: Container[str]) -> str:
+        """Return the key redacted; a second secret in one map must not take the first one's place."""
+        redacted = self.text(key)
+        if redacted not in taken:
+            return redacted
+        return next(free for number in count(2) if (free := f"{redacted} {number}") not in taken)
+
+
+def _masked(value: Any) -> Any:
+    """Return what a secret's name stands for without its strings; the rest says nothing."""
+    match value:
+        case str():
+            return MARKER
+        case dict():
+            return {key: _masked(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_masked(inner) for inner in value]
+        case _:
+            return value

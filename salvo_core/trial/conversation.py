@@ -99,9 +99,10 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         Leaving: The worker is shutting down; all completed turns are journaled.
     """
     talk = _Talk(part, clock)
-    talk.refuse_unpriced()
     for turn in past:
         await talk.take(turn, replayed=True)
+    if talk.outcome is None:
+        talk.refuse_unpriced()
     spent_s = talk.latency_s
     started_s = clock.monotonic_s()
     while talk.outcome is None:

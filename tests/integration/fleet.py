@@ -21,6 +21,7 @@ from salvo_cli.simulator.book import ScriptBook
 from salvo_cli.simulator.server import SimulatedProvider
 from salvo_core.clock import SystemClock
 from salvo_core.fleet.registry import WORKERS, WorkerCard
+from salvo_core.manifest import keys as keys_of_run
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.counters import NANO, RunCounts
 from salvo_core.manifest.live import Manifest
@@ -261,6 +262,17 @@ class Fleet:
             return not await client.llen(QUEUE) and not await client.hlen(UNACKED)
 
         await until(empty, "every message is acknowledged")
+
+    async def finished_turns(self, plan: Plan) -> set[tuple[str, int]]:
+        """Return the turns that are paid for and kept, in a journal or a trace: (trace id, turn)."""
+        names = [keys_of_run.journal(plan.run_id, index) for index in range(plan.total)]
+        pipe = self.manifest.redis.pipeline(transaction=False)
+        for name in names:
+            pipe.llen(name)
+        turns = dict(enumerate(await pipe.execute()))
+        # After the journals: a trial that ends in between has lost its journal and got its row.
+        turns |= {row.index: row.result.turns for row in await self.rows(plan) if row.result}
+        return {(plan.trace_id(index), turn) for index, count in turns.items() for turn in range(count)}
 
     def requests(self) -> list[dict[str, Any]]:
         """Return the provider's log: one entry for each request, in order."""

@@ -46,7 +46,7 @@ def test_t70_an_empty_file_means_all_defaults(desk: Desk, text: str) -> None:
             1,
         ),
         ("- a", "E007", "<yaml>", 1),
-        ("a: [", "E006", "<yaml>", 2),
+        ("a: [1", "E006", "<yaml>", 1),
         ("concurrency: 0", "E003", "concurrency", 1),
         ("lease_s: soon", "E004", "lease_s", 1),
         ("s3: {addressing_style: odd}", "E005", "s3.addressing_style", 1),
