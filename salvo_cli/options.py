@@ -13,7 +13,7 @@ TRIALS_MAX = 1_000_000
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-Run = Annotated[str, typer.Argument(metavar="[RUN]", help="Run id, a unique beginning of one, or 'latest'.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")]
 RunNamed = Annotated[
     str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")
 ]
@@ -24,7 +24,7 @@ AllowInfra = Annotated[
     ),
 ]
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Scenario files, or folders of them.")]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Scenario files, or folders of them.")]
 Trials = Annotated[
     int,
     typer.Option("--trials", "-n", min=1, max=TRIALS_MAX, metavar="N", help="Repetitions of each cell."),

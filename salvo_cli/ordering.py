@@ -106,7 +106,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "trials": plan.total,
         "calls_max": sum(cell["calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
-        "workers_allow_at_once": order.concurrency_max,
+        "concurrency_max": order.concurrency_max,
     }
 
 

@@ -211,8 +211,23 @@ def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int
 
     Raises:
         UsageError: The settings cannot be used.
-        RedisUnavailable: The embedded server does not start.
+        RedisUnavailable: Redis cannot be reached, or refuses us.
     """
+    settings = here.effective()
+    asyncio.run(_require_redis(settings.redis_url))
     from salvo_worker.main import run_worker  # Celery: this process is the worker
 
-    return run_worker(here.effective(), here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
+    return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
+
+
+async def _require_redis(url: str) -> None:
+    """Ask Redis once: a wrong address or password is told at once, where Celery would try for ever."""
+    from salvo_core.manifest.connection import connect, translated
+    from salvo_core.settings import without_password
+
+    client = connect(url, connections_max=1)
+    try:
+        with translated(without_password(url)):
+            await client.ping()
+    finally:
+        await client.aclose()

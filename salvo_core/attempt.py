@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import platform
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from salvo_core.adapters.prices import rounded_usd
+from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import (
@@ -24,6 +27,7 @@ from salvo_core.errors import (
     ObjectCorrupt,
     ObjectMissing,
     RedisUnavailable,
+    SalvoError,
     StoreRefused,
     StoreUnavailable,
     UsageError,
@@ -37,7 +41,7 @@ from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.model import ErrorKind, Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
 from salvo_core.trial.limits import Limits
@@ -76,13 +80,18 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
     """
     if bench.leases.holds(message.run_id, message.index):
         return
-    claim = await bench.manifest.claim(
-        message.run_id, message.index, message.trace_id, bench.worker, lease_s=bench.leases.lease_s
-    )
+    try:
+        claim = await bench.manifest.claim(
+            message.run_id, message.index, message.trace_id, bench.worker, lease_s=bench.leases.lease_s
+        )
+    except RedisUnavailable as error:
+        # Nothing has begun. The message is used up, and a sweep sends it again once Redis is back.
+        logger.warning("trial %s was not begun: %s", message.trace_id, error)
+        return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
         if claim.run_finished:
-            await seal(message.run_id, store=bench.store, manifest=bench.manifest)
+            await _seal(message.run_id, bench)
         return
     held = bench.leases.hold(claim)
     try:
@@ -94,13 +103,23 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         logger.info(
             "trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, reason or "leaving"
         )
-        await bench.manifest.give_back(claim)
+        if await _give_back(claim, bench) and bench.leases.leaving:
+            # This message is used up, and no sweep looks for a trial while others keep the queue filled.
+            await bench.dispatcher.publish([message])
     except asyncio.CancelledError:
         # A worker told to leave now: others should not wait for the lease to run out.
-        await asyncio.shield(bench.manifest.give_back(claim))
+        await asyncio.shield(_give_back(claim, bench))
         raise
     finally:
         bench.leases.let_go(held)
+
+
+async def _give_back(claim: Claim, bench: Bench) -> bool:
+    try:
+        return await bench.manifest.give_back(claim)
+    except RedisUnavailable as error:
+        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
+        return False
 
 
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
@@ -112,9 +131,9 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
     redactor = Redactor(bench.adapters.known_secrets())
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(finish, trace, scenario.assertions if scenario else (), redactor)
-    await store_patiently(recorded, held, bench.store, bench.clock)
-    await _commit(claim, recorded, plan, message.cell, bench)
+    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor)
+    recorded = await store_patiently(recorded, held, bench.store, bench.clock)
+    await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
 
 async def _converse(
@@ -132,11 +151,11 @@ async def _converse(
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
-        return plan, scenario, _unspoken(TrialError(kind="store", message=error.message, hint=error.hint))
+        return plan, scenario, _unspoken(_as_trial_error("store", error), past)
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(TrialError(kind="adapter", message=error.message, hint=error.hint))
+        return plan, scenario, _unspoken(_as_trial_error("adapter", error), past)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -151,8 +170,20 @@ async def _converse(
     )
     try:
         return plan, scenario, await _said(part, past, held, plan, bench.clock)
+    except (SalvoError, Leaving):
+        raise
+    except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
+        logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
+        return plan, scenario, _unspoken(_internal_error(error), past)
     finally:
+        await _let_go(adapter)
+
+
+async def _let_go(adapter: Adapter) -> None:
+    try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
+    except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
+        logger.exception("adapter %s could not be closed", adapter.name)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -179,8 +210,48 @@ async def _closed(
     )
 
 
-def _unspoken(error: TrialError) -> Conversation:
-    return Conversation((), (), "infra_error", error, Usage(), None, 0.0)
+def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
+    """Return what is known when nobody can speak: what earlier attempts paid for, and the error."""
+    costs_usd = [turn.cost_usd for turn in past]
+    known = [cost for cost in costs_usd if cost is not None]
+    return Conversation(
+        messages=(),
+        turns=tuple(past),
+        outcome="infra_error",
+        error=error,
+        usage=sum((turn.billed for turn in past), Usage()),
+        cost_usd=rounded_usd(math.fsum(known)) if len(known) == len(costs_usd) else None,
+        latency_s=round(math.fsum(turn.latency_s for turn in past), 6),
+    )
+
+
+def _as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
+    return TrialError(kind=kind, message=error.message, hint=error.hint)
+
+
+def _internal_error(error: Exception) -> TrialError:
+    return TrialError(
+        kind="internal",
+        message=f"Salvo could not go on with this trial: {str(error)[:300]}",
+        error_class=type(error).__name__,
+        hint="the worker's log has the details; please report it",
+    )
+
+
+def _finish(trace: Trace, scenario: Scenario | None, redactor: Redactor) -> Recorded:
+    try:
+        return finish(trace, scenario.assertions if scenario else (), redactor)
+    except Exception as error:  # what cannot be graded or written down must still end in a row
+        logger.exception("trace %s cannot be stored as it is", trace.trace_id)
+        unsaid = {
+            "messages": (),
+            "turns": (),
+            "extras": {},
+            "outcome": "infra_error",
+            "error": _internal_error(error),
+            "finish_reason": "error",
+        }
+        return finish(trace.model_copy(update=unsaid), (), redactor)
 
 
 async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
@@ -194,7 +265,14 @@ async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int
     if committed.release and plan is not None:
         await bench.dispatcher.publish(plan.message(index) for index in committed.release)
     if committed.run_finished:
-        await seal(claim.run_id, store=bench.store, manifest=bench.manifest)
+        await _seal(claim.run_id, bench)
+
+
+async def _seal(run_id: str, bench: Bench) -> None:
+    try:
+        await seal(run_id, store=bench.store, manifest=bench.manifest)
+    except SalvoError as error:
+        logger.warning("run %s is finished and not sealed yet, a sweep will try again: %s", run_id, error)
 
 
 def _trace(

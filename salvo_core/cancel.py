@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
-from salvo_core.resume import publish_pending, read_plan
+from salvo_core.resume import publish_pending
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.submit import spread
+from salvo_core.submit import read_plan, spread
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from pydantic import ValidationError
+
 from salvo_core.clock import Clock
-from salvo_core.errors import LeaseLost, StoreRefused, StoreUnavailable
+from salvo_core.errors import LeaseLost, ObjectCorrupt, StoreRefused, StoreUnavailable
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.grading import evaluate, grade
 from salvo_core.manifest.leases import HeldTrial
@@ -53,7 +55,12 @@ def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
     document = redactor.document(trace.model_dump(mode="json"))
     body, digest = codec.encode(SCHEMA, document, compress=True)
-    result = Result(
+    key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
+    return Recorded(key, body, cast(Status, trace.status), _result(trace, digest))
+
+
+def _result(trace: Trace, digest: str) -> Result:
+    return Result(
         score=trace.score,
         cost_usd=trace.cost_usd,
         latency_s=trace.latency_s,
@@ -68,15 +75,17 @@ def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor
         digest=digest,
         failed=tuple((finding.assertion, finding.score) for finding in trace.findings if not finding.passed),
     )
-    key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
-    return Recorded(key, body, cast(Status, trace.status), result)
 
 
-async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clock: Clock) -> None:
-    """Return once the trace is durable, however often that takes, while the trial is still ours.
+async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clock: Clock) -> Recorded:
+    """Return what is durable under the trace's key, however long that takes, while the trial is still ours.
 
     A finished conversation is paid for: a store that is down, full or refuses is waited for,
     louder and slower each time, up to PATIENCE_S. No turn is asked for again.
+
+    Returns:
+        What was given; or, where an attempt of the same number has stored its trace and Redis
+        has forgotten it since, the trace that is there: a trace is written once.
 
     Raises:
         LeaseLost: Another attempt holds the trial.
@@ -85,8 +94,9 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
     wait_s, began_s = _WAIT_FIRST_S, clock.monotonic_s()
     while True:
         try:
-            await store.put_if_absent(recorded.key, recorded.body)
-            return
+            if await store.put_if_absent(recorded.key, recorded.body):
+                return recorded
+            return await _as_stored(recorded, store)
         except (StoreUnavailable, StoreRefused) as error:
             interruption = held.interruption()
             if interruption == "lost":
@@ -98,10 +108,32 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
         wait_s = min(wait_s * 2, _WAIT_MAX_S)
 
 
+async def _as_stored(recorded: Recorded, store: Store) -> Recorded:
+    stored = await store.get(recorded.key)
+    if stored == recorded.body:
+        return recorded  # our own: an earlier try arrived, its answer did not
+    try:
+        digest = codec.digest_of(SCHEMA, stored, where=recorded.key)
+        trace = read_trace(stored, recorded.key)
+    except ObjectCorrupt as error:
+        logger.warning("%s; it is replaced", error)
+        await store.put(recorded.key, recorded.body)
+        return recorded
+    logger.warning("%s is there already: that trace counts", recorded.key)
+    return Recorded(recorded.key, stored, cast(Status, trace.status), _result(trace, digest))
+
+
 def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:
     """Return the trace that was stored.
 
     Raises:
         ObjectCorrupt: Damaged, not a trace, or not the one that expected_digest names.
     """
-    return Trace.model_validate(codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest))
+    document = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
+    try:
+        return Trace.model_validate(document)
+    except ValidationError as error:
+        raise ObjectCorrupt(
+            f"{where} holds a trace that this Salvo cannot read ({error.error_count()} problems)",
+            hint="a newer Salvo may have written it",
+        ) from None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salvo_core.errors import ObjectMissing, UsageError
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.seal import seal
-from salvo_core.store import keys
 from salvo_core.store.protocol import Store
-from salvo_core.submit import open_run, publish, spread
+from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
 
 PUBLISHED_AT_ONCE = 1000
 
@@ -42,6 +40,8 @@ async def resume(run_id: str, *, store: Store, manifest: Manifest, dispatcher: D
         UsageError: The run has no plan in the store, so nobody knows what it should run.
     """
     plan = await read_plan(run_id, store)
+    if await is_forgotten(run_id, store=store, manifest=manifest):
+        return Resumed(0, 0, "sealed", 0)
     await open_run(plan, manifest)
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
@@ -69,19 +69,3 @@ async def publish_pending(plan: Plan, *, manifest: Manifest, dispatcher: Dispatc
             sent += await publish(plan, window, dispatcher)
             window = []
     return sent + (await publish(plan, window, dispatcher) if window else 0)
-
-
-async def read_plan(run_id: str, store: Store) -> Plan:
-    """Return a run's plan from the store.
-
-    Raises:
-        UsageError: There is none.
-    """
-    key = keys.plan(run_id)
-    try:
-        return Plan.decode(await store.get(key), key)
-    except ObjectMissing:
-        raise UsageError(
-            f"run {run_id} has no plan in {store.address}",
-            hint="is SALVO_STORE_URL the one that the run was submitted with?",
-        ) from None

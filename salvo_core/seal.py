@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from salvo_core.errors import NotFound
+from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
@@ -20,6 +20,7 @@ from salvo_core.run.failures import AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
+from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -52,13 +53,21 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
 
 
 async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[AssertionFacts, ...]]:
-    """Return, per cell, what ranking failures needs to know of its assertions."""
-    scenarios = {
-        digest: await orders.scenario(digest) for digest in {cell.scenario_digest for cell in plan.cells}
-    }
+    """Return, per cell, what ranking failures needs to know of its assertions.
+
+    A cell whose scenario is gone or damaged is left out.
+    """
+    scenarios: dict[str, Scenario] = {}
+    for digest in {cell.scenario_digest for cell in plan.cells}:
+        try:
+            scenarios[digest] = await orders.scenario(digest)
+        except (ObjectMissing, ObjectCorrupt) as error:
+            # Its trials said so already. The labels in the plan must do: a run that is over can be sealed.
+            logger.warning("failures of scenario %s are ranked with equal weights: %s", digest[:12], error)
     return {
         number: tuple(AssertionFacts.of(a) for a in scenarios[cell.scenario_digest].assertions)
         for number, cell in enumerate(plan.cells)
+        if cell.scenario_digest in scenarios
     }
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from salvo_core.clock import Clock
-from salvo_core.errors import ObjectMissing, UsageError
-from salvo_core.identity import new_run_id
+from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
@@ -66,6 +66,8 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         )
     if order.threshold is not None and not 0 <= order.threshold <= 1:
         raise UsageError(f"a threshold of {order.threshold} cannot be met or missed: it is between 0 and 1")
+    if order.concurrency_max is not None and order.concurrency_max < 1:
+        raise UsageError(f"{order.concurrency_max} trials at once would never end: at least 1 is expected")
     models = tuple(dict.fromkeys(order.models))
     cells = tuple(
         _cell(loaded, model, order.threshold)
@@ -75,6 +77,11 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
     if len(cells) > CELLS_MAX:
         raise UsageError(
             f"{len(cells):,} cells (scenarios x models) are more than {CELLS_MAX:,}", hint="split the run"
+        )
+    if len(cells) * order.trials > INDEX_MAX:
+        raise UsageError(
+            f"{len(cells):,} cells of {order.trials:,} trials are more than {INDEX_MAX:,} trials",
+            hint="split the run",
         )
     return Plan(
         run_id=run_id or new_run_id(),
@@ -115,9 +122,12 @@ async def submit(
     plan = make_plan(order, now=clock.now())
     if order.idempotency_key:
         run_id = await manifest.reserve(order.idempotency_key, plan.run_id)
-        plan = await _planned(run_id, plan, store)
+        if run_id != plan.run_id and await is_forgotten(run_id, store=store, manifest=manifest):
+            return await read_plan(run_id, store)
+        plan = plan.model_copy(update={"run_id": run_id})
     await _freeze_all(order.scenarios, store)
-    await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0])
+    if not await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0]):
+        plan = await read_plan(plan.run_id, store)  # whoever was first under this key has decided
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
     return plan
@@ -164,6 +174,37 @@ async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) ->
     return await dispatcher.publish(plan.message(index) for index in indices)
 
 
+async def read_plan(run_id: str, store: Store) -> Plan:
+    """Return a run's plan from the store.
+
+    Raises:
+        UsageError: There is none.
+    """
+    key = keys.plan(run_id)
+    try:
+        return Plan.decode(await store.get(key), key)
+    except ObjectMissing:
+        raise UsageError(
+            f"run {run_id} has no plan in {store.address}",
+            hint="is SALVO_STORE_URL the one that the run was submitted with?",
+        ) from None
+
+
+async def is_forgotten(run_id: str, *, store: Store, manifest: Manifest) -> bool:
+    """Tell whether the run is over and Redis has forgotten it: opening it again would run it again."""
+    try:
+        await manifest.counts(run_id)
+    except NotFound:
+        pass
+    else:
+        return False
+    try:
+        await store.get(keys.summary(run_id))
+    except ObjectMissing:
+        return False
+    return True
+
+
 def _cell(loaded: Loaded, model: str, threshold: float | None) -> Cell:
     scenario = loaded.scenario
     return Cell(
@@ -182,15 +223,6 @@ def _name(plan: Plan) -> str:
     first = plan.cells[0].scenario_name
     others = len({cell.scenario_digest for cell in plan.cells}) - 1
     return first if not others else f"{first} and {others} more"
-
-
-async def _planned(run_id: str, fresh: Plan, store: Store) -> Plan:
-    """Return the plan an idempotency key stands for; ours under its run id when none was stored yet."""
-    key = keys.plan(run_id)
-    try:
-        return Plan.decode(await store.get(key), key)
-    except ObjectMissing:
-        return fresh.model_copy(update={"run_id": run_id})
 
 
 async def _freeze_all(scenarios: Sequence[Loaded], store: Store) -> None:

@@ -16,11 +16,11 @@ from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, SalvoError
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
-from salvo_core.resume import publish_pending, read_plan, resume
+from salvo_core.resume import publish_pending, resume
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.submit import publish
+from salvo_core.submit import is_forgotten, publish, read_plan
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,11 @@ class Sweeper:
         try:
             counts = await self.manifest.counts(run_id)
         except NotFound:
-            logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
+            if await is_forgotten(run_id, store=self.store, manifest=self.manifest):
+                # Who sealed it died before taking it off the list, and its header has expired since.
+                await self.manifest.closed(run_id)
+            else:
+                logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
             return
         if again := await self.manifest.expire(run_id):
             logger.warning("run %s: %d trials of silent workers are sent again", run_id, len(again))

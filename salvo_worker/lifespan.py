@@ -113,6 +113,11 @@ class Lifespan:
             await store.aclose()
             await manifest.aclose()
 
+    @property
+    def leaving(self) -> bool:
+        """Whether this worker was told to leave."""
+        return self._bench is not None and self._bench.leases.leaving
+
     def leave(self) -> None:
         """Begin no more turns: running trials are given back at their next boundary."""
         if self._bench is not None:

@@ -51,6 +51,8 @@ def run_worker(
     register(app, lifespan)
 
     def leave(**_: Any) -> None:
+        if lifespan.leaving:  # Celery ignores a second signal, but whoever sends it means it
+            worker.pool.hurry()
         lifespan.leave()
 
     signals.worker_shutting_down.connect(leave)
@@ -102,5 +104,6 @@ def _log_to_stderr(loglevel: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     # Celery reports every message it takes and ends; at scale that is noise, the trial's own line is enough.
-    for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp"):
+    # botocore and urllib3 would write whole requests, credentials of a session included (I7).
+    for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -89,10 +89,12 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         """Start the loop's thread and wait until the lifespan is entered."""
         self._numbers = count(1)
         self._jobs: dict[int, _Job] = {}
+        self._books = threading.Lock()  # over _jobs and _idle, which two threads write
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._hub: Any = None
         self._idle = threading.Event()
         self._idle.set()
+        self._hurried = threading.Event()
         self._started = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run_loop, name="salvo-loop", daemon=True)
@@ -129,8 +131,9 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
     ) -> _Job:
         """Hand one task to the loop; called on the hub's thread."""
         job = _Job(next(self._numbers), self)
-        self._jobs[job.number] = job
-        self._idle.clear()
+        with self._books:
+            self._jobs[job.number] = job
+            self._idle.clear()
         self._loop.call_soon_threadsafe(self._spawn, job, target, args, kwargs, callback, accept_callback)
         return job
 
@@ -158,9 +161,10 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
                     returned = (True, ExceptionInfo(), 0.0)
                 self._post(callback, returned)
         finally:
-            self._jobs.pop(job.number, None)
-            if not self._jobs:
-                self._idle.set()
+            with self._books:  # or a job taken at this moment would not be waited for
+                self._jobs.pop(job.number, None)
+                if not self._jobs:
+                    self._idle.set()
 
     async def _drive(self, target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run the tracer in a greenlet and await, here, whatever its body asks to be awaited."""
@@ -191,10 +195,14 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         if job is not None:
             self._loop.call_soon_threadsafe(lambda: job.task and job.task.cancel())
 
+    def hurry(self) -> None:
+        """Cut the wait of ``on_stop`` short; safe in a signal handler, before it or during it."""
+        self._hurried.set()
+
     def on_stop(self) -> None:
         """Wait for running tasks, at most GRACE_S, then cancel the rest and leave the lifespan."""
         deadline = time.monotonic() + GRACE_S
-        while not self._idle.wait(0.05) and time.monotonic() < deadline:
+        while not (self._idle.wait(0.05) or self._hurried.is_set() or time.monotonic() >= deadline):
             self._run_posted()  # the hub no longer runs: acknowledge from here, this is its thread
         self.on_terminate()
 

@@ -19,7 +19,7 @@ EPILOG = epilog(
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if need be.")] = Path("."),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; made if need be.")] = Path("."),
     force: Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is there.")] = False,
     as_json: Json = False,
 ) -> int:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
+from salvo_cli.options import Json
 
 EPILOG = epilog(
     [
         "salvo schema > .salvo-schema.json",
-        "# yaml-language-server: $schema=../.salvo-schema.json    first line of a scenario",
+        "# yaml-language-server: $schema=../.salvo-schema.json    a first line",
     ],
     "0 printed",
 )
 
 
-def schema() -> int:
-    """Print the JSON Schema of scenario files, so that an editor completes and checks them."""
+def schema(as_json: Json = False) -> int:
+    """Print the JSON Schema of scenario files, so that an editor completes and checks them.
+
+    It is one JSON document with or without --json.
+    """
+    del as_json  # what it asks for is what happens anyway
     from salvo_cli.render.console import print_json
     from salvo_core.scenario.schema import scenario_schema
 

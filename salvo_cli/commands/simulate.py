@@ -9,6 +9,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
+from salvo_cli.options import Json
 from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def simulate(
     log: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Append one JSON line per request.")
     ] = None,
+    as_json: Json = False,
 ) -> int:
     """Serve a simulated provider that speaks the OpenAI and Anthropic APIs.
 
@@ -49,7 +51,7 @@ def simulate(
     It follows a script: which tools in which order, which text, how often it fails, how
     long it takes. Load-test a fleet or a CI job with it at no cost.
     """
-    from salvo_cli.render.console import console, plain
+    from salvo_cli.render.console import console, plain, print_json
     from salvo_cli.simulator.server import run_simulator
     from salvo_cli.wiring import environment
 
@@ -65,10 +67,14 @@ def simulate(
 
     def ready(real_port: int) -> None:
         shown = f"[{host}]" if ":" in host else host
-        # Two lines a shell can read: eval "$(...)" or copy.
-        out.print(plain(f"export OPENAI_BASE_URL=http://{shown}:{real_port}/v1"), soft_wrap=True)
-        out.print(plain(f"export ANTHROPIC_BASE_URL=http://{shown}:{real_port}"), soft_wrap=True)
-        out.file.flush()
+        base = f"http://{shown}:{real_port}"
+        variables = {"OPENAI_BASE_URL": f"{base}/v1", "ANTHROPIC_BASE_URL": base}
+        if as_json:
+            print_json({"schema": "salvo.cli.simulate/1", "port": real_port, "variables": variables})
+        else:
+            for name, value in variables.items():  # lines that a shell can read
+                out.print(plain(f"export {name}={value}"), soft_wrap=True)
+            out.file.flush()
         named = ", ".join(sorted(book.scripts)[:20])
         screen.print(plain(f"simulating {named}; Ctrl-C stops", "dim"), soft_wrap=True)
 

@@ -28,7 +28,7 @@ EPILOG = epilog(
 
 def validate(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATHS]...", help="Scenario files, or folders of them.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="Scenario files, or folders of them.")
     ] = None,
     ci: Annotated[
         bool, typer.Option("--ci", help="file:line:col -- field: message, one line a problem, on stdout.")

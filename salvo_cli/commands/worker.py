@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
+from salvo_cli.options import Json
 from salvo_core.errors import UsageError
 
 EPILOG = epilog(
@@ -17,7 +19,8 @@ EPILOG = epilog(
         "SALVO_REDIS_URL=rediss://... SALVO_STORE_URL=s3://... salvo worker",
         "salvo worker --idle-exit-s 60     leave when there is nothing to do",
     ],
-    "0 left after SIGTERM, Ctrl-C or idleness · " + exits.SERVER_CODES,
+    "0 left after SIGTERM, Ctrl-C or idleness",
+    exits.SERVER_CODES,
 )
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -34,6 +37,7 @@ def worker(
         float | None,
         typer.Option("--idle-exit-s", min=1, metavar="SECONDS", help="Leave after so long without a run."),
     ] = None,
+    as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
 ) -> int:
     """Run trials until told to stop: one process, many trials at once.
@@ -46,12 +50,16 @@ def worker(
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
     here = surroundings(concurrency=concurrency)
-    if not here.settings.embedded:
-        return work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
+    with ExitStack() as servers:
+        if here.settings.embedded:
+            from salvo_cli.embedded import EmbeddedServer  # only without a fleet
 
-    from salvo_cli.embedded import EmbeddedServer  # only without a fleet
+            servers.enter_context(EmbeddedServer(here.places))
+            if hold is not None:
+                os.close(hold)  # our parent's hold, kept for us until we had our own
+        code = work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
+    if as_json:
+        from salvo_cli.render.console import print_json
 
-    with EmbeddedServer(here.places):
-        if hold is not None:
-            os.close(hold)  # our parent's hold, kept for us until we had our own
-        return work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
+        print_json({"schema": "salvo.cli.worker/1", "exit_code": code})
+    return code

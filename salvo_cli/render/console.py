@@ -81,9 +81,10 @@ class Marks:
     dash: str = "–"
     dot: str = "·"
     bar: str = "━"
+    rest: str = "─"
 
 
-_ASCII = Marks(passed="+", failed="x", dash="-", dot="-", bar="#")
+_ASCII = Marks(passed="+", failed="x", dash="-", dot="-", bar="#", rest=".")
 
 
 def marks(on: Console) -> Marks:

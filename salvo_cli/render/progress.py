@@ -49,7 +49,7 @@ def bar(ended: int, total: int, signs: Marks, length: int = BAR_LENGTH) -> Text:
     """Return a bar of which as much is drawn as has ended; full only when all has."""
     drawn = length if ended >= total else min(length - 1, length * ended // max(total, 1))
     made = Text(signs.bar * drawn, style="green")
-    return made.append(signs.bar * (length - drawn), style="bright_black")
+    return made.append(signs.rest * (length - drawn), style="bright_black")
 
 
 def live(

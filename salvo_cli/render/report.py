@@ -79,7 +79,9 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
         *([f"{summary.retries:,} retried"] if summary.retries else []),
     ]
     lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
-    lines.append(Text(f"run {summary.run_id}", style="dim"))
+    models = {cell.model for cell in summary.cells}
+    model = f" {signs.dot} model {one_line(models.pop(), 60)}" if len(models) == 1 < cells else ""
+    lines.append(Text(f"run {summary.run_id}{model}", style="dim"))
     return Group(*lines)
 
 

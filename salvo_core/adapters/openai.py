@@ -82,20 +82,15 @@ def request_body(
 def _message(message: Message) -> dict[str, Any]:
     if message.role == "tool_result":
         return {"role": "tool", "tool_call_id": message.tool_call_id or "", "content": message.content or ""}
-    if message.role != "assistant" or not message.tool_calls:
-        return {"role": message.role, "content": message.content or ""}  # null is refused here
-    return {
-        "role": "assistant",
-        "content": message.content or None,  # and here null is what means "no text, only calls"
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": _arguments(call)},
-            }
+    # An empty text where there is none: OpenAI takes null, or nothing at all, beside tool calls, but
+    # llama.cpp's server answers either with a 500, and no server was found that minds "".
+    spoken: dict[str, Any] = {"role": message.role, "content": message.content or ""}
+    if message.tool_calls:
+        spoken["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
             for call in message.tool_calls
-        ],
-    }
+        ]
+    return spoken
 
 
 def _arguments(call: ToolCall) -> str:

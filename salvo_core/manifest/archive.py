@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest.rows import Row
 from salvo_core.trace import codec
 
@@ -28,4 +29,9 @@ def decode_rows(stored: bytes, where: str) -> Iterator[Row]:
         ObjectCorrupt: Damaged, or not a manifest.
     """
     body = codec.decode(SCHEMA, stored, where=where)
-    return (Row.decode(index, line) for index, line in body["rows"])
+    try:
+        return iter([Row.decode(index, line) for index, line in body["rows"]])
+    except (KeyError, TypeError, ValueError):
+        raise ObjectCorrupt(
+            f"{where} holds rows that this Salvo cannot read", hint="a newer Salvo may have written it"
+        ) from None

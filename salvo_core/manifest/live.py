@@ -264,8 +264,7 @@ class Manifest:
         """Begin no more trials of the run until it is resumed; False when it was not running."""
         paused = bool(await self._run_script("pause", run_id))
         if paused:
-            with translated(self.address):
-                await self.redis.zrem(keys.OPEN, run_id)  # it needs no care, and keeps no worker waiting
+            await self.closed(run_id)  # it needs no care, and keeps no worker waiting
         return paused
 
     async def unpause(self, run_id: str) -> bool:
@@ -288,9 +287,13 @@ class Manifest:
         """Note the verdict of a finished run and let its keys expire; False when it is not finished."""
         done = bool(await self._run_script("seal", run_id, verdict, exit_code, KEPT_AFTER_SEAL_MS))
         if done:
-            with translated(self.address):
-                await self.redis.zrem(keys.OPEN, run_id)
+            await self.closed(run_id)
         return done
+
+    async def closed(self, run_id: str) -> None:
+        """Take the run off the list of runs that sweeps look after."""
+        with translated(self.address):
+            await self.redis.zrem(keys.OPEN, run_id)
 
     async def counts(self, run_id: str) -> RunCounts:
         """Return the run's counts: two small hashes, whatever the run's size.

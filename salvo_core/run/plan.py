@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from salvo_core.errors import ObjectCorrupt
 from salvo_core.identity import INDEX_MAX, index_in, is_uuid7, require_uuid7, trace_id_for
 from salvo_core.trace import codec
 
@@ -128,4 +129,10 @@ class Plan(BaseModel):
             ObjectCorrupt: Damaged, or not a plan.
         """
         document: Any = codec.decode(SCHEMA, stored, where=where)
-        return cls.model_validate(document)
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ObjectCorrupt(
+                f"{where} holds a plan that this Salvo cannot read ({error.error_count()} problems)",
+                hint="a newer Salvo may have written it",
+            ) from None

@@ -53,6 +53,25 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
     Raises:
         ObjectCorrupt: Not ours, another schema, damaged, or not the document that was promised.
     """
+    mark, raw = _checked(schema, stored, where)
+    if expected_digest is not None and mark != expected_digest:
+        raise ObjectCorrupt(
+            f"{where} is not the object its manifest row names: "
+            f"its digest begins {mark[:12]}, the row's {expected_digest[:12]}"
+        )
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):  # whole, but never written by us: the digest is no signature
+        raise ObjectCorrupt(f"{where} holds no JSON that Salvo can read") from None
+
+
+def digest_of(schema: str, stored: bytes, *, where: str) -> str:
+    """Return the digest of a stored document's body; checks and raises as ``decode`` does."""
+    return _checked(schema, stored, where)[0]
+
+
+def _checked(schema: str, stored: bytes, where: str) -> tuple[str, bytes]:
+    """Return the digest and the bytes of the body, which match each other."""
     line = _decompress(stored, where)
     head = b'{"schema":"%s","digest":"' % schema.encode()
     if not line.startswith(head):
@@ -65,15 +84,7 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
     # The frame is compared too: what stands around the body is not covered by its digest.
     if line[mark_end:start] != _BODY or line[-1:] != b"}" or digest(raw) != mark:
         raise ObjectCorrupt(f"{where} is damaged: its bytes do not match the digest it carries")
-    if expected_digest is not None and mark != expected_digest:
-        raise ObjectCorrupt(
-            f"{where} is not the object its manifest row names: "
-            f"its digest begins {mark[:12]}, the row's {expected_digest[:12]}"
-        )
-    try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):  # whole, but never written by us: the digest is no signature
-        raise ObjectCorrupt(f"{where} holds no JSON that Salvo can read") from None
+    return mark, raw
 
 
 def _decompress(stored: bytes, where: str) -> bytes:

@@ -34,36 +34,45 @@ _VALUE = (
 )
 _SEPARATOR = rf"{_BACKSLASHES}[\"']?\s*[:=]{{1,2}}>?\s*"
 _SCHEME = r"(?:bearer|basic|digest|token|negotiate)"
+_KEYWORD_SIGNS = ("key", "secret", "passw", "passphrase", "token", "authorization")
 _PATTERNS = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
+    (frozenset(signs), re.compile(pattern, flags))
+    for signs, pattern, flags in (
         (
+            ("-----begin",),
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----.*?"
             r"(?:-----END [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)",
             re.S,
         ),
         # The header forms come first, whole, so that no half of a header is left standing.
-        (r"\b(?:set-)?cookie\s*:\s*[^\r\n]+", re.I),
-        (r"\bx-api-key\s*:\s*\S+", re.I),
-        (rf"{_KEYWORD}\s*[:=]\s*{_SCHEME}\s+(?:\[REDACTED\]|[^\s\"',}}\]\\]+)", re.I),
+        (("cookie",), r"\b(?:set-)?cookie\s*:\s*[^\r\n]+", re.I),
+        (("x-api-key",), r"\bx-api-key\s*:\s*\S+", re.I),
+        (
+            _KEYWORD_SIGNS,
+            rf"{_KEYWORD}\s*[:=]\s*{_SCHEME}\s+(?:\[REDACTED\]|[^\s\"',}}\]\\]+)",
+            re.I,
+        ),
         # A word that holds a digit, or a dot that does not end a sentence: "bearer of news." is none.
         (
+            ("bearer",),
             r"\bbearer\s+(?=[A-Za-z0-9._~+/-]*(?:[0-9]|[._][A-Za-z0-9]))[A-Za-z0-9._~+/=-]{6,}",
             re.I,
         ),
         # "api_key": "abc", DB_PASSWORD=abc, password: 'abc'. Whatever stands before the keyword is left.
-        (rf"{_KEYWORD}{_SEPARATOR}{_VALUE}", re.I | re.S),
+        (_KEYWORD_SIGNS, rf"{_KEYWORD}{_SEPARATOR}{_VALUE}", re.I | re.S),
         # The bounds keep a text of nothing but sk-sk-sk- from being read once for each of them.
-        (r"\bsk-[A-Za-z0-9_-]{0,32}?[A-Za-z0-9]{20}[A-Za-z0-9_-]*", 0),
-        (r"\bsk-(?:proj|ant|or)-[A-Za-z0-9_-]{20,}", 0),
-        (r"\bgh[pousr]_[A-Za-z0-9]{36,}", 0),
-        (r"\bgithub_pat_[A-Za-z0-9_]{22,}", 0),
-        (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
-        (r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 0),
-        (r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
-        (r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)", 0),
+        (("sk-",), r"\bsk-[A-Za-z0-9_-]{0,32}?[A-Za-z0-9]{20}[A-Za-z0-9_-]*", 0),
+        (("sk-",), r"\bsk-(?:proj|ant|or)-[A-Za-z0-9_-]{20,}", 0),
+        (("gh",), r"\bgh[pousr]_[A-Za-z0-9]{36,}", 0),
+        (("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{22,}", 0),
+        (("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
+        (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 0),
+        (("eyj",), r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
+        (("://",), r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)", 0),
     )
 )
+"""Each with its signs: text without any of them, folded to lower case, cannot match. Most text has none."""
+_SIGNS = frozenset[str]().union(*(signs for signs, _ in _PATTERNS))
 
 
 class Redactor:
@@ -83,8 +92,11 @@ class Redactor:
         """Return text with every secret replaced by ``[REDACTED]``."""
         if self._known is not None:
             text = self._known.sub(MARKER, text)
-        for pattern in _PATTERNS:
-            text = pattern.sub(MARKER, text)
+        folded = text.casefold()
+        if present := [sign for sign in _SIGNS if sign in folded]:
+            for signs, pattern in _PATTERNS:
+                if not signs.isdisjoint(present):
+                    text = pattern.sub(MARKER, text)
         return text
 
     def document(self, document: Any) -> Any:

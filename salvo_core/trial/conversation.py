@@ -115,6 +115,9 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
             talk.outcome = "cancelled"
             break
         left_s = _left_s(part.limits, spent_s, clock.monotonic_s() - started_s)
+        if left_s == 0:  # a timeout of nothing would still let a request out, and it may be billed
+            talk.outcome = "timeout"
+            break
         try:
             async with asyncio.timeout(left_s):
                 turn = await talk.ask(None if left_s is None else clock.monotonic_s() + left_s)

@@ -94,7 +94,18 @@ def _contains(actual: Any, wanted: Any) -> bool:
         return isinstance(actual, dict) and all(
             key in actual and _contains(actual[key], value) for key, value in wanted.items()
         )
-    return bool(actual == wanted)
+    return _same(actual, wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two JSON values are equal; to Python alone, true would be the number 1."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    return bool(one == other)
 
 
 def _text(response: Any) -> str:

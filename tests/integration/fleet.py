@@ -75,20 +75,23 @@ class Worker(ServerProcess):
         folder: Its own, its current folder too; a ``salvo.yaml`` may lie above it.
         redis_url: Where its card will be.
         concurrency: Trials at once.
+        loglevel: How much it says.
         environ: On top of this process's own, without what names a Salvo or a provider there.
     """
 
-    def __init__(self, folder: Path, redis_url: str, concurrency: int, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, redis_url: str, concurrency: int, loglevel: str, environ: Mapping[str, str]
+    ) -> None:
         self._redis_url = redis_url
         super().__init__(
             f"worker {folder.name}",
-            [sys.executable, "-m", "salvo_worker", "-c", str(concurrency)],
+            [sys.executable, "-m", "salvo_worker", "-c", str(concurrency), "--loglevel", loglevel],
             folder=folder,
             is_ready=self._has_a_card,
             ready_s=30.0,
         )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-        self._env = {**inherited, "PYTHONPATH": str(ROOT), **environ}
+        self._env = {**inherited, **environ}
 
     def _has_a_card(self) -> bool:
         with redis.Redis.from_url(self._redis_url) as client:
@@ -133,6 +136,7 @@ class Fleet:
         self.redis_server = redis_server
         self.folder = own_folder("fleet")
         self.environ = {
+            "PYTHONPATH": str(ROOT),
             "SALVO_REDIS_URL": redis_server.url,
             "SALVO_STORE_URL": store_url,
             "SALVO_SWEEP_S": "0.2",
@@ -173,13 +177,16 @@ class Fleet:
             self.environ["OPENAI_BASE_URL"] = f"{provider.url}/v1"
             yield provider
 
-    async def start(self, count: int = 1, *, concurrency: int = 8, **environ: str) -> list[Worker]:
+    async def start(
+        self, count: int = 1, *, concurrency: int = 8, loglevel: str = "info", **environ: str
+    ) -> list[Worker]:
         """Start workers, all at once, and return them when all are ready."""
         started = []
         for _ in range(count):
             folder = self.folder / f"w{len(self.workers) + 1}"
             folder.mkdir()
-            worker = Worker(folder, self.redis_server.url, concurrency, {**self.environ, **environ})
+            variables = {**self.environ, **environ}
+            worker = Worker(folder, self.redis_server.url, concurrency, loglevel, variables)
             self.workers.append(worker)
             started.append(worker)
         await asyncio.gather(*(asyncio.to_thread(worker.start) for worker in started))
@@ -231,7 +238,7 @@ class Fleet:
         """Return the run's traces in index order, having checked what every finished run promises.
 
         One terminal row per trial (I1); each names an object that is there and has the row's
-        digest (I2); counters say what the rows say; no message is left, taken or waiting.
+        digest (I2); counters say what the rows say; no message waits.
         """
         rows = await self.rows(plan)
         assert [row.index for row in rows] == list(range(plan.total))
@@ -247,7 +254,7 @@ class Fleet:
             trace = read_trace(await self.store.get(key), key, row.result.digest)
             assert (trace.trace_id, trace.index, trace.status) == (row.trace_id, row.index, row.status)
             traces.append(trace)
-        await self.nothing_is_left()
+        await until(self._is_queue_empty, "no message waits")
         return traces
 
     async def stored_traces(self, plan: Plan) -> list[str]:
@@ -255,13 +262,18 @@ class Fleet:
         return [key async for key in self.store.list(keys.traces(plan.run_id))]
 
     async def nothing_is_left(self) -> None:
-        """Return once no message waits and none is taken but not acknowledged."""
+        """Return once no message waits and none is taken but not acknowledged.
+
+        A worker that was killed leaves those it had taken behind, for an hour: ask this of the living.
+        """
 
         async def empty() -> bool:
-            client = self.manifest.redis
-            return not await client.llen(QUEUE) and not await client.hlen(UNACKED)
+            return await self._is_queue_empty() and not await self.manifest.redis.hlen(UNACKED)
 
         await until(empty, "every message is acknowledged")
+
+    async def _is_queue_empty(self) -> bool:
+        return not await self.manifest.redis.llen(QUEUE)
 
     async def finished_turns(self, plan: Plan) -> set[tuple[str, int]]:
         """Return the turns that are paid for and kept, in a journal or a trace: (trace id, turn)."""
@@ -299,4 +311,3 @@ def _assert_counted(counts: RunCounts, rows: Iterable[Row]) -> None:
     for cell in range(counts.cells):
         of_cell = Counter(row.status for row in rows if row.index % counts.cells == cell and row.result)
         assert {s: n for s, n in counts.per_cell[cell].statuses.items() if n} == dict(of_cell)
-

@@ -47,6 +47,7 @@ async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet) 
         assert await leaving.ended() == 0
         await fleet.sealed(plan)
         traces = await fleet.audit(plan)
+        await fleet.nothing_is_left()
     assert staying.is_alive
     assert len(fleet.asked()) == plan.total * TURNS
     assert not doubled(fleet), "its turns in flight came back and were kept"
@@ -72,6 +73,7 @@ async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: 
         await fleet.start(**ONLY_BY_MESSAGE)
         await fleet.sealed(plan)
         await fleet.audit(plan)
+        await fleet.nothing_is_left()
     assert doubled(fleet) == {(plan.trace_id(index), 1) for index in range(4)}
     assert (await fleet.manifest.counts(plan.run_id)).expired == 0
 

@@ -121,6 +121,7 @@ async def test_a_message_that_is_not_ours_leaves_the_worker_alive_and_nothing_be
         plan = await fleet.submit(scenario(MODEL), trials=8)
         await fleet.sealed(plan)
         await fleet.audit(plan)
+        await fleet.nothing_is_left()
     assert worker.is_alive
     assert await fleet.rows(first) == before
     assert max(fleet.asked().values()) == 1

@@ -21,6 +21,7 @@ async def a_run_over_three_workers(fleet: Fleet) -> Plan:
         await fleet.start(3, concurrency=10)
         plan = await fleet.submit(scenario(), trials=60, models=MODELS)
         summary = await fleet.sealed(plan)
+        await fleet.nothing_is_left()
     assert (summary.verdict, summary.total, len(summary.cells)) == ("PASS", 120, 2)
     return plan
 

@@ -71,7 +71,7 @@ async def test_a_whole_conversation_is_mapped(adapter: Adapter, server: CannedSe
             {"role": "user", "content": "Refund A-1"},
             {
                 "role": "assistant",
-                "content": None,
+                "content": "",
                 "tool_calls": [
                     {
                         "id": "c1",

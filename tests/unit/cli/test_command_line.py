@@ -1,0 +1,222 @@
+"""The command line itself: help, usage errors, exit codes, options."""
+
+import json
+
+import pytest
+
+from salvo_cli import exits, main, options
+from salvo_core.errors import NotFound, RedisUnavailable, StoreRefused, UsageError
+
+COMMANDS = (
+    "init",
+    "validate",
+    "run",
+    "submit",
+    "status",
+    "wait",
+    "list",
+    "trials",
+    "trace",
+    "report",
+    "cancel",
+    "resume",
+    "worker",
+    "config",
+    "doctor",
+    "schema",
+    "simulate",
+)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("SALVO_REDIS_URL", "SALVO_STORE_URL", "SALVO_TRACEBACK"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples_and_exit_codes_that_fits_80_columns(command, capsys):
+    assert main.main([command, "--help"]) == exits.OK
+    text = capsys.readouterr().out
+    assert "Examples:" in text
+    assert f"salvo {command}" in text
+    assert "Exit codes:" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_help_lists_every_command_whole(capsys):
+    assert main.main(["--help"]) == exits.OK
+    text = capsys.readouterr().out
+    assert all(f"  {command} " in text for command in COMMANDS)
+    assert "..." not in text.partition("Commands:")[2]
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error(capsys):
+    assert main.main([]) == exits.USAGE
+    assert "Commands:" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys):
+    from salvo_core.version import VERSION
+
+    assert main.main(["--version"]) == exits.OK
+    assert capsys.readouterr().out == f"salvo {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["run"],
+        ["run", "x.yaml", "-n", "0"],
+        ["run", "x.yaml", "--trials", "many"],
+        ["run", "x.yaml", "--threshold", "5"],
+        ["run", "x.yaml", "-j", "0"],
+        ["run", "x.yaml", "--no-such-option"],
+        ["run", "missing.yaml"],
+        ["run", ".", "--tag", "no-equals-sign"],
+        ["trials", "latest", "--status", "sleeping"],
+        ["worker", "--loglevel", "loud"],
+        ["validate", "missing.yaml"],
+    ],
+)
+def test_a_usage_error_exits_64_with_a_message_and_no_traceback(arguments, capsys):
+    assert main.main(arguments) == exits.USAGE
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "error: " in said.err or "error[" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--json"], ["run", "missing.yaml", "--json"], ["oops", "--json"]]
+)
+def test_with_json_a_failure_is_one_document_on_stdout(arguments, capsys):
+    assert main.main(arguments) == exits.USAGE
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "salvo.cli.error/1"
+    assert document["error"]["exit_code"] == exits.USAGE
+    assert document["error"]["message"]
+
+
+def test_a_fault_of_ours_is_one_line_and_a_file_with_the_traceback(tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise ZeroDivisionError("by [/b] nothing")
+
+    monkeypatch.setattr("salvo_cli.wiring.surroundings", broken)
+    assert main.main(["config"]) == exits.INTERNAL
+    said = capsys.readouterr().err
+    assert "Salvo broke: ZeroDivisionError: by [/b] nothing" in said
+    assert "Traceback" not in said
+    (kept,) = (tmp_path / ".salvo" / "crashes").iterdir()
+    assert "ZeroDivisionError: by [/b] nothing" in kept.read_text("utf-8")
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_a_traceback_is_shown_to_whoever_asks_for_it(monkeypatch, capsys):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setenv("SALVO_TRACEBACK", "1")
+    monkeypatch.setattr("salvo_cli.wiring.surroundings", broken)
+    assert main.main(["config"]) == exits.INTERNAL
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, exits.OutputClosed])
+def test_interruptions_have_their_own_codes(error, monkeypatch, capfd):
+    def stopped(*_):
+        raise error
+
+    monkeypatch.setattr("salvo_cli.wiring.surroundings", stopped)
+    monkeypatch.setattr("os.dup2", lambda *_: None)  # a test keeps its stdout
+    expected = {KeyboardInterrupt: exits.INTERRUPTED, exits.OutputClosed: exits.OUTPUT_CLOSED}
+    assert main.main(["config"]) == expected[error]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (UsageError, "usage_error"),
+        (NotFound, "not_found"),
+        (RedisUnavailable, "redis_unavailable"),
+        (StoreRefused, "store_refused"),
+    ],
+)
+def test_an_errors_kind_is_its_class_in_snake_case(error, kind):
+    assert exits.kind_of(error("x")) == kind
+
+
+def test_pairs_are_read_from_repeated_options():
+    assert options.pairs(["team=checkout", "tier=a=b"], "--tag") == {"team": "checkout", "tier": "a=b"}
+    assert options.pairs(None, "--tag") == {}
+    assert options.pairs(["a=1", "a=1"], "--tag") == {"a": "1"}
+
+
+@pytest.mark.parametrize("texts", [["a"], ["=b"], ["a=1", "a=2"]])
+def test_a_pair_that_cannot_be_meant_is_refused(texts):
+    with pytest.raises(UsageError):
+        options.pairs(texts, "--tag")
+
+
+def test_the_configuration_masks_passwords_and_names_sources(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("SALVO_REDIS_URL", "redis://user:hunter2@example.com:6379/0")
+    (tmp_path / "salvo.yaml").write_text("concurrency: 7\n")
+    assert main.main(["config", "--json"]) == exits.OK
+    printed = capsys.readouterr().out
+    assert "hunter2" not in printed
+    settings = {one["name"]: one for one in json.loads(printed)["settings"]}
+    assert settings["redis_url"]["source"] == "environment"
+    assert (settings["concurrency"]["value"], settings["concurrency"]["source"]) == ("7", "salvo.yaml")
+    assert settings["lease_s"]["source"] == "default"
+
+
+def test_t69_init_writes_four_files_refuses_to_overwrite_and_validates(tmp_path, capsys):
+    (tmp_path / ".gitignore").write_text("*.pyc")
+    assert main.main(["init"]) == exits.OK
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\n.salvo/\n"
+    assert main.main(["init"]) == exits.USAGE
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("salvo.yaml", "scenarios/example.yaml", "tools/example_tool.yaml"))
+    assert main.main(["init", "--force"]) == exits.OK
+    assert (tmp_path / ".gitignore").read_text().count(".salvo/") == 1
+    assert main.main(["validate"]) == exits.OK
+    assert "1 scenario valid" in capsys.readouterr().out
+
+
+def test_problems_are_located_on_stderr_and_one_line_each_on_stdout_for_ci(tmp_path, capsys):
+    (tmp_path / "bad.yaml").write_text("modle: gpt-4o\nprompt: 'hi [/b]'\n")
+    assert main.main(["validate", "bad.yaml"]) == exits.USAGE
+    said = capsys.readouterr()
+    assert "error[E001]" in said.err
+    assert "bad.yaml:1:1" in said.err
+    assert said.out == ""
+    assert main.main(["validate", "bad.yaml", "--ci"]) == exits.USAGE
+    assert "bad.yaml:1:1 -- " in capsys.readouterr().out
+
+
+def test_a_dry_run_says_how_many_calls_at_most_and_starts_nothing(tmp_path, capsys):
+    main.main(["init"])
+    capsys.readouterr()
+    assert (
+        main.main(["run", "scenarios", "-n", "10", "-m", "a", "-m", "b", "--dry-run", "--json"]) == exits.OK
+    )
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["cells"]), document["trials"]) == (2, 20)
+    assert document["calls_max"] >= 20
+    assert document["cost_usd_max"] is None
+    assert not (tmp_path / ".salvo").exists()
+
+
+def test_the_schema_is_one_json_document(capsys):
+    assert main.main(["schema"]) == exits.OK
+    assert json.loads(capsys.readouterr().out)["title"] == "Salvo scenario"
+
+
+@pytest.mark.parametrize("option", ["-n", "--trials", "--epochs", "--repeat"])
+def test_trials_have_the_names_that_people_know(option, capsys):
+    main.main(["init"])
+    capsys.readouterr()
+    assert main.main(["run", "scenarios", option, "7", "--dry-run", "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out)["trials"] == 7

@@ -1,0 +1,118 @@
+"""The report at 80 and 160 columns, with one cell and with forty."""
+
+import pytest
+
+from salvo_cli.render.console import Marks
+from salvo_cli.render.report import next_commands, report
+from salvo_core.run.summary import summarise
+from tests.unit.cli.drawing import drawn
+from tests.unit.run.builders import plan, row, rows
+
+WIDTHS = (80, 160)
+
+
+def summary(
+    given, *, cells=1, trials=None, threshold=0.8, assertions=("says 42.50", "calls refund"), state="sealed"
+):
+    order = plan(
+        trials=trials or len(given) // cells, cells=cells, threshold=threshold, assertions=assertions
+    )
+    return summarise(order, given, {}, started_ms=1_000, finished_ms=5_000, state=state)
+
+
+def shown(one, width=80, **more):
+    return drawn(report(one, width=width, signs=Marks(), **more), width)
+
+
+def test_one_cell_shows_every_figure():
+    text = shown(summary(rows(1, 1, 0.5, 1)))
+    for line in (
+        "✓ PASS   1 cell · 4 of 4 trials ended",
+        "passed      3/4 trials",
+        "pass rate   75% (30–95)  of 4 graded trials, 95% interval",
+        "score       mean 0.88  min 0.50  p50 1.00  p95 1.00  threshold 0.80",
+        "latency     p50 1.00 s  p95 1.00 s",
+        "tokens      p50 150  p95 150 a trial",
+        "cost        $0.0400  $0.0133 a pass",
+        "retries     0 in 0 trials",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2, 40])
+def test_no_line_is_wider_than_the_terminal_and_no_figure_is_cut(width, cells):
+    text = shown(summary(rows(*[1, 0.5] * cells), cells=cells), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_forty_cells_are_one_line_each_and_only_some_are_explained(width):
+    text = shown(summary(rows(*[1] * 39, 0.0), cells=40), width)
+    assert sum(line.strip().startswith(("1 ", "25 ", "40 ")) for line in text.splitlines()) >= 3
+    assert text.count("scenario 39") == 3  # in the run's reason, its line, its explanation
+    assert len(text.splitlines()) < 110
+
+
+@pytest.mark.parametrize(
+    ("given", "head"),
+    [
+        ([row(0)], "✓ PASS"),
+        ([row(0, "failed")], "✗ FAIL"),
+        ([row(0, "passed"), row(1, "failed", 0.0)], "~ PARTIAL"),
+        ([row(0, "hard_fail", 0.9)], "! HARD FAIL"),
+        ([row(0, "infra_error")], "! INFRA ERROR"),
+        ([row(0), row(1, "cancelled")], "? INCONCLUSIVE"),
+    ],
+)
+def test_every_verdict_has_its_mark_and_its_reason(given, head):
+    one = summary(given)
+    first, second, *_ = shown(one, 160).splitlines()
+    assert first.startswith(head)
+    assert second.strip() == one.reason
+
+
+def test_failures_name_the_assertion_a_sample_trace_and_the_command_to_open_it():
+    failing = [row(0), row(1, "failed", 0.0, failed=((1, 0.0),))]
+    text = shown(summary(failing))
+    assert "1 of 2  calls refund" in text
+    assert f"salvo trace {failing[1].trace_id}" in text
+
+
+def test_an_infrastructure_error_is_shown_with_its_kind_message_and_trace():
+    bad = row(1, "infra_error", error="authentication")
+    text = shown(summary([row(0), bad]), infra_messages={bad.trace_id: "the key [/b] is not accepted"})
+    assert "1 of 2  authentication" in text
+    assert "the key [/b] is not accepted" in text
+    assert f"salvo trace {bad.trace_id}" in text
+    assert "not graded  1 infra" in text
+
+
+def test_t71_markup_in_a_label_is_shown_verbatim():
+    text = shown(
+        summary([row(0, "hard_fail", 0.0, failed=((0, 0.0),))], assertions=("contains '[/b]' [red]",))
+    )
+    assert "contains '[/b]' [red]" in text
+
+
+def test_an_unknown_cost_is_called_unknown():
+    text = shown(summary([row(0, cost_usd=None)]))
+    assert "cost        unknown" in text
+    assert "a pass" not in text
+
+
+def test_a_run_under_way_says_that_its_figures_will_change():
+    text = shown(summary([row(0), row(1, "pending")], state="running"), 160)
+    assert "1 of 2 trials ended   running: these figures will change" in text
+
+
+def test_three_commands_follow_and_the_worst_cell_gives_the_sample():
+    hard = row(1, "hard_fail", 0.0, failed=((0, 0.0),))
+    commands = [command for command, _ in next_commands(summary([row(0, failed=((0, 0.5),)), hard], cells=2))]
+    assert commands == [
+        "salvo trials 0199c2f4-7b1e-7c3a --status hard_fail",
+        f"salvo trace {hard.trace_id}",
+        "salvo report 0199c2f4-7b1e-7c3a --json",
+    ]
+    assert len(next_commands(summary([row(0)]))) == 3

@@ -1,0 +1,190 @@
+"""Settings: where each comes from, which are refused, and what of them may be shown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salvo_core.errors import UsageError
+from salvo_core.settings import TABLE, resolve, state_folder, without_password
+
+SECRET = "hunter2"  # noqa: S105 - what must never be seen
+
+
+def test_what_nobody_sets_is_the_default():
+    settings = resolve({})
+    assert settings.concurrency == 100
+    assert settings.lease_s == 30.0
+    assert settings.redis_url is None
+    assert settings.embedded
+    assert {one.source for one in settings.resolved.values()} == {"default"}
+
+
+def test_a_flag_goes_before_the_environment_before_the_file_before_the_default():
+    file, environ, flags = {"concurrency": 2}, {"SALVO_CONCURRENCY": "3"}, {"concurrency": 4}
+    found = [
+        resolve({}),
+        resolve({}, project=file),
+        resolve(environ, project=file),
+        resolve(environ, project=file, flags=flags),
+    ]
+    assert [settings.concurrency for settings in found] == [100, 2, 3, 4]
+    assert [settings.resolved["concurrency"].source for settings in found] == [
+        "default",
+        "salvo.yaml",
+        "environment",
+        "flag",
+    ]
+
+
+def test_a_flag_that_was_not_given_and_an_empty_variable_set_nothing():
+    settings = resolve(
+        {"SALVO_CONCURRENCY": ""}, project={"concurrency": None}, flags={"concurrency": None, "lease_s": None}
+    )
+    assert settings.concurrency == 100
+    assert settings.lease_s == 30.0
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "why"),
+    [
+        ("SALVO_CONCURRENCY", "0", "outside 1..5000"),
+        ("SALVO_CONCURRENCY", "5001", "outside 1..5000"),
+        ("SALVO_CONCURRENCY", "many", "is no whole number"),
+        ("SALVO_CONCURRENCY", "1.5", "is no whole number"),
+        ("SALVO_LEASE_S", "nan", "outside 1..3600 seconds"),
+        ("SALVO_LEASE_S", "inf", "outside 1..3600 seconds"),
+        ("SALVO_LEASE_S", "soon", "is no number"),
+        ("SALVO_SWEEP_S", "0", "outside 0.1..600 seconds"),
+        ("SALVO_S3_ADDRESSING_STYLE", "Path", "is not one of auto, path, virtual"),
+        ("SALVO_REDIS_URL", "   ", "is empty"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_variable_and_the_reason(variable, text, why):
+    with pytest.raises(UsageError) as refused:
+        resolve({variable: text})
+    assert variable in str(refused.value)
+    assert why in str(refused.value)
+    assert refused.value.hint
+    assert refused.value.exit_code == 64
+
+
+def test_a_flag_out_of_bounds_is_refused_like_a_variable():
+    with pytest.raises(UsageError, match="concurrency=0: is outside"):
+        resolve({}, flags={"concurrency": 0})
+
+
+def test_the_refusal_of_a_value_shows_no_password():
+    with pytest.raises(UsageError) as refused:
+        resolve({"SALVO_CONCURRENCY": f"redis://me:{SECRET}@host"})
+    assert SECRET not in str(refused.value) + refused.value.hint
+
+
+def test_names_are_split_at_commas_and_blanks_are_dropped():
+    assert resolve({"SALVO_ALLOW_IMPORTS": " my_pkg.* ,, other.Agent "}).allow_imports == (
+        "my_pkg.*",
+        "other.Agent",
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        (f"redis://me:{SECRET}@host:6379/0", "redis://me:***@host:6379/0"),
+        (f"redis://:{SECRET}@host/0", "redis://:***@host/0"),
+        (f"rediss://{SECRET}@host", "rediss://***@host"),
+        (f"redis://me:{SECRET}@x@host", "redis://me:***@host"),  # the last @ ends the password
+        (f"redis://me:a/{SECRET}@host/0", "redis://me:***@host/0"),
+        (f"redis://me:a#{SECRET}@host/0", "redis://me:***@host/0"),
+        (f"redis://me:a?{SECRET}@host/0", "redis://me:***@host/0"),
+        (f"redis://[{SECRET}:{SECRET}@host", None),  # no URL at all
+        (f"redis://host/0?db=1&password={SECRET}&x=2", "redis://host/0?db=1&password=***&x=2"),
+        (f"unix:///run/r.sock?password={SECRET}", "unix:///run/r.sock?password=***"),
+        ("file:///home/me@work/store", "file:///home/me@work/store"),
+        ("s3://bucket/pre@fix", "s3://bucket/pre@fix"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("no address", "no address"),
+    ],
+)
+def test_what_may_be_secret_in_an_address_is_masked_wherever_it_is_shown(url, shown):
+    masked = without_password(url)
+    if shown is not None:
+        assert masked == shown
+    settings = resolve({"SALVO_REDIS_URL": url})
+    for text in (masked, settings.resolved["redis_url"].shown, repr(settings), f"{settings}"):
+        if "[" not in url or "[::1]" in url:
+            assert SECRET not in text
+    assert settings.redis_url == url
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="@*:"), min_size=1),
+    st.text("abcdef/#?%:@\\ ", min_size=1),
+)
+def test_no_password_with_any_character_survives_masking(user, password):
+    password = f"<{password}>"
+    if not set("/?#") & set(user):
+        assert password not in without_password(f"redis://{user}:{password}@host:6379/0")
+
+
+@given(st.text())
+def test_masking_never_raises_and_is_done_once(text):
+    assert without_password(without_password(text)) == without_password(text)
+
+
+def test_the_environment_is_reachable_only_by_asking_for_one_secret_and_never_printed():
+    settings = resolve({"OPENAI_API_KEY": SECRET, "EMPTY": ""})
+    assert settings.secret("OPENAI_API_KEY") == SECRET
+    assert settings.secret("EMPTY") is None
+    assert settings.secret("ABSENT") is None
+    assert SECRET not in repr(settings)
+
+
+def test_a_child_process_resolves_the_variables_to_the_same_values():
+    settings = resolve(
+        {"SALVO_ALLOW_IMPORTS": "a.*,b.C", "SALVO_LEASE_S": "2.5"},
+        project={"redis_url": f"redis://:{SECRET}@host/1", "s3_addressing_style": "path"},
+        flags={"concurrency": 7},
+    )
+    child = resolve(settings.variables())
+    for setting in TABLE:
+        assert child.resolved[setting.name].value == settings.resolved[setting.name].value
+
+
+def test_the_defaults_survive_the_way_to_a_child_too():
+    assert {name: one.value for name, one in resolve(resolve({}).variables()).resolved.items()} == {
+        name: one.value for name, one in resolve({}).resolved.items()
+    }
+
+
+def test_a_copy_with_other_values_leaves_the_original_as_it_was():
+    settings = resolve({"OPENAI_API_KEY": SECRET})
+    changed = settings.with_values(redis_url="unix:///r.sock", concurrency=3)
+    assert (changed.redis_url, changed.concurrency, changed.embedded) == ("unix:///r.sock", 3, False)
+    assert (settings.redis_url, settings.concurrency) == (None, 100)
+    assert changed.secret("OPENAI_API_KEY") == SECRET
+    assert changed.resolved["redis_url"].source == "default"
+
+
+def test_a_setting_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_setting"):
+        _ = resolve({}).no_such_setting
+
+
+def test_what_is_shown_says_yes_no_and_nothing_in_a_way_a_person_reads():
+    settings = resolve({"SALVO_ALLOW_IMPORTS": "a.*,b.*"})
+    assert settings.resolved["allow_imports"].shown == "a.*, b.*"
+    assert settings.resolved["redis_url"].shown == "-"
+    assert resolve({}).resolved["allow_imports"].shown == "-"
+
+
+def test_every_setting_says_what_it_means_and_has_a_variable_of_its_own():
+    assert len({setting.variable for setting in TABLE}) == len({setting.name for setting in TABLE}) == len(TABLE)
+    for setting in TABLE:
+        assert setting.meaning
+        assert setting.variable.startswith("SALVO_")
+
+
+def test_the_embedded_mode_keeps_everything_below_the_project(tmp_path):
+    assert state_folder(tmp_path) == (tmp_path / ".salvo").resolve()
+    assert state_folder(tmp_path, "/elsewhere").as_posix() == "/elsewhere"
