@@ -16,6 +16,7 @@
         ├── RateLimited           429 and its relatives, with the provider's wait
         ├── ProviderTransient     timeout, connection, 408 409 425 5xx 529, half a body
         ├── ProviderPermanent     the request will never work: 400, 404, not an API
+        │   └── ContextFull       the conversation outgrew the model's context
         └── ProviderAuthentication  401, 403, no key
 
 Infrastructure never counts against the agent (I6): each class says whose fault
@@ -138,6 +139,12 @@ class ProviderPermanent(ProviderError):
     """The provider will never answer this request: wrong URL, model or body."""
 
     kind = "permanent"
+
+
+class ContextFull(ProviderPermanent):
+    """The conversation is longer than the model can read: after the first turn, the agent's doing."""
+
+    kind = "context_full"
 
 
 class ProviderAuthentication(ProviderError):

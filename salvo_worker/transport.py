@@ -30,7 +30,7 @@ _Name = Annotated[str, Field(max_length=100)]
 
 
 class _Part(BaseModel):
-    """Part of a message. Keys that neither we nor Celery look at may be there: a newer Salvo may send them."""
+    """Part of a message. Other keys may be there too: a newer Salvo may send some."""
 
     model_config = ConfigDict(strict=True)
 
@@ -84,18 +84,18 @@ def require_ours(message: object) -> None:
     _Body.validate_json(base64.b64decode(envelope.body, validate=True))
 
 
-class Channel(redis.Channel):  # type: ignore[misc]
+class Channel(redis.Channel):
     """Survives lines in the list that cannot even be read."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
-            return super()._brpop_read(**options)
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, RecursionError) as error:  # not text, not JSON, or nested thousands deep
             _dropped(error)
             return True
 
 
-class Transport(redis.Transport):  # type: ignore[misc]
+class Transport(redis.Transport):
     """Delivers from the queue of trials only what has the shape of a trial's message."""
 
     Channel = Channel
@@ -107,7 +107,7 @@ class Transport(redis.Transport):  # type: ignore[misc]
             except (ValidationError, binascii.Error) as error:
                 _dropped(error)
                 return
-        super()._deliver(message, queue)
+        super()._deliver(message, queue)  # type: ignore[no-untyped-call]
 
 
 def _dropped(error: Exception) -> None:

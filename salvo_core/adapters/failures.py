@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from salvo_core.adapters.usage import read_usage
 from salvo_core.errors import (
+    ContextFull,
     ProviderAuthentication,
     ProviderError,
     ProviderPermanent,
@@ -58,6 +59,13 @@ _TRANSIENT = (
     "timeout",
     "try_again",
 )
+
+_CONTEXT = re.compile(
+    r"(?i)context_length_exceeded|prompt is too long|maximum context (?:length|size|window)"
+    r"|exceeds? (?:the|this model's) (?:maximum )?(?:context|number of tokens)"
+)
+"""How providers say that a conversation is too long: OpenAI, llama.cpp, vLLM, Google, Anthropic.
+There is no status of its own for it, so this once the prose decides."""
 
 _BILLING_HINT = "The account is out of credit or quota, and waiting does not help: check its billing page."
 
@@ -172,6 +180,8 @@ def failure_from_reply(
     words = _words(body)
     billing = any(word in words for word in _BILLING) or status == 402
     kind = ProviderAuthentication if billing else _kind(status, body, words)
+    if kind is ProviderPermanent and _CONTEXT.search(f"{words} {_said(body, text)[:_READ_CHARS_MAX]}"):
+        kind = ContextFull
     said = peer.quote(_said(body, text) or _redirect(headers)) or "no explanation"
     verb = f"answered {status}" if status >= 300 else f"answered {status} with an error inside"
     usage = read_usage(document)

@@ -87,7 +87,11 @@ def _message(message: Message) -> dict[str, Any]:
     spoken: dict[str, Any] = {"role": message.role, "content": message.content or ""}
     if message.tool_calls:
         spoken["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _arguments(call)},
+            }
             for call in message.tool_calls
         ]
     return spoken

@@ -31,7 +31,7 @@ def decode_rows(stored: bytes, where: str) -> Iterator[Row]:
     body = codec.decode(SCHEMA, stored, where=where)
     try:
         return iter([Row.decode(index, line) for index, line in body["rows"]])
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise ObjectCorrupt(
             f"{where} holds rows that this Salvo cannot read", hint="a newer Salvo may have written it"
         ) from None

@@ -19,6 +19,7 @@ Outcome = Literal[
     "timeout",
     "max_tokens",
     "max_cost",
+    "context_full",  # the conversation outgrew the model; a limit too, the model's own
     "unknown_tool",  # the agent called a tool that does not exist, and the scenario says that is the end
     "infra_error",  # a provider, a worker or a store failed: never counts against the agent (I6)
     "cancelled",
@@ -29,9 +30,17 @@ Grade = Literal["passed", "failed", "hard_fail"]
 """Was it good. Only trials whose outcome is not infra_error or cancelled have one."""
 
 ErrorKind = Literal[
-    "rate_limited", "transient", "permanent", "authentication", "adapter", "scenario", "store", "worker_lost",
+    "rate_limited",  # of providers: see the classes of errors.ProviderError
+    "transient",
+    "permanent",
+    "context_full",
+    "authentication",
+    "adapter",  # no such adapter here, or it may not be imported
+    "scenario",  # the scenario asks for what cannot be kept
+    "store",  # the order is gone or damaged
+    "worker_lost",
     "internal",
-]  # fmt: skip
+]
 
 
 class Frozen(BaseModel):

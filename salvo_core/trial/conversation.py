@@ -19,7 +19,7 @@ from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter, TurnConfig
 from salvo_core.adapters.retrying import Backoff, Price, TurnFailed, send_with_retries
 from salvo_core.clock import Clock
-from salvo_core.errors import LeaseLost
+from salvo_core.errors import ContextFull, LeaseLost
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Message, Outcome, TrialError, Turn, Usage
 from salvo_core.trial.limits import Limits
@@ -227,9 +227,14 @@ class _Talk:
             self.outcome = self.part.limits.reached(self.usage, self.cost_usd())
 
     def fail(self, failure: TurnFailed) -> None:
-        """End as an infrastructure error: the provider gave no turn, and that is not the agent's doing."""
-        self.outcome = "infra_error"
-        self.error = failure.as_trial_error(len(self.turns))
+        """End: the provider gave no turn, and that is not the agent's doing unless it talked too long."""
+        if isinstance(failure.error, ContextFull) and self.turns:
+            self.outcome = (
+                "context_full"  # it talked itself there; a first prompt that long is the scenario's
+            )
+        else:
+            self.outcome = "infra_error"
+            self.error = failure.as_trial_error(len(self.turns))
         self.usage = sum((retry.usage for retry in failure.retries), self.usage)
         self.costs_usd.append(failure.cost_usd)
 

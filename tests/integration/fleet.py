@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import redis
 
@@ -28,12 +28,14 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Row
 from salvo_core.observe import Observer
 from salvo_core.record import read_trace
+from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary
 from salvo_core.scenario.loading import load_paths
 from salvo_core.scenario.project import load_project
 from salvo_core.store import keys
 from salvo_core.store.opening import open_store
+from salvo_core.store.protocol import Store
 from salvo_core.submit import Order, submit
 from salvo_core.trace.model import Trace
 from salvo_worker.app import QUEUE
@@ -66,6 +68,14 @@ async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 
         if time.monotonic() > ends:
             raise TimeoutError(f"{what}: not within {deadline_s:g} s")
         await asyncio.sleep(_POLL_S)
+
+
+class Doors(TypedDict):
+    """What every door wants, by keyword."""
+
+    store: Store
+    manifest: Manifest
+    dispatcher: Dispatcher
 
 
 class Worker(ServerProcess):
@@ -150,8 +160,11 @@ class Fleet:
         self.store = open_store(store_url, endpoint_url=s3_endpoint_url)
         self.dispatcher = CeleryDispatcher(redis_server.url)
         self.observer = Observer(self.store, self.manifest)
-        self.doors = {"store": self.store, "manifest": self.manifest, "dispatcher": self.dispatcher}
-        """What every door wants, by keyword."""
+        self.doors: Doors = {
+            "store": self.store,
+            "manifest": self.manifest,
+            "dispatcher": self.dispatcher,
+        }
 
     async def aclose(self) -> None:
         """Kill the workers and close every connection."""
@@ -178,14 +191,19 @@ class Fleet:
             yield provider
 
     async def start(
-        self, count: int = 1, *, concurrency: int = 8, loglevel: str = "info", **environ: str
+        self,
+        count: int = 1,
+        *,
+        concurrency: int = 8,
+        loglevel: str = "info",
+        environ: Mapping[str, str] | None = None,
     ) -> list[Worker]:
         """Start workers, all at once, and return them when all are ready."""
         started = []
         for _ in range(count):
             folder = self.folder / f"w{len(self.workers) + 1}"
             folder.mkdir()
-            variables = {**self.environ, **environ}
+            variables = {**self.environ, **(environ or {})}
             worker = Worker(folder, self.redis_server.url, concurrency, loglevel, variables)
             self.workers.append(worker)
             started.append(worker)

@@ -19,7 +19,7 @@ BUSY = {MODEL: script(0.15)}
 
 async def test_a_cancelled_run_keeps_what_was_said_and_begins_nothing_more(fleet: Fleet) -> None:
     async with fleet.provider({MODEL: script(0.4)}):
-        await fleet.start(2, SALVO_LEASE_S="1")  # a worker hears of it as it renews its leases
+        await fleet.start(2, environ={"SALVO_LEASE_S": "1"})  # a worker hears of it as it renews its leases
         plan = await fleet.submit(scenario(MODEL, threshold=1.0), trials=60)
         await until(lambda: len(fleet.requests()) >= 16 * TURNS + 16, "the second trials have begun")
         stopped = await cancel(plan.run_id, **fleet.doors)

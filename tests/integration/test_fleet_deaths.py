@@ -14,23 +14,23 @@ from tests.integration.scripts import GOOD_TURNS, TURNS, scenario, script
 pytestmark = pytest.mark.servers
 
 MODEL = "gpt-4o-mini"
-BUSY = {MODEL: script(0.15)}
+BUSY = {MODEL: script(0.2)}
 ONLY_BY_MESSAGE = {"SALVO_SWEEP_S": "600", "SALVO_LEASE_S": "600"}
 """Nothing is found by leases or sweeps within a test: what goes on was handed on."""
 
 
 async def until_at_work(fleet: Fleet, plan: Plan, worker: Worker) -> None:
-    """Return once some trials have ended and that worker holds some with paid turns."""
+    """Return once some trials have ended and that worker is in the middle of others."""
     await fleet.until_ended(plan, 4)
 
     async def holds_some() -> bool:
         finished = Counter(trace_id for trace_id, _ in await fleet.finished_turns(plan))
         rows = await fleet.rows(plan)
         return any(
-            f"-{worker.pid}-" in row.worker and finished[row.trace_id] for row in rows if not row.result
+            f"-{worker.pid}-" in row.worker and finished[row.trace_id] == 1 for row in rows if not row.result
         )
 
-    await until(holds_some, "the worker holds trials with paid turns")
+    await until(holds_some, "the worker holds trials of which one turn is paid")
 
 
 def doubled(fleet: Fleet) -> set[tuple[str, int]]:
@@ -40,8 +40,8 @@ def doubled(fleet: Fleet) -> set[tuple[str, int]]:
 
 async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet) -> None:
     async with fleet.provider(BUSY):
-        leaving, staying = await fleet.start(2, **ONLY_BY_MESSAGE)
-        plan = await fleet.submit(scenario(MODEL), trials=40)
+        leaving, staying = await fleet.start(2, environ=ONLY_BY_MESSAGE)
+        plan = await fleet.submit(scenario(MODEL), trials=30)
         await until_at_work(fleet, plan, leaving)
         leaving.signal(signal.SIGTERM)
         assert await leaving.ended() == 0
@@ -61,7 +61,7 @@ async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: 
     hang_once = {"error": {"kind": "hang", "times": 1}}
     turns = [GOOD_TURNS[0], GOOD_TURNS[1] | hang_once, GOOD_TURNS[2]]
     async with fleet.provider({MODEL: {"turns": turns}}):
-        (worker,) = await fleet.start(**ONLY_BY_MESSAGE)
+        (worker,) = await fleet.start(environ=ONLY_BY_MESSAGE)
         plan = await fleet.submit(scenario(MODEL), trials=4)
         await until(lambda: len(fleet.requests()) == 4 * 2, "every trial hangs in its second turn")
         worker.signal(signal.SIGTERM)
@@ -70,7 +70,7 @@ async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: 
         worker.signal(signal.SIGTERM)
         assert await worker.ended(deadline_s=10) == 0
         assert {row.status for row in await fleet.rows(plan)} == {"pending"}
-        await fleet.start(**ONLY_BY_MESSAGE)
+        await fleet.start(environ=ONLY_BY_MESSAGE)
         await fleet.sealed(plan)
         await fleet.audit(plan)
         await fleet.nothing_is_left()
@@ -81,7 +81,7 @@ async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: 
 async def test_a_run_survives_kill_9_and_pays_only_for_what_was_in_flight(fleet: Fleet) -> None:
     async with fleet.provider(BUSY):
         killed, _ = await fleet.start(2)
-        plan = await fleet.submit(scenario(MODEL), trials=40)
+        plan = await fleet.submit(scenario(MODEL), trials=30)
         await until_at_work(fleet, plan, killed)
         killed.kill9()
         finished = await fleet.finished_turns(plan)
@@ -111,7 +111,7 @@ async def test_a_run_whose_workers_all_died_goes_on_when_one_comes(fleet: Fleet)
 async def test_a_worker_that_was_frozen_past_its_leases_changes_nothing_when_it_wakes(fleet: Fleet) -> None:
     async with fleet.provider(BUSY):
         frozen, other = await fleet.start(2)
-        plan = await fleet.submit(scenario(MODEL), trials=40)
+        plan = await fleet.submit(scenario(MODEL), trials=30)
         await until_at_work(fleet, plan, frozen)
         frozen.signal(signal.SIGSTOP)
         await fleet.sealed(plan)

@@ -203,7 +203,7 @@ async def test_a_worker_that_may_not_write_keeps_its_conversations_for_one_that_
 ) -> None:
     async with fleet.provider(BUSY):
         plan = await fleet.submit(scenario(MODEL), trials=4)
-        (denied,) = await fleet.start(**credentials_of_a_reader(minio))
+        (denied,) = await fleet.start(environ=credentials_of_a_reader(minio))
         await until(lambda: denied.log().count("may not do that") >= 4, "every trial waits")
         # The operator sees it in the log, and puts a worker with the right credentials in its place.
         denied.signal(signal.SIGTERM)

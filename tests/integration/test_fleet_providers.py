@@ -123,7 +123,7 @@ async def test_a_teams_own_adapter_runs_where_the_workers_owner_allows_it(fleet:
         assert "SALVO_ALLOW_IMPORTS" in trace.error.hint
         assert trace.turns == ()
     refusing.kill9()
-    await fleet.start(SALVO_ALLOW_IMPORTS="our_crew.*")
+    await fleet.start(environ={"SALVO_ALLOW_IMPORTS": "our_crew.*"})
     plan = await fleet.submit(asked, trials=2)
     assert (await fleet.sealed(plan)).verdict == "PASS"
     for trace in await fleet.audit(plan):

@@ -19,6 +19,7 @@ from salvo_core.adapters.failures import (
     retry_after_s,
 )
 from salvo_core.errors import (
+    ContextFull,
     ProviderAuthentication,
     ProviderError,
     ProviderPermanent,
@@ -198,3 +199,20 @@ def test_an_exception_of_somebody_elses_is_sorted_and_named(
 
 def test_an_sdks_error_brings_its_retry_after_along() -> None:
     assert failure_from_exception(WithStatus(status_code=429, response=Response())).retry_after_s == 4.0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "context_length_exceeded", "message": "too long"},
+        {"message": "This model's maximum context length is 4096 tokens. However, you requested 4216 tokens"},
+        {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"},
+    ],
+)
+def test_a_conversation_that_outgrew_the_model_is_told_from_other_bad_requests(error: dict[str, str]) -> None:
+    peer = Peer("host/v1")
+    assert type(failure_from_reply(peer, 400, {}, {"error": error}, "")) is ContextFull
+    assert (
+        type(failure_from_reply(peer, 400, {}, {"error": {"message": "no context for you"}}, ""))
+        is ProviderPermanent
+    )

@@ -1,0 +1,182 @@
+"""The keeper of leases: what it marks as lost or cancelled, and when."""
+
+import asyncio
+
+import pytest
+
+from salvo_core.errors import LeaseLost, RedisUnavailable
+from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
+from salvo_core.manifest.live import Claim, Renewal
+from salvo_core.trace.model import Turn
+from tests.unit.trial.builders import TRACE_ID, StepClock
+
+ONE, TWO = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111", "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c222"
+
+
+class Answers:
+    """Stands where the manifest stands and answers as it is told; the real one has tests of its own."""
+
+    def __init__(self):
+        self.down = False
+        self.lost = set()
+        self.states = {}
+        self.asked = []
+        self.journal_keeps = True
+
+    async def renew(self, worker, claims, *, lease_s):
+        claims = list(claims)
+        self.asked.append((worker, [(claim.run_id, claim.index) for claim in claims], lease_s))
+        if self.down:
+            raise RedisUnavailable("Redis is down")
+        return {
+            run_id: Renewal(
+                self.states.get(run_id, "running"), frozenset(i for r, i in self.lost if r == run_id)
+            )
+            for run_id in {claim.run_id for claim in claims}
+        }
+
+    async def journal(self, claim, turn):
+        return self.journal_keeps
+
+
+def claim(index=0, run_id=ONE, purpose="run"):
+    return Claim(run_id, index, TRACE_ID, "w", 1, purpose)
+
+
+@pytest.fixture
+def manifest():
+    return Answers()
+
+
+@pytest.fixture
+def clock():
+    return StepClock()
+
+
+@pytest.fixture
+def keeper(manifest, clock):
+    return LeaseKeeper(manifest, "w", lease_s=30.0, clock=clock)
+
+
+async def test_a_trial_that_is_held_may_go_on(keeper, manifest):
+    held = keeper.hold(claim())
+    await keeper.renew()
+    assert held.interruption() is None
+    assert manifest.asked == [("w", [(ONE, 0)], 30.0)]
+    assert keeper.holds(ONE, 0)
+    assert not keeper.holds(TWO, 0)
+    assert len(keeper) == 1
+
+
+async def test_what_redis_gave_to_another_is_lost_and_the_rest_goes_on(keeper, manifest):
+    mine, theirs, other = keeper.hold(claim(0)), keeper.hold(claim(1)), keeper.hold(claim(1, TWO))
+    manifest.lost = {(ONE, 1)}
+    await keeper.renew()
+    assert [held.interruption() for held in (mine, theirs, other)] == [None, "lost", None]
+
+
+async def test_a_run_that_is_cancelled_cancels_its_own_trials_only(keeper, manifest):
+    one, two = keeper.hold(claim(0, ONE)), keeper.hold(claim(0, TWO))
+    manifest.states = {ONE: "cancelling"}
+    await keeper.renew()
+    assert [one.interruption(), two.interruption()] == ["cancelled", None]
+
+
+async def test_a_paused_run_lets_its_trials_end(keeper, manifest):
+    held = keeper.hold(claim())
+    manifest.states = {ONE: "paused"}
+    await keeper.renew()
+    assert held.interruption() is None
+
+
+async def test_a_run_that_redis_forgot_loses_its_trials(keeper, manifest):
+    held = keeper.hold(claim())
+    manifest.states, manifest.lost = {ONE: "unknown"}, {(ONE, 0)}
+    await keeper.renew()
+    assert held.interruption() == "lost"
+
+
+async def test_silence_shorter_than_a_lease_is_borne(keeper, manifest, clock):
+    held = keeper.hold(claim())
+    manifest.down = True
+    clock.time_s += 29.9
+    await keeper.renew()
+    assert held.interruption() is None
+
+
+async def test_silence_for_a_whole_lease_loses_everything_that_is_held(keeper, manifest, clock):
+    held = [keeper.hold(claim(index)) for index in range(3)]
+    await keeper.renew()
+    manifest.down = True
+    for _ in range(3):
+        clock.time_s += 10
+        await keeper.renew()
+    assert [each.interruption() for each in held] == ["lost"] * 3
+
+
+async def test_one_answer_ends_the_silence(keeper, manifest, clock):
+    held = keeper.hold(claim())
+    for down in (True, False, True):
+        manifest.down = down
+        clock.time_s += 20
+        await keeper.renew()
+    assert held.interruption() is None
+
+
+async def test_a_keeper_that_held_nothing_for_long_does_not_lose_its_next_trial_at_once(keeper, manifest, clock):
+    clock.time_s += 1000
+    held = keeper.hold(claim())
+    manifest.down = True
+    clock.time_s += 10
+    await keeper.renew()
+    assert held.interruption() is None
+
+
+async def test_what_was_let_go_is_not_renewed(keeper, manifest):
+    held = keeper.hold(claim(0))
+    keeper.hold(claim(1))
+    keeper.let_go(held)
+    keeper.let_go(held)
+    await keeper.renew()
+    assert manifest.asked == [("w", [(ONE, 1)], 30.0)]
+
+
+async def test_letting_an_old_claim_go_keeps_a_newer_one_of_the_same_trial(keeper):
+    old = keeper.hold(claim())
+    keeper.hold(claim())
+    keeper.let_go(old)
+    assert keeper.holds(ONE, 0)
+
+
+async def test_leaving_interrupts_every_trial_unless_something_worse_has_happened(keeper):
+    one, lost, cancelled = keeper.hold(claim(0)), keeper.hold(claim(1)), keeper.hold(claim(2))
+    lost.lost = cancelled.cancelled = True
+    keeper.leaving = True
+    assert [held.interruption() for held in (one, lost, cancelled)] == ["leaving", "lost", "cancelled"]
+
+
+async def test_a_claim_to_close_a_cancelled_trial_is_cancelled_from_the_start(keeper):
+    assert keeper.hold(claim(purpose="close_cancelled")).interruption() == "cancelled"
+    assert keeper.hold(claim(1, purpose="close_lost")).interruption() is None
+
+
+async def test_a_turn_that_is_fenced_loses_the_trial(keeper, manifest):
+    held = keeper.hold(claim())
+    await held.keep(Turn(index=0))
+    manifest.journal_keeps = False
+    with pytest.raises(LeaseLost):
+        await held.keep(Turn(index=1))
+    assert held.interruption() == "lost"
+
+
+async def test_a_keeper_that_runs_renews_three_times_a_lease_and_survives_redis(keeper, manifest, clock):
+    keeper.hold(claim())
+    manifest.down = True
+    running = asyncio.create_task(keeper.run())
+    while len(manifest.asked) < 7:
+        await asyncio.sleep(0)
+    assert not running.done()
+    assert set(clock.slept) == {30.0 / RENEWALS_PER_LEASE}
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
