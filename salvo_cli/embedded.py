@@ -89,8 +89,9 @@ class Places:
             UsageError: They cannot be made, or somebody else made them.
         """
         try:
-            for folder in (self.state, self.data, self.socket.parent):
+            for folder in (self.state, self.data):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data.chmod(0o700)
             ignore = self.state / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", "utf-8")
@@ -99,19 +100,28 @@ class Places:
                 f"cannot write {self.state}: {error.strerror}",
                 hint="run salvo where you may write, or name servers in SALVO_REDIS_URL and SALVO_STORE_URL",
             ) from None
-        _require_private(self.socket.parent)
-        if self.data != self.socket.parent:
-            self.data.chmod(0o700)
 
+    def make_socket_folder(self) -> None:
+        """Make the socket's folder, if it is another one.
 
-def _require_private(folder: Path) -> None:
-    """Refuse a folder that another user could have prepared: names in the temp folder can be guessed."""
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UsageError(
-            f"{folder} is not a folder of yours", hint="remove it, or use a shorter path for the project"
-        )
-    folder.chmod(0o700)
+        Raises:
+            UsageError: It is not ours: a name in the temp folder can be guessed, and prepared.
+        """
+        folder = self.socket.parent
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise UsageError(
+                f"{folder} is not a folder of yours", hint="remove it, or use a shorter path for the project"
+            )
+        folder.chmod(0o700)
+
+    def remove_socket_folder(self) -> None:
+        """Remove the socket's folder, if it is another one and empty."""
+        if self.socket.parent != self.data:
+            with suppress(OSError):
+                self.socket.parent.rmdir()
 
 
 class EmbeddedServer:
@@ -135,6 +145,7 @@ class EmbeddedServer:
         """
         self.places.make()
         with self._turn():
+            self.places.make_socket_folder()
             self._users = self.hold()
             with self._open("server.lock") as life:
                 if _locks(life):  # no server process lives
@@ -243,6 +254,7 @@ class EmbeddedServer:
                 time.sleep(_POLL_S)
         if self._server is not None:
             self._server.poll()  # reaps it
+        self.places.remove_socket_folder()
 
     def _pid(self) -> int | None:
         """Return the server's process id: of our own child, else as it says itself. No file can be stale."""

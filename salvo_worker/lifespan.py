@@ -18,7 +18,7 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import SystemClock
 from salvo_core.errors import SalvoError
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
-from salvo_core.manifest.connection import connect
+from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.orders import Orders
@@ -169,11 +169,12 @@ class Lifespan:
     async def _sweep_is_ours(self, bench: Bench, lock_ms: int) -> bool:
         """Take or keep the lock that elects one sweeping worker; it expires with its holder."""
         redis = bench.manifest.redis
-        if await redis.set(SWEEP_LOCK, self.name, nx=True, px=lock_ms):
-            return True
-        if await redis.get(SWEEP_LOCK) != self.name:
-            return False
-        await redis.pexpire(SWEEP_LOCK, lock_ms)
+        with translated(bench.manifest.address):
+            if await redis.set(SWEEP_LOCK, self.name, nx=True, px=lock_ms):
+                return True
+            if await redis.get(SWEEP_LOCK) != self.name:
+                return False
+            await redis.pexpire(SWEEP_LOCK, lock_ms)
         return True
 
     _idle_since_s: float | None = None

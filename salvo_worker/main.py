@@ -69,7 +69,8 @@ def run_worker(
         quiet=True,
     )
     worker.start()
-    return int(worker.exitcode or 0)
+    # Celery counts an interruption as a failure; a stop that was asked for is none.
+    return 0 if lifespan.leaving else int(worker.exitcode or 0)
 
 
 def main(arguments: list[str] | None = None) -> int:

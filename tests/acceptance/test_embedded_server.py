@@ -74,11 +74,12 @@ def test_without_a_server_program_the_hint_says_what_to_install(places, monkeypa
 
 def test_the_socket_of_a_deep_folder_is_short_and_private(tmp_path):
     deep = Places(tmp_path / ("x" * 90) / ".salvo")
-    deep.make()
+    deep.make_socket_folder()
     assert len(os.fsencode(deep.socket)) <= SOCKET_PATH_BYTES_MAX
     assert deep.socket.parent.stat().st_mode & 0o077 == 0
     assert deep.socket != Places(tmp_path / ("y" * 90) / ".salvo").socket
-    deep.socket.parent.rmdir()
+    deep.remove_socket_folder()
+    assert not deep.socket.parent.exists()
 
 
 def test_a_prepared_folder_in_the_temp_folder_is_refused(tmp_path, monkeypatch):
@@ -90,4 +91,4 @@ def test_a_prepared_folder_in_the_temp_folder_is_refused(tmp_path, monkeypatch):
     if len(os.fsencode(deep.socket)) > SOCKET_PATH_BYTES_MAX + 20:
         pytest.skip("the temp folder of this machine is too deep to say anything")
     with pytest.raises(UsageError, match="not a folder of yours"):
-        deep.make()
+        deep.make_socket_folder()

@@ -104,9 +104,12 @@ class Worker(ServerProcess):
         self._env = {**inherited, **environ}
 
     def _has_a_card(self) -> bool:
-        with redis.Redis.from_url(self._redis_url) as client:
-            names = list(client.scan_iter(f"{WORKERS}:*"))
-            cards = client.mget(names) if names else []
+        try:
+            with redis.Redis.from_url(self._redis_url) as client:
+                names = list(client.scan_iter(f"{WORKERS}:*"))
+                cards = client.mget(names) if names else []
+        except redis.ConnectionError:  # a worker may be there before its Redis
+            return False
         return any(card and WorkerCard.model_validate_json(card).pid == self.pid for card in cards)
 
     @property
@@ -128,7 +131,7 @@ class Worker(ServerProcess):
 
     def log(self) -> str:
         """Return all that it wrote."""
-        return (self.folder / "server.log").read_text(errors="replace")
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
 
 class Fleet:
@@ -256,7 +259,8 @@ class Fleet:
         """Return the run's traces in index order, having checked what every finished run promises.
 
         One terminal row per trial (I1); each names an object that is there and has the row's
-        digest (I2); counters say what the rows say; no message waits.
+        digest (I2); counters say what the rows say; no message waits, and
+        no worker's log holds a traceback.
         """
         rows = await self.rows(plan)
         assert [row.index for row in rows] == list(range(plan.total))
@@ -273,6 +277,8 @@ class Fleet:
             assert (trace.trace_id, trace.index, trace.status) == (row.trace_id, row.index, row.status)
             traces.append(trace)
         await until(self._is_queue_empty, "no message waits")
+        for worker in self.workers:
+            assert "Traceback" not in worker.log(), f"{worker.name} failed on a fault of ours"
         return traces
 
     async def stored_traces(self, plan: Plan) -> list[str]:

@@ -38,12 +38,13 @@ def doubled(fleet: Fleet) -> set[tuple[str, int]]:
     return {turn for turn, times in fleet.asked().items() if times > 1}
 
 
-async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet, how: signal.Signals) -> None:
     async with fleet.provider(BUSY):
         leaving, staying = await fleet.start(2, environ=ONLY_BY_MESSAGE)
         plan = await fleet.submit(scenario(MODEL), trials=30)
         await until_at_work(fleet, plan, leaving)
-        leaving.signal(signal.SIGTERM)
+        leaving.signal(how)
         assert await leaving.ended() == 0
         await fleet.sealed(plan)
         traces = await fleet.audit(plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections import Counter
@@ -65,6 +66,19 @@ async def test_a_run_survives_a_redis_that_is_killed_and_comes_back(mortal_redis
         traces = await fleet.audit(plan)
     assert all(worker.is_alive for worker in workers)
     assert len(traces) == plan.total
+
+
+async def test_a_worker_that_is_there_before_its_redis_waits_for_it(mortal_redis: Fleet) -> None:
+    fleet = mortal_redis
+    async with fleet.provider({MODEL: script()}):
+        plan = await fleet.submit(scenario(MODEL), trials=6)
+        fleet.redis_server.kill9()
+        starting = asyncio.create_task(fleet.start())
+        await until(lambda: fleet.workers and "cannot be reached" in fleet.workers[0].log(), "it says so")
+        fleet.redis_server.start()
+        await starting
+        await fleet.sealed(plan)
+        await fleet.audit(plan)
 
 
 async def test_what_a_power_cut_took_from_redis_is_done_again_and_counted_once(mortal_redis: Fleet) -> None:
