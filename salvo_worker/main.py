@@ -7,11 +7,14 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from celery import signals
 from celery.apps.worker import Worker
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+from redis.exceptions import RedisError
 
 from salvo_core.errors import SalvoError, UsageError
 from salvo_core.scenario.project import Project, find_root, load_project
@@ -104,7 +107,19 @@ def _log_to_stderr(loglevel: str) -> None:
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_without_traceback_of_outages)
     # Celery reports every message it takes and ends; at scale that is noise, the trial's own line is enough.
     # botocore and urllib3 would write whole requests, credentials of a session included (I7).
     for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
+    # Celery warns of root with pickle in mind, and of a default that we do not use.
+    for category in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.simplefilter("ignore", category)
+
+
+def _without_traceback_of_outages(record: logging.LogRecord) -> bool:
+    """Let every record pass; one of a server that is away says what happened, and needs no traceback."""
+    if record.exc_info and isinstance(record.exc_info[1], RedisError | OSError):
+        record.exc_info = None
+    return True

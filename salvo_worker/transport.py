@@ -85,7 +85,18 @@ def require_ours(message: object) -> None:
 
 
 class Channel(redis.Channel):
-    """Survives lines in the list that cannot even be read."""
+    """Survives lines in the list that cannot even be read, and a server that is gone."""
+
+    def close(self) -> None:
+        """Close for good, also when the server cannot be asked any more.
+
+        Where a pending BRPOP cannot be read, kombu leaves the channel half open; it closes it
+        again once it has dropped the server's address, and that error ends the worker.
+        """
+        try:
+            super().close()
+        except self.connection_errors:
+            super().close()  # the pending BRPOP is forgotten by now
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

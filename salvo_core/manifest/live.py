@@ -223,6 +223,8 @@ class Manifest:
         if not reply[0]:
             return Committed(won=False)
         _, is_last, start, stop = (int(part) for part in reply)
+        if is_last:
+            await self._look_after(claim.run_id)  # until it is sealed; it may have been paused
         return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
 
     async def give_back(self, claim: Claim) -> bool:
@@ -269,13 +271,14 @@ class Manifest:
 
     async def unpause(self, run_id: str) -> bool:
         """Let a paused run go on; False when it was not paused."""
-        with translated(self.address):
-            await self.redis.zadd(keys.OPEN, {run_id: (await self.counts(run_id)).created_ms})
+        await self._look_after(run_id)
         return bool(await self._run_script("unpause", run_id))
 
     async def cancel(self, run_id: str) -> tuple[bool, str]:
         """Stop the run: nothing is begun any more. Return (changed, the state it has now)."""
         changed, state = await self._run_script("cancel", run_id)
+        if state == "cancelling":
+            await self._look_after(run_id)  # it may have been paused
         return bool(changed), str(state)
 
     async def cancel_rows(self, run_id: str, start: int, stop: int) -> tuple[int, bool]:
@@ -289,6 +292,12 @@ class Manifest:
         if done:
             await self.closed(run_id)
         return done
+
+    async def _look_after(self, run_id: str) -> None:
+        with translated(self.address):
+            created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])
+            if created_ms and state != "sealed":
+                await self.redis.zadd(keys.OPEN, {run_id: int(created_ms)})
 
     async def closed(self, run_id: str) -> None:
         """Take the run off the list of runs that sweeps look after."""

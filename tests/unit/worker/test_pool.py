@@ -173,8 +173,7 @@ def test_tasks_run_at_once_up_to_the_limit_and_no_more():
 
     for number in range(10):
         bench.apply(lambda number=number: await_(wait(number)))
-    bench.until(lambda: len(running) == 3)
-    assert len(bench.accepted) == 3  # the others wait, not yet begun
+    bench.until(lambda: len(running) == len(bench.accepted) == 3)  # the others wait, not yet begun
     bench.pool._loop.call_soon_threadsafe(gate.set)
     bench.until(lambda: len(bench.results) == 10)
     assert max(most) == 3

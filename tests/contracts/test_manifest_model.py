@@ -1,0 +1,273 @@
+"""The manifest against a model of it: any order of calls, and after each one both say the same."""
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from salvo_core.manifest.connection import connect
+from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
+from salvo_core.manifest.rows import TERMINAL
+from tests.contracts.manifest_runs import Run, check_counters, turn
+
+pytestmark = pytest.mark.servers
+
+EXAMPLES = int(os.environ.get("SALVO_TEST_EXAMPLES", "40"))
+TOTAL = 5
+ATTEMPTS_MAX = 2
+indices = st.integers(0, TOTAL - 1)
+workers = st.sampled_from(["w1", "w2"])
+ends = st.sampled_from(["passed", "failed", "hard_fail", "infra_error", "cancelled"])
+
+
+class Machine(RuleBasedStateMachine):
+    """One run on the server, and beside it what ``lua/`` promises, in plain Python."""
+
+    url = ""
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.Runner()
+        self.manifest = Manifest(connect(self.url), self.url)
+
+    def do(self, coroutine):
+        return self.loop.run(coroutine)
+
+    @initialize(window=st.none() | st.integers(1, 3))
+    def open(self, window):
+        self.window = window
+        self.run = Run(self.manifest, total=TOTAL, attempts_max=ATTEMPTS_MAX, window=window)
+        assert self.do(self.run.open())
+        self.state = "submitting"
+        self.rows = {}  # index -> [status, attempt, worker]
+        self.strikes = {}
+        self.journals = {}
+        self.released = 0
+        self.claims = []  # every claim that was ever given out, dead ones too
+
+    # -- the model's own words ------------------------------------------------------------------
+
+    @property
+    def ended(self):
+        return sum(row[0] in TERMINAL for row in self.rows.values())
+
+    def is_last(self):
+        if self.ended < TOTAL:
+            return False
+        self.state = "finished"
+        return True
+
+    def holds(self, claim):
+        return self.rows[claim.index] == ["running", claim.attempt, claim.worker]
+
+    def release(self, most):
+        upto = min(len(self.rows), self.released + most)
+        if self.window:
+            upto = min(upto, max(self.released, self.ended + self.window))
+        found, self.released = range(self.released, upto), upto
+        return found
+
+    # -- what may happen, in any order ----------------------------------------------------------
+
+    @rule(start=indices, size=st.integers(1, TOTAL))
+    def seed(self, start, size):
+        if start > len(self.rows):
+            return  # nobody seeds beyond a gap
+        stop = min(start + size, TOTAL)
+        made = [index for index in range(start, stop) if index not in self.rows]
+        assert self.do(self.run.seed(start, stop)) == len(made)
+        self.rows |= {index: ["pending", 0, ""] for index in made}
+
+    @rule(most=st.integers(0, TOTAL))
+    def release_some(self, most):
+        expected = self.release(most) if self.state in ("submitting", "running") else range(0)
+        assert list(self.do(self.manifest.release(self.run.id, most))) == list(expected)
+
+    @rule()
+    def submitted(self):
+        if self.state == "submitting" and len(self.rows) == TOTAL:
+            self.state = "running"
+        assert self.do(self.manifest.submitted(self.run.id)) == self.state
+
+    @rule(index=indices, worker=workers)
+    def claim(self, index, worker):
+        answer = self.do(self.run.claim(index, worker))
+        row = self.rows.get(index)
+        if row is None:
+            expected = Refusal("unknown")
+        elif row[0] == "running":
+            expected = Refusal("held")
+        elif row[0] in TERMINAL:
+            expected = Refusal("done")
+        elif self.state == "paused":
+            expected = Refusal("paused")
+        elif self.state == "cancelling" and row[1] == 0:
+            row[0] = "cancelled"
+            expected = Refusal("cancelled", run_finished=self.is_last())
+        else:
+            purpose = "run"
+            if self.state == "cancelling":
+                purpose = "close_cancelled"
+            elif self.strikes.get(index, 0) >= ATTEMPTS_MAX:
+                purpose = "close_lost"
+            self.rows[index] = ["running", row[1] + 1, worker]
+            expected = Claim(self.run.id, index, self.run.trace_id(index), worker, row[1] + 1, purpose)
+            self.claims.append(expected)
+        assert answer == expected
+
+    @rule(index=indices)
+    def claim_under_another_trials_name(self, index):
+        other = self.run.trace_id(index + 1)
+        answer = self.do(self.manifest.claim(self.run.id, index, other, "w1", lease_s=30))
+        assert answer == Refusal("unknown")
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), status=ends)
+    def commit(self, data, status):
+        claim = data.draw(st.sampled_from(self.claims))
+        committed = self.do(self.run.commit(claim, status))
+        if not self.holds(claim):
+            assert committed == Committed(won=False)
+            return
+        self.rows[claim.index] = [status, claim.attempt, ""]
+        self.strikes.pop(claim.index, None)
+        self.journals.pop(claim.index, None)
+        last = self.is_last()
+        released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
+        assert (committed.won, committed.run_finished) == (True, last)
+        assert list(committed.release) == list(released)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def journal(self, data):
+        claim = data.draw(st.sampled_from(self.claims))
+        kept = self.journals.get(claim.index, 0)
+        number = data.draw(st.integers(max(0, kept - 1), kept + 1))
+        holds = self.holds(claim)
+        assert self.do(self.manifest.journal(claim, turn(number))) == holds
+        if holds and number == kept:
+            self.journals[claim.index] = kept + 1
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def give_back(self, data):
+        claim = data.draw(st.sampled_from(self.claims))
+        holds = self.holds(claim)
+        assert self.do(self.manifest.give_back(claim)) == holds
+        if holds:
+            self.rows[claim.index] = ["pending", claim.attempt, ""]
+
+    @precondition(lambda self: self.claims)
+    @rule(worker=workers)
+    def renew(self, worker):
+        newest = {claim.index: claim for claim in self.claims if claim.worker == worker}
+        if not newest:
+            return
+        renewal = self.do(self.manifest.renew(worker, newest.values(), lease_s=30))[self.run.id]
+        assert renewal.lost == {index for index, claim in newest.items() if not self.holds(claim)}
+        assert renewal.state == self.state
+
+    @rule(silent=st.sets(indices))
+    def expire(self, silent):
+        silent = {index for index in silent if self.rows.get(index, [""])[0] == "running"}
+        self.do(self.run.silence(*silent))
+        assert set(self.do(self.manifest.expire(self.run.id))) == silent
+        for index in silent:
+            self.rows[index] = ["pending", self.rows[index][1], ""]
+            self.strikes[index] = self.strikes.get(index, 0) + 1
+
+    @rule()
+    def pause(self):
+        pausable = self.state in ("submitting", "running")
+        assert self.do(self.manifest.pause(self.run.id)) == pausable
+        if pausable:
+            self.state = "paused"
+
+    @rule()
+    def unpause(self):
+        paused = self.state == "paused"
+        assert self.do(self.manifest.unpause(self.run.id)) == paused
+        if paused:
+            self.state = "running" if len(self.rows) == TOTAL else "submitting"
+
+    @rule()
+    def cancel(self):
+        changed = self.state in ("submitting", "running", "paused")
+        if changed:
+            self.state = "cancelling"
+        assert self.do(self.manifest.cancel(self.run.id)) == (changed, self.state)
+
+    @precondition(lambda self: self.state == "cancelling")
+    @rule(start=indices, size=st.integers(1, TOTAL))
+    def cancel_rows(self, start, size):
+        never_begun = [
+            index
+            for index in range(start, start + size)
+            if self.rows.get(index, ["", 0])[:2] == ["pending", 0]
+        ]
+        answer = self.do(self.manifest.cancel_rows(self.run.id, start, start + size))
+        for index in never_begun:
+            self.rows[index][0] = "cancelled"
+        assert answer == (len(never_begun), bool(never_begun) and self.is_last())
+
+    @rule()
+    def seal(self):
+        sealable = self.state in ("finished", "sealed")
+        assert self.do(self.manifest.sealed(self.run.id, "PASS", 0)) == sealable
+        if sealable:
+            self.state = "sealed"
+
+    # -- after each of them ---------------------------------------------------------------------
+
+    @invariant()
+    def rows_are_those_of_the_model(self):
+        found = {row.index: row for row in self.do(self.run.rows())}
+        assert found.keys() == self.rows.keys()
+        for index, (status, attempt, worker) in self.rows.items():
+            row = found[index]
+            assert (row.status, row.attempt, row.worker) == (status, attempt, worker)
+            assert row.trace_id == self.run.trace_id(index)
+
+    @invariant()
+    def counters_are_a_recount_of_the_rows(self):
+        if self.state != "sealed":  # which drops the leases
+            self.do(check_counters(self.run))
+        counts = self.do(self.run.counts())
+        assert (counts.state, counts.released) == (self.state, self.released)
+        assert (counts.finished_ms is not None) == (self.state in ("finished", "sealed"))
+        assert (counts.started_ms is not None) == bool(self.claims)
+        assert counts.claims == len(self.claims)
+
+    @invariant()
+    def journals_hold_whole_beginnings(self):
+        for index in range(TOTAL):
+            turns = self.do(self.manifest.journaled(self.run.id, index))
+            assert [one.index for one in turns] == list(range(self.journals.get(index, 0)))
+
+    @invariant()
+    def a_run_that_needs_care_is_on_the_list(self):
+        listed = self.run.id in self.do(self.manifest.open_runs())
+        if self.state in ("submitting", "running", "cancelling", "finished"):
+            assert listed
+        elif self.state == "sealed":
+            assert not listed
+
+    def teardown(self):
+        self.do(self.manifest.aclose())
+        self.loop.close()
+
+
+def test_any_order_of_calls_leaves_what_the_model_says(redis_flavour):
+    machine = type("OnThisServer", (Machine,), {"url": redis_flavour})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
