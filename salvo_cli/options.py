@@ -24,7 +24,12 @@ AllowInfra = Annotated[
     ),
 ]
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Scenario files, or folders of them.")]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATH", help="Scenario files, or folders of them; by default the project's scenarios folder."
+    ),
+]
 Trials = Annotated[
     int,
     typer.Option("--trials", "-n", min=1, max=TRIALS_MAX, metavar="N", help="Repetitions of each cell."),

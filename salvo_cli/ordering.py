@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Asked:
     """What a person typed after ``run`` or ``submit``."""
 
-    paths: Sequence[Path]
+    paths: Sequence[Path] = ()
+    """Empty: the project's scenarios folder."""
     trials: int = 3
     models: Sequence[str] = ()
     concurrency_max: int | None = None
@@ -43,7 +44,9 @@ class Asked:
         labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
         # Every scenario gets the models of the command line, so one without a model is complete.
         default_model = self.models[0] if self.models else None
-        loaded = load_paths(list(self.paths), project=here.project, tags=tags, default_model=default_model)
+        loaded = load_paths(
+            here.scenario_paths(self.paths), project=here.project, tags=tags, default_model=default_model
+        )
         return Order(
             scenarios=loaded,
             models=tuple(self.models),
@@ -54,15 +57,23 @@ class Asked:
             idempotency_key=self.idempotency_key,
         )
 
-    def all_exist(self) -> bool:
+    def all_exist(self, here: Surroundings) -> bool:
         """Tell whether every path is there: whether it is worth starting servers before looking closer."""
-        return all(path.exists() for path in self.paths)
+        return all(path.exists() for path in here.scenario_paths(self.paths))
 
 
 def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
     """Print what is odd about the project and the scenarios, though valid."""
     from salvo_cli.render.problems import print_problems
+    from salvo_core.scenario.project import FILE_NAME, find_root
 
+    for folder in sorted({find_root(Path(one.file)) for one in order.scenarios} - {here.root}):
+        if (folder / FILE_NAME).exists():
+            screen.print(
+                f"note: {folder / FILE_NAME} is not read: the project is {here.root}, where this was called",
+                markup=False,
+                soft_wrap=True,
+            )
     found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
     if found:
         print_problems(screen, found)

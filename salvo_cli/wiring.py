@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,14 @@ class Surroundings:
     def root(self) -> Path:
         """The project's folder."""
         return self.project.root
+
+    def scenario_paths(self, paths: Sequence[Path]) -> list[Path]:
+        """Return the paths a person gave, or the project's scenarios folder as a person would type it."""
+        if paths:
+            return list(paths)
+        usual = Path(os.path.relpath(self.project.scenarios_path))
+        # Outside the current folder that is the whole path.
+        return [self.project.scenarios_path if usual.parts[:1] == ("..",) else usual]
 
     def effective(self) -> Settings:
         """Return the settings with the embedded servers' addresses where none is named."""

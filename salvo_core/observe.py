@@ -20,7 +20,7 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan
+from salvo_core.run.plan import Plan, run_name
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.model import Scenario
 from salvo_core.seal import assertion_facts
@@ -250,7 +250,7 @@ def counts_of(summary: Summary) -> RunCounts:
         retries=summary.retries,
         claims=0,
         expired=0,
-        name=summary.cells[0].scenario_name,
+        name=run_name([(cell.scenario_digest, cell.scenario_name) for cell in summary.cells]),
         verdict=summary.verdict,
         exit_code=summary.exit_code,
     )

@@ -141,7 +141,7 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         cells=len(plan.cells),
         attempts_max=plan.attempts_max,
         concurrency_max=plan.concurrency_max,
-        name=_name(plan),
+        name=plan.name,
     )
 
 
@@ -217,12 +217,6 @@ def _cell(loaded: Loaded, model: str, threshold: float | None) -> Cell:
         assertions=tuple(assertion.label() for assertion in scenario.assertions),
         tags=scenario.tags,
     )
-
-
-def _name(plan: Plan) -> str:
-    first = plan.cells[0].scenario_name
-    others = len({cell.scenario_digest for cell in plan.cells}) - 1
-    return first if not others else f"{first} and {others} more"
 
 
 async def _freeze_all(scenarios: Sequence[Loaded], store: Store) -> None:

@@ -33,6 +33,9 @@ from salvo_worker.dispatch import CeleryDispatcher
 logger = logging.getLogger(__name__)
 
 SWEEP_LOCK = "salvo:sweeper"
+AGAIN_AFTER_S = 1.0
+"""How soon a duty that a server's outage kept from being done is tried again, at most."""
+
 PROVIDER_KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
@@ -131,13 +134,15 @@ class Lifespan:
     async def _every(self, interval_s: float, act: Callable[[], Awaitable[None]]) -> None:
         """Act for ever, at once first; a fault of ours is logged and must not end the worker's care."""
         while True:
+            wait_s = interval_s
             try:
                 await act()
             except SalvoError as error:
                 logger.warning("%s", error)
+                wait_s = min(interval_s, AGAIN_AFTER_S)
             except Exception:
                 logger.exception("a worker's regular duty failed")
-            await asyncio.sleep(interval_s)
+            await asyncio.sleep(wait_s)
 
     async def _beat(self) -> None:
         bench = self._bench
@@ -151,9 +156,13 @@ class Lifespan:
                 running=len(bench.leases),
                 started_ms=self._started_ms,
                 salvo_version=VERSION,
-                keys_present=tuple(name for name in PROVIDER_KEYS if self.settings.secret(name)),
+                keys_present=tuple(name for name in self._key_names() if self.settings.secret(name)),
             )
         )
+
+    def _key_names(self) -> list[str]:
+        named = (profile.key_env for profile in self.project.providers.values())
+        return list(dict.fromkeys((*PROVIDER_KEYS, *filter(None, named))))
 
     async def _sweep(self) -> None:
         """Sweep if no other worker does; then see whether anything is left to do at all."""

@@ -13,7 +13,8 @@ from typing import Any
 
 from celery import signals
 from celery.apps.worker import Worker
-from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning
+from celery.platforms import SecurityWarning
 from redis.exceptions import RedisError
 
 from salvo_core.errors import SalvoError, UsageError
@@ -42,6 +43,7 @@ def run_worker(
         loglevel: One of ``LEVELS``.
     """
     _log_to_stderr(loglevel)
+    _mind_root()
     app: Any = make_app(settings.broker_url or settings.redis_url)
     lifespan = Lifespan(
         settings,
@@ -57,6 +59,8 @@ def run_worker(
         if lifespan.leaving:  # Celery ignores a second signal, but whoever sends it means it
             worker.pool.hurry()
         lifespan.leave()
+        if worker.pool is not None:
+            worker.pool.wake_hub()
 
     signals.worker_shutting_down.connect(leave)
     worker: Worker = app.Worker(
@@ -101,6 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
 
 
+def _mind_root() -> None:
+    """Say in one line what Celery would say in seven."""
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    if os.geteuid() == 0:
+        logger.warning("this worker runs as root; outside a container, give it a user of its own")
+
+
 def _log_to_stderr(loglevel: str) -> None:
     logging.basicConfig(
         level=loglevel.upper(),
@@ -113,9 +124,8 @@ def _log_to_stderr(loglevel: str) -> None:
     # botocore and urllib3 would write whole requests, credentials of a session included (I7).
     for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # Celery warns of root with pickle in mind, and of a default that we do not use.
-    for category in (SecurityWarning, CPendingDeprecationWarning):
-        warnings.simplefilter("ignore", category)
+    # Celery warns, at each lost connection, of a default that we do not use.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
 def _without_traceback_of_outages(record: logging.LogRecord) -> bool:

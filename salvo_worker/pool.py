@@ -74,6 +74,10 @@ class _Job:
         self.pool.terminate_job(self.number, signal)
 
 
+def _nothing() -> None:
+    pass
+
+
 class AsyncioPool(BasePool):  # type: ignore[misc]
     """Runs each task as a coroutine; ``limit`` of them at once.
 
@@ -184,10 +188,23 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         if self._hub is not None:
             self._hub.call_soon(self._run_posted)
 
+    def wake_hub(self) -> None:
+        """Make the hub look up from its poll, which otherwise goes on for up to a second after a signal."""
+        self._loop.call_soon_threadsafe(self._nudge)
+
+    def _nudge(self) -> None:
+        if self._hub is not None:
+            self._hub.call_soon(_nothing)  # from this thread, which is what wakes it
+
     def _run_posted(self) -> None:
+        if not self._calls:
+            return
         while self._calls:
             function, args = self._calls.popleft()
             function(*args)
+        # Celery puts acknowledgements off to the hub's next turn, and the hub polls before it: a
+        # worker whose slots were all taken would take its next message up to a second late.
+        self.wake_hub()
 
     def terminate_job(self, pid: int, signal: object = None) -> None:
         """Cancel one job; Celery knows it by the number that accept_callback was given."""

@@ -94,9 +94,10 @@ class Channel(redis.Channel):
         again once it has dropped the server's address, and that error ends the worker.
         """
         try:
-            super().close()
+            super().close()  # type: ignore[no-untyped-call]
         except self.connection_errors:
-            super().close()  # the pending BRPOP is forgotten by now
+            # The pending BRPOP is forgotten by now.
+            super().close()  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

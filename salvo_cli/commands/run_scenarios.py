@@ -45,7 +45,7 @@ EPILOG = epilog(
 
 
 def run(
-    paths: Paths,
+    paths: Paths = None,
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
@@ -71,7 +71,7 @@ def run(
     from salvo_cli.wiring import surroundings
 
     asked = Asked(
-        paths=paths,
+        paths=paths or (),
         trials=epochs or trials,
         models=models or (),
         concurrency_max=concurrency or parallel,
@@ -106,7 +106,7 @@ def _run(here: Surroundings, asked: Asked, *, allow_infra: bool, as_json: bool, 
 
     with ExitStack() as leaving:
         servers = leaving.enter_context(Servers(here))
-        if asked.all_exist():
+        if asked.all_exist(here):
             servers.begin()  # they come up while the scenarios are read
         order = asked.order(here)
         servers.begin()

@@ -38,7 +38,7 @@ EPILOG = epilog(
 
 
 def submit(
-    paths: Paths,
+    paths: Paths = None,
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
@@ -62,7 +62,7 @@ def submit(
     from salvo_cli.wiring import open_site, surroundings
 
     asked = Asked(
-        paths=paths,
+        paths=paths or (),
         trials=epochs or trials,
         models=models or (),
         concurrency_max=concurrency or parallel,

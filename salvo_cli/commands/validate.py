@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Json
+from salvo_cli.options import Json, Paths
 
 if TYPE_CHECKING:
     from salvo_core.scenario.loading import Loaded
@@ -27,9 +25,7 @@ EPILOG = epilog(
 
 
 def validate(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="Scenario files, or folders of them.")
-    ] = None,
+    paths: Paths = None,
     ci: Annotated[
         bool, typer.Option("--ci", help="file:line:col -- field: message, one line a problem, on stdout.")
     ] = False,
@@ -41,11 +37,8 @@ def validate(
     from salvo_core.scenario.problems import ScenarioInvalid
 
     here = surroundings()
-    # Shown as a person would type it; outside the current folder that is the whole path.
-    usual = Path(os.path.relpath(here.project.scenarios_path))
-    wanted = paths or [here.project.scenarios_path if usual.parts[:1] == ("..",) else usual]
     try:
-        loaded = load_paths(wanted, project=here.project)
+        loaded = load_paths(here.scenario_paths(paths or ()), project=here.project)
         errors: Sequence[Any] = ()
     except ScenarioInvalid as error:
         loaded, errors = [], error.problems

@@ -120,4 +120,8 @@ def explain(error: exceptions.RedisError, address: str) -> RedisUnavailable:
     ):
         if condition:
             return RedisUnavailable(f"Redis at {address} {what}", hint=hint)
-    return RedisUnavailable(f"Redis at {address} answered with an error: {text[:300]}")
+    return RedisUnavailable(
+        f"Redis at {address} answered with an error: {text[:300]}",
+        hint="is it Redis 6.2 or Valkey 7.2 or later, and does nobody else use its database? "
+        "`salvo doctor` looks closer",
+    )

@@ -8,7 +8,7 @@ partial result, is balanced over the cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,16 @@ class Cell(BaseModel):
     def label(self) -> str:
         """Scenario and model, for people."""
         return f"{self.scenario_name} · {self.model}"
+
+
+def run_name(scenarios: Sequence[tuple[str, str]]) -> str:
+    """Return what a run is called: its first scenario, and how many others there are.
+
+    Args:
+        scenarios: (digest, name) per cell, at least one.
+    """
+    others = len({digest for digest, _ in scenarios}) - 1
+    return f"{scenarios[0][1]} and {others} more" if others else scenarios[0][1]
 
 
 class TrialMessage(BaseModel):
@@ -84,6 +94,11 @@ class Plan(BaseModel):
     @classmethod
     def _uuid7(cls, value: str) -> str:
         return require_uuid7(value, "run id")
+
+    @property
+    def name(self) -> str:
+        """What the run is called in lists."""
+        return run_name([(cell.scenario_digest, cell.scenario_name) for cell in self.cells])
 
     @property
     def total(self) -> int:

@@ -319,6 +319,10 @@ class Fleet:
         """Return how often each turn of each trial was asked for: (trace id, turn) -> requests."""
         return Counter((entry["trace_id"], entry["turn"]) for entry in self.requests())
 
+    def doubled(self) -> set[tuple[str, int]]:
+        """Return the turns that were asked for more than once."""
+        return {turn for turn, times in self.asked().items() if times > 1}
+
 
 def _assert_counted(counts: RunCounts, rows: Iterable[Row]) -> None:
     rows = list(rows)

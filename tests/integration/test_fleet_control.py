@@ -14,7 +14,7 @@ from tests.integration.scripts import TURNS, scenario, script
 pytestmark = pytest.mark.servers
 
 MODEL = "gpt-4o-mini"
-BUSY = {MODEL: script(0.15)}
+BUSY = {MODEL: script(0.1)}
 
 
 async def test_a_cancelled_run_keeps_what_was_said_and_begins_nothing_more(fleet: Fleet) -> None:

@@ -33,11 +33,6 @@ async def until_at_work(fleet: Fleet, plan: Plan, worker: Worker) -> None:
     await until(holds_some, "the worker holds trials of which one turn is paid")
 
 
-def doubled(fleet: Fleet) -> set[tuple[str, int]]:
-    """Return the turns that were asked for more than once."""
-    return {turn for turn, times in fleet.asked().items() if times > 1}
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet, how: signal.Signals) -> None:
     async with fleet.provider(BUSY):
@@ -51,7 +46,7 @@ async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet, 
         await fleet.nothing_is_left()
     assert staying.is_alive
     assert len(fleet.asked()) == plan.total * TURNS
-    assert not doubled(fleet), "its turns in flight came back and were kept"
+    assert not fleet.doubled(), "its turns in flight came back and were kept"
     counts = await fleet.manifest.counts(plan.run_id)
     assert counts.claims > plan.total
     assert counts.expired == 0
@@ -75,7 +70,7 @@ async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: 
         await fleet.sealed(plan)
         await fleet.audit(plan)
         await fleet.nothing_is_left()
-    assert doubled(fleet) == {(plan.trace_id(index), 1) for index in range(4)}
+    assert fleet.doubled() == {(plan.trace_id(index), 1) for index in range(4)}
     assert (await fleet.manifest.counts(plan.run_id)).expired == 0
 
 
@@ -89,8 +84,8 @@ async def test_a_run_survives_kill_9_and_pays_only_for_what_was_in_flight(fleet:
         await fleet.sealed(plan)
         await fleet.audit(plan)
     assert len(fleet.asked()) == plan.total * TURNS
-    assert not doubled(fleet) & finished
-    assert len(doubled(fleet)) <= 8, "one turn for each trial that it held"
+    assert not fleet.doubled() & finished
+    assert len(fleet.doubled()) <= 8, "one turn for each trial that it held"
     assert (await fleet.manifest.counts(plan.run_id)).expired > 0
 
 
@@ -105,8 +100,8 @@ async def test_a_run_whose_workers_all_died_goes_on_when_one_comes(fleet: Fleet)
         await fleet.start(concurrency=30)
         await fleet.sealed(plan)
         await fleet.audit(plan)
-    assert not doubled(fleet) & finished
-    assert len(doubled(fleet)) <= 16
+    assert not fleet.doubled() & finished
+    assert len(fleet.doubled()) <= 16
 
 
 async def test_a_worker_that_was_frozen_past_its_leases_changes_nothing_when_it_wakes(fleet: Fleet) -> None:

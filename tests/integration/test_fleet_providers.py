@@ -77,11 +77,11 @@ async def test_a_rate_limit_is_waited_out_and_the_run_passes(fleet: Fleet) -> No
 
 
 async def test_a_limit_that_all_trials_share_slows_the_run_and_fails_none(fleet: Fleet) -> None:
-    book = {"rate_limit": {"requests_per_minute": 1800, "burst": 5}}
+    book = {"rate_limit": {"requests_per_minute": 3000, "burst": 4}}
     fleet.project(providers={"openai": {"adapter": "openai", "retries_max": 10}})
     async with fleet.provider({MODEL: script()}, **book) as provider:
         await fleet.start(2)
-        plan = await fleet.submit(scenario(MODEL), trials=16)
+        plan = await fleet.submit(scenario(MODEL), trials=12)
         summary = await fleet.sealed(plan)
         await fleet.audit(plan)
         refused = provider.stats()["by_status"]["429"]
