@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from salvo_core.adapters.endpoint import Endpoint, Wire
+from salvo_core.adapters.endpoint import Wire
 from salvo_core.adapters.failures import Peer
 from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.strict_json import read_arguments, text_or_empty
@@ -18,39 +18,11 @@ from salvo_core.adapters.usage import read_usage
 from salvo_core.errors import ProviderTransient
 from salvo_core.trace.model import Message, ToolCall
 
-WIRE = Wire(
-    base_url="https://api.anthropic.com",
-    base_url_env="ANTHROPIC_BASE_URL",
-    key_env="ANTHROPIC_API_KEY",
-    auth_header="x-api-key",
-    path="/v1/messages",
-    headers={"anthropic-version": "2023-06-01"},
-    provider_id="anthropic",
-)
-
 MAX_TOKENS_DEFAULT = 4096
 """The API demands a bound; this one holds when nobody says another."""
 
 _OURS = frozenset({"model", "messages", "system", "tools", "stream"})
 """Extras may not touch these: the trace would no longer say what was asked."""
-
-
-class AnthropicAdapter:
-    """A model behind the messages API. Keeps no state between turns; a seed has no effect."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = endpoint.name
-        self._endpoint = endpoint
-
-    async def send_turn(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec] | None, config: TurnConfig
-    ) -> TurnReply:
-        """Return the model's next turn; see ``Adapter.send_turn``."""
-        reply = await self._endpoint.post(request_body(messages, tools, config), config.trace_id)
-        return read_reply(self._endpoint.peer, reply, config)
-
-    async def aclose(self) -> None:
-        """Do nothing: connections are the transport's."""
 
 
 def request_body(
@@ -158,3 +130,16 @@ def _tool_call(block: dict[str, Any], turn: int, number: int) -> ToolCall:
     return ToolCall(
         id=call_id, name=text_or_empty(block.get("name")), arguments=arguments, malformed=malformed
     )
+
+
+WIRE = Wire(
+    write=request_body,
+    read=read_reply,
+    base_url="https://api.anthropic.com",
+    base_url_env="ANTHROPIC_BASE_URL",
+    key_env="ANTHROPIC_API_KEY",
+    auth_header="x-api-key",
+    path="/v1/messages",
+    headers={"anthropic-version": "2023-06-01"},
+    provider_id="anthropic",
+)

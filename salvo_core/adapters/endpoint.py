@@ -6,7 +6,7 @@ read at the first turn, not before: a command line that only checks names needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 from salvo_core.adapters.failures import Peer
 from salvo_core.adapters.profile import Profile, SecretSource, checked_base_url, header_value
+from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.transport import Reply, Transport
 from salvo_core.errors import ProviderAuthentication, UsageError
+from salvo_core.trace.model import Message
 
 SECRET_CHARS_MIN = 8
 """Shorter values are placeholders (``none``, ``EMPTY``): striking them out of every trace would ruin it."""
@@ -26,9 +28,11 @@ _SECRET_NAMES = ("key", "token", "secret", "auth", "cookie", "password", "sig", 
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What is fixed about a wire format.
+    """What is fixed about a wire format: who speaks it where, and how turns become bodies and back.
 
     Attributes:
+        write: From a conversation to a request's body.
+        read: From a provider's answer to the turn in it; raises ``ProviderError``.
         base_url: The vendor's address; empty when there is no vendor.
         base_url_env: The worker's variable that replaces it.
         key_env: The worker's variable that holds the key; may be empty.
@@ -38,6 +42,8 @@ class Wire:
         provider_id: Whose price list applies.
     """
 
+    write: Callable[[Sequence[Message], Sequence[ToolSpec] | None, TurnConfig], dict[str, Any]]
+    read: Callable[[Peer, Reply, TurnConfig], TurnReply]
     base_url: str
     base_url_env: str
     key_env: str

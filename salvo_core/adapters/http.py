@@ -44,15 +44,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from salvo_core.adapters.endpoint import Endpoint, Wire
+from salvo_core.adapters.endpoint import Wire
 from salvo_core.adapters.failures import Peer
 from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.strict_json import read_arguments
 from salvo_core.adapters.transport import Reply
 from salvo_core.errors import ProviderPermanent
 from salvo_core.trace.model import Message, ToolCall, Usage
-
-WIRE = Wire(base_url="", base_url_env="SALVO_AGENT_URL", key_env="", auth_header="Authorization", path="")
 
 _PROBLEMS_MAX = 3
 
@@ -80,24 +78,6 @@ class _Answer(_Record):
     model: str | None = None
     error: bool | str | dict[str, Any] | None = None
     """Empty: one that says something never gets this far."""
-
-
-class HttpAdapter:
-    """An agent behind an HTTP address. Keeps no state between turns."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = endpoint.name
-        self._endpoint = endpoint
-
-    async def send_turn(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec] | None, config: TurnConfig
-    ) -> TurnReply:
-        """Return the agent's next turn; see ``Adapter.send_turn``."""
-        reply = await self._endpoint.post(request_body(messages, tools, config), config.trace_id)
-        return read_reply(self._endpoint.peer, reply, config)
-
-    async def aclose(self) -> None:
-        """Do nothing: connections are the transport's."""
 
 
 def request_body(
@@ -183,3 +163,14 @@ def _misshapen(peer: Peer, reply: Reply, problems: str) -> ProviderPermanent:
         hint="It is {content, tool_calls, usage, finish_reason, model}: see the README on the http adapter.",
         status_code=reply.status,
     )
+
+
+WIRE = Wire(
+    write=request_body,
+    read=read_reply,
+    base_url="",
+    base_url_env="SALVO_AGENT_URL",
+    key_env="",
+    auth_header="Authorization",
+    path="",
+)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from salvo_core.adapters.endpoint import Endpoint, Wire
+from salvo_core.adapters.endpoint import Wire
 from salvo_core.adapters.failures import Peer, failure_from_reply
 from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.strict_json import read_arguments, text_or_empty
@@ -23,35 +23,8 @@ from salvo_core.adapters.usage import read_usage
 from salvo_core.errors import ProviderTransient
 from salvo_core.trace.model import Message, ToolCall
 
-WIRE = Wire(
-    base_url="https://api.openai.com/v1",
-    base_url_env="OPENAI_BASE_URL",
-    key_env="OPENAI_API_KEY",
-    auth_header="Authorization",
-    path="/chat/completions",
-    provider_id="openai",
-)
-
 _OURS = frozenset({"model", "messages", "tools", "stream", "stream_options", "n"})
 """Extras may not touch these: the trace would no longer say what was asked."""
-
-
-class OpenAIAdapter:
-    """A model behind the chat completions API. Keeps no state between turns."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.name = endpoint.name
-        self._endpoint = endpoint
-
-    async def send_turn(
-        self, messages: Sequence[Message], tools: Sequence[ToolSpec] | None, config: TurnConfig
-    ) -> TurnReply:
-        """Return the model's next turn; see ``Adapter.send_turn``."""
-        reply = await self._endpoint.post(request_body(messages, tools, config), config.trace_id)
-        return read_reply(self._endpoint.peer, reply, config)
-
-    async def aclose(self) -> None:
-        """Do nothing: connections are the transport's."""
 
 
 def request_body(
@@ -165,3 +138,15 @@ def _tool_calls(message: dict[str, Any], turn: int) -> tuple[ToolCall, ...]:
             )
         )
     return tuple(calls)
+
+
+WIRE = Wire(
+    write=request_body,
+    read=read_reply,
+    base_url="https://api.openai.com/v1",
+    base_url_env="OPENAI_BASE_URL",
+    key_env="OPENAI_API_KEY",
+    auth_header="Authorization",
+    path="/chat/completions",
+    provider_id="openai",
+)

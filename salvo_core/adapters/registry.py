@@ -29,6 +29,7 @@ from salvo_core.adapters.retrying import Backoff
 from salvo_core.adapters.script import Script
 from salvo_core.adapters.scripted import ScriptedAdapter
 from salvo_core.adapters.transport import Transport
+from salvo_core.adapters.wired import WiredAdapter
 from salvo_core.clock import Clock
 from salvo_core.errors import UsageError
 from salvo_core.trace.model import Usage
@@ -148,12 +149,7 @@ class AdapterRegistry:
         await self._transport.aclose()
 
     def _provider(self, name: str) -> Adapter:
-        profile, endpoint = self._profile(name), self._endpoint(name)
-        if profile.adapter == "openai":
-            return openai.OpenAIAdapter(endpoint)
-        if profile.adapter == "anthropic":
-            return anthropic.AnthropicAdapter(endpoint)
-        return http.HttpAdapter(endpoint)
+        return WiredAdapter(self._endpoint(name), _WIRES[self._profile(name).adapter])
 
     def _endpoint(self, name: str) -> Endpoint:
         if name not in self._endpoints:

@@ -7,10 +7,12 @@ everything; there is no between.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
+from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from salvo_core.errors import NotFound
@@ -20,6 +22,8 @@ from salvo_core.manifest.counters import RunCounts, RunState, increments, read_c
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
 from salvo_core.trace.model import Turn
+
+logger = logging.getLogger(__name__)
 
 ROWS_PER_CALL = 1000
 """Rows per script or HMGET: about a millisecond of the server's time."""
@@ -205,10 +209,21 @@ class Manifest:
         return bool(kept)
 
     async def journaled(self, run_id: str, index: int) -> tuple[Turn, ...]:
-        """Return the completed turns of an unfinished trial, in order."""
+        """Return the completed turns of an unfinished trial, in order, as far as they can be read."""
         with translated(self.address):
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
-        return tuple(Turn.model_validate_json(line) for line in lines)
+        turns: list[Turn] = []
+        for line in lines:
+            try:
+                turns.append(Turn.model_validate_json(line))
+            except ValidationError as error:
+                # A newer Salvo wrote it. A trial that stopped here would stop for every worker, for ever.
+                logger.error(
+                    "run %s, trial %d: turn %d cannot be read and is asked for again (%d problems)",
+                    run_id, index, len(turns), error.error_count(),
+                )  # fmt: skip
+                break
+        return tuple(turns)
 
     async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
         """End the trial, if the claim still holds it.

@@ -23,7 +23,7 @@ from salvo_core.errors import ContextFull, LeaseLost
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Message, Outcome, TrialError, Turn, Usage
 from salvo_core.trial.limits import Limits
-from salvo_core.trial.tools import MockTools
+from salvo_core.trial.tools import MockTools, journalable
 
 
 class Leaving(Exception):
@@ -192,7 +192,7 @@ class _Talk:
         return Turn(
             index=len(self.turns),
             content=reply.content,
-            tool_calls=tuple(reply.tool_calls),
+            tool_calls=tuple(map(journalable, reply.tool_calls)),
             finish_reason=reply.finish_reason,
             model=reply.model,
             usage=reply.usage,

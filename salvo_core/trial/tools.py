@@ -9,13 +9,38 @@ error, so that the conversation goes on and the record shows it (I6).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from salvo_core.adapters.protocol import ToolSpec
 from salvo_core.clock import Clock
 from salvo_core.scenario.model import MockRule, ToolDef
 from salvo_core.trace.model import Message, ToolCall
+
+ARGUMENTS_DEPTH_MAX = 100
+"""Maps and lists within one another in a call's arguments. A journal holds twice as many."""
+
+
+def journalable(call: ToolCall) -> ToolCall:
+    """Return the call as a record can hold it.
+
+    Arguments that nest beyond ARGUMENTS_DEPTH_MAX are the agent's mistake, like those that are
+    no JSON at all: they are kept as text.
+    """
+    layer: list[Any] = [call.arguments]
+    for _ in range(ARGUMENTS_DEPTH_MAX):
+        layer = [inner for outer in layer for inner in _inner(outer) if isinstance(inner, dict | list)]
+        if not layer:
+            return call
+    try:
+        raw = json.dumps(call.arguments)
+    except RecursionError:
+        raw = "(nested too deep to be shown)"
+    return ToolCall(id=call.id, name=call.name, malformed=raw)
+
+
+def _inner(outer: Any) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 class MockTools:

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -170,13 +171,14 @@ class Fleet:
         }
 
     async def aclose(self) -> None:
-        """Kill the workers and close every connection."""
+        """Kill the workers, close every connection and remove the folder."""
         for worker in self.workers:
             worker.kill9()
             worker.close()
         await self.dispatcher.aclose()
         await self.store.aclose()
         await self.manifest.aclose()
+        shutil.rmtree(self.folder)
 
     # -- what there is ------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from salvo_core.adapters.protocol import TurnReply
 from salvo_core.attempt import attempt
 from salvo_core.cancel import cancel
 from salvo_core.errors import ObjectMissing, RedisUnavailable, StoreRefused, StoreUnavailable
@@ -17,6 +18,7 @@ from salvo_core.run.plan import TrialMessage
 from salvo_core.store import keys
 from salvo_core.store.files import FileStore
 from salvo_core.store.memory import MemoryStore
+from salvo_core.trace.model import ToolCall
 from salvo_core.trace.redaction import MARKER
 from tests.integration.site import TURNS, Fuse, Killed, Site, loaded, order
 from tests.servers.process import free_port
@@ -567,14 +569,42 @@ async def test_a_conversation_that_cannot_be_written_down_still_ends_in_a_row_wi
     await site.check(plan)
 
 
-async def test_arguments_nested_beyond_all_reason_do_not_take_the_worker_along(site):
-    nested: object = "bottom"
-    for _ in range(150):
-        nested = {"d": nested}
-    turns = [{"tool_calls": [{"name": "look_up", "arguments": {"n": nested}}]}, {"text": "refund"}]
-    plan, message = await one_trial(site, scenarios=[loaded(script={"turns": turns})])
-    await attempt(message, site.bench())
-    assert (await row_of(site, plan)).status in ("failed", "infra_error")
+async def test_arguments_nested_beyond_all_reason_are_the_agents_mistake(site):
+    class Deep:
+        """A team's own adapter, whose model answers such arguments once."""
+
+        name = "deep"
+
+        async def send_turn(self, messages, tools, config):
+            nested = {}
+            for _ in range(900):
+                nested = {"d": nested}
+            call = ToolCall(id="1", name="look_up", arguments=nested)
+            return TurnReply(None, (call,)) if config.turn == 0 else TurnReply("No refund.")
+
+        async def aclose(self):
+            pass
+
+    plan, message = await one_trial(site)
+    bench = site.bench()
+    bench.adapters.get = lambda name, script: Deep()
+    await attempt(message, bench)
+    trace = await trace_of(site, plan)
+    assert (trace.status, trace.outcome, len(trace.turns)) == ("failed", "completed", 2)
+    assert trace.tool_calls[0].malformed.startswith('{"d": {"d": ')
+    assert trace.messages[2].tool_error
+
+
+async def test_a_turn_of_a_newer_salvo_in_the_journal_is_asked_for_again(site, caplog):
+    plan, message = await one_trial(site)
+    await died(message, site.bench("w1", manifest=Fuse(2, after=True).on(site.manifest, "journal")))
+    await site.silence(plan.run_id)
+    await site.manifest.expire(plan.run_id)
+    await site.manifest.redis.lset(redis_keys.journal(plan.run_id, 0), 1, '{"index": 1, "from": "the future"}')
+    await attempt(message, site.bench("w2"))
+    assert "turn 1 cannot be read" in caplog.text
+    assert (await row_of(site, plan)).status == "passed"
+    assert [turn for _, turn in site.stage.asked] == [0, 1, 1, 2]
     await site.check(plan)
 
 

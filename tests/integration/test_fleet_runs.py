@@ -8,7 +8,7 @@ from salvo_core.manifest.archive import decode_rows
 from salvo_core.run.plan import Plan
 from salvo_core.store import keys
 from tests.integration.fleet import Fleet
-from tests.integration.scripts import TURNS, scenario, script
+from tests.integration.scripts import GOOD_TURNS, TURNS, scenario, script
 
 pytestmark = pytest.mark.servers
 
@@ -45,3 +45,13 @@ async def test_it_is_the_same_with_redis_7_and_files(fleet_on_files: Fleet) -> N
     assert len(await fleet_on_files.stored_traces(plan)) == plan.total
     assert set(fleet_on_files.asked().values()) == {1}
     assert len(fleet_on_files.asked()) == plan.total * TURNS
+
+
+async def test_a_slot_that_becomes_free_is_filled_at_once(fleet_on_files: Fleet) -> None:
+    fleet = fleet_on_files
+    async with fleet.provider({MODELS[0]: {"turns": [GOOD_TURNS[-1]]}}):
+        await fleet.start(concurrency=1)
+        plan = await fleet.submit(scenario(MODELS[0], assertions=[]), trials=40)
+        # A slot that waited for the consumer's next look at the queue would cost a second each.
+        await fleet.sealed(plan, deadline_s=20)
+        await fleet.audit(plan)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from salvo_core.adapters.anthropic import AnthropicAdapter
-from salvo_core.adapters.http import HttpAdapter
-from salvo_core.adapters.openai import OpenAIAdapter
+from salvo_core.adapters import anthropic, http, openai
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.adapters.protocol import TurnConfig
 from salvo_core.adapters.script import Script
+from salvo_core.adapters.wired import WiredAdapter
 from salvo_core.errors import UsageError
 from salvo_core.trace.model import Message, Usage
 from tests.unit.adapters.conftest import InstantClock
@@ -27,9 +26,10 @@ USAGE = Usage(input_tokens=1000, output_tokens=500)
 
 async def test_builtins_and_profiles_are_found_and_made_once() -> None:
     made = registry(profiles={"desk": {"adapter": "http", "base_url": "http://localhost:1"}})
-    for name, kind in {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter, "desk": HttpAdapter}.items():
+    for name, wire in {"openai": openai.WIRE, "anthropic": anthropic.WIRE, "desk": http.WIRE}.items():
         adapter = made.get(name)
-        assert isinstance(adapter, kind)
+        assert isinstance(adapter, WiredAdapter)
+        assert adapter.wire is wire
         assert adapter.name == name
         assert made.get(name) is adapter
     await made.aclose()

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvo_core.scenario.model import ToolDef
-from salvo_core.trace.model import ToolCall, Usage
+from salvo_core.trace.model import ToolCall, Turn, Usage
 from salvo_core.trial.limits import Limits
-from salvo_core.trial.tools import MockTools
+from salvo_core.trial.tools import ARGUMENTS_DEPTH_MAX, MockTools, journalable
 from tests.unit.trial.builders import StepClock
 
 
@@ -174,6 +174,26 @@ def test_what_the_model_is_told_is_the_scenarios_words_and_not_its_mocks():
     assert spec.parameters["required"] == ["q"]
     assert "secret answer" not in str(spec)
     assert tools().specs() is None
+
+
+def nested(depth, *, as_list=False):
+    value = "bottom"
+    for _ in range(depth):
+        value = [value] if as_list else {"d": value}
+    return value
+
+
+@given(st.integers(1, 300), st.booleans())
+def test_arguments_that_nest_beyond_the_bound_become_text_and_every_call_can_be_journaled(depth, as_list):
+    arguments = {"n": nested(depth - 1, as_list=as_list)} if depth > 1 else {"n": 1}
+    call = ToolCall(id="1", name="t", arguments=arguments)
+    kept = journalable(call)
+    if depth <= ARGUMENTS_DEPTH_MAX:
+        assert kept is call
+    else:
+        assert (kept.id, kept.name, kept.arguments, json.loads(kept.malformed)) == ("1", "t", {}, arguments)
+    turn = Turn(index=0, tool_calls=(kept,))
+    assert Turn.model_validate_json(turn.model_dump_json()) == turn
 
 
 @given(st.integers(0, 100), st.integers(1, 100), st.none() | st.floats(0, 10), st.none() | st.floats(0.01, 10))
