@@ -8,6 +8,7 @@ last. Status never lists the store and never reads rows.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -30,7 +31,7 @@ from salvo_core.trace.model import Trace
 
 LATEST = "latest"
 CANDIDATES_SHOWN = 5
-_PREFIX_LENGTH_MIN = 4
+_PREFIX = re.compile(r"[0-9a-f-]{4,36}")
 
 
 class Observer:
@@ -63,7 +64,7 @@ class Observer:
         word = ref.strip().lower()
         if is_uuid7(word):
             return word
-        if len(word) < _PREFIX_LENGTH_MIN or set(word) - set("0123456789abcdef-"):
+        if not _PREFIX.fullmatch(word):
             raise NotFound(
                 f"{ref[:60]!r} is not a run",
                 hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
