@@ -21,7 +21,7 @@ import ssl
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from salvo_core.adapters import strict_json
-from salvo_core.adapters.failures import Peer, failure_from_reply, page_title
+from salvo_core.adapters.failures import REMOVED, Peer, failure_from_reply, page_title
 from salvo_core.adapters.profile import Timeouts
 from salvo_core.errors import ProviderError, ProviderPermanent, ProviderTransient
 from salvo_core.identity import canonical_json
@@ -108,7 +108,8 @@ class Transport:
             body: JSON-able.
             timeouts: Instead of the transport's.
             key_name: Where the key came from, for the hint of an authentication failure.
-            secrets: Values that no error may repeat.
+            secrets: Values that neither an error nor the answer may repeat: struck out before anybody,
+                the turn journal included, sees them. A conversation that is resumed is the same one then.
 
         Raises:
             ProviderError: In every other case. Transient: timeouts, connections, half a body.
@@ -121,7 +122,7 @@ class Transport:
             started_s = time.perf_counter()
             answer = await self._exchange(peer, url, headers, payload, timeouts or self._timeouts)
             elapsed_s = time.perf_counter() - started_s
-        document = _document_of(peer, answer)
+        document = _document_of(peer, _without(secrets, answer))
         return Reply(answer.status, answer.headers, document, elapsed_s)
 
     async def aclose(self) -> None:
@@ -223,6 +224,14 @@ async def _send(
 
 class _BodyTooLarge(Exception):
     """The answer went past BODY_BYTES_MAX; the rest of it was not read."""
+
+
+def _without(secrets: Iterable[str], answer: _Answer) -> _Answer:
+    body = answer.body
+    for secret in filter(None, secrets):
+        if (echoed := secret.encode()) in body:
+            body = body.replace(echoed, REMOVED.encode())
+    return replace(answer, body=body)
 
 
 def _translated(peer: Peer, error: Exception, timeouts: Timeouts) -> ProviderError:

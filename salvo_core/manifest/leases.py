@@ -44,9 +44,12 @@ class HeldTrial:
         Raises:
             LeaseLost: Another attempt holds the trial.
         """
-        if not await self._keeper.manifest.journal(self.claim, turn):
+        state = await self._keeper.manifest.journal(self.claim, turn)
+        if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
+        if state == "cancelling":
+            self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
 
 
 class LeaseKeeper:

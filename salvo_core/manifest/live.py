@@ -199,14 +199,14 @@ class Manifest:
             case _:
                 return Refusal("unknown")
 
-    async def journal(self, claim: Claim, turn: Turn) -> bool:
-        """Keep a completed turn; False when the claim is lost and nothing was kept."""
-        kept = await self._run_script(
+    async def journal(self, claim: Claim, turn: Turn) -> RunState | None:
+        """Keep a completed turn; return the run's state, None when the claim is lost and nothing was kept."""
+        state = await self._run_script(
             "journal", claim.run_id, claim.index, claim.attempt, claim.worker,
             turn.index, turn.model_dump_json(),
             more_keys=[keys.journal(claim.run_id, claim.index)],
         )  # fmt: skip
-        return bool(kept)
+        return state or None
 
     async def journaled(self, run_id: str, index: int) -> tuple[Turn, ...]:
         """Return the completed turns of an unfinished trial, in order, as far as they can be read."""

@@ -207,7 +207,7 @@ async def test_a_lease_is_as_long_as_it_was_asked_for_by_the_servers_own_clock(r
 async def test_turns_are_kept_in_order_and_come_back_as_they_went(run):
     claim = await run.claimed()
     turns = [turn(0, cost_usd=0.1), turn(1), turn(2)]
-    assert [await run.manifest.journal(claim, one) for one in turns] == [True] * 3
+    assert [await run.manifest.journal(claim, one) for one in turns] == ["running"] * 3
     assert list(await run.manifest.journaled(run.id, 0)) == turns
     assert await run.manifest.journaled(run.id, 1) == ()
 
@@ -529,7 +529,7 @@ async def test_two_runs_never_touch_each_other(manifest):
 
 
 async def test_whatever_a_result_says_does_not_disturb_its_row(run):
-    said = {"outcome": "a b  c", "error": "x\ny \"z\" é", "worker": "w w", "failed": ((0, 0.5), (3, 0.0))}
+    said = {"outcome": "a b  c", "error": 'x\ny "z" é', "worker": "w w", "failed": ((0, 0.5), (3, 0.0))}
     claim = await run.claimed()
     await run.commit(claim, "failed", **said)
     assert (await run.row()).result == result(0.5, **said)

@@ -143,7 +143,11 @@ async def test_a_wrong_password_and_none_at_all_are_said_to_be_refused(redis_ser
 async def test_a_user_who_may_not_run_scripts_is_told_which_command(own_server):
     async with manifest_at(own_server.url) as manifest:
         await manifest.redis.acl_setuser(
-            "limited", enabled=True, passwords=[f"+{SECRET}"], keys=["*"], categories=["+@read", "+@connection"]
+            "limited",
+            enabled=True,
+            passwords=[f"+{SECRET}"],
+            keys=["*"],
+            categories=["+@read", "+@connection"],
         )
     url = own_server.url.replace("redis://", f"redis://limited:{SECRET}@")
     async with manifest_at(url) as manifest:

@@ -245,7 +245,11 @@ class Site:
         for row in rows:
             if row.result is not None and row.result.digest:
                 trace = await self.trace_of(row, plan.run_id)
-                assert (trace.trace_id, trace.attempt, trace.status) == (row.trace_id, row.attempt, row.status)
+                assert (trace.trace_id, trace.attempt, trace.status) == (
+                    row.trace_id,
+                    row.attempt,
+                    row.status,
+                )
         for row in rows:
             journal = redis_keys.journal(plan.run_id, row.index)
             assert not await self.manifest.redis.exists(journal)

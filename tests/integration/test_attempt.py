@@ -53,7 +53,9 @@ async def trace_of(site, plan, index=0):
 
 async def check_paid_once(site, plan):
     """Assert that every turn of every trial was asked for exactly once."""
-    assert sorted(site.stage.asked) == sorted((plan.trace_id(i), turn) for i in range(plan.total) for turn in range(TURNS))
+    assert sorted(site.stage.asked) == sorted(
+        (plan.trace_id(i), turn) for i in range(plan.total) for turn in range(TURNS)
+    )
 
 
 # -- as it should be ---------------------------------------------------------------------------------
@@ -187,7 +189,9 @@ async def died(message, bench):
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it", "after it"])
 @pytest.mark.parametrize("step", ["journal 1", "journal 2", "journal 3", "put_if_absent", "commit"])
-async def test_a_worker_that_dies_at_any_write_is_followed_by_one_that_pays_only_for_the_rest(site, step, after):
+async def test_a_worker_that_dies_at_any_write_is_followed_by_one_that_pays_only_for_the_rest(
+    site, step, after
+):
     plan, message = await one_trial(site)
     name, _, number = step.partition(" ")
     fuse = Fuse(int(number or 1), after=after)
@@ -299,7 +303,10 @@ async def test_a_trial_that_lost_too_many_workers_ends_as_infrastructure_with_wh
     plan, message = await one_trial(site)
     for number in range(1, plan.attempts_max + 1):
         fuse = Fuse(1)
-        await died(message, site.bench(f"w{number}", manifest=fuse.on(site.manifest, "journal" if number > 1 else "commit")))
+        await died(
+            message,
+            site.bench(f"w{number}", manifest=fuse.on(site.manifest, "journal" if number > 1 else "commit")),
+        )
         await site.silence(plan.run_id)
         await site.manifest.expire(plan.run_id)
         await site.manifest.redis.ltrim(redis_keys.journal(plan.run_id, 0), 0, 0)
@@ -553,7 +560,9 @@ async def test_a_fault_of_ours_while_talking_ends_the_trial_at_once_and_says_so(
     assert await site.state(plan.run_id) == "sealed"
 
 
-async def test_a_conversation_that_cannot_be_written_down_still_ends_in_a_row_with_its_costs(site, monkeypatch):
+async def test_a_conversation_that_cannot_be_written_down_still_ends_in_a_row_with_its_costs(
+    site, monkeypatch
+):
     from salvo_core.evaluation import grading
 
     def broken(*_, **__):
@@ -600,7 +609,9 @@ async def test_a_turn_of_a_newer_salvo_in_the_journal_is_asked_for_again(site, c
     await died(message, site.bench("w1", manifest=Fuse(2, after=True).on(site.manifest, "journal")))
     await site.silence(plan.run_id)
     await site.manifest.expire(plan.run_id)
-    await site.manifest.redis.lset(redis_keys.journal(plan.run_id, 0), 1, '{"index": 1, "from": "the future"}')
+    await site.manifest.redis.lset(
+        redis_keys.journal(plan.run_id, 0), 1, '{"index": 1, "from": "the future"}'
+    )
     await attempt(message, site.bench("w2"))
     assert "turn 1 cannot be read" in caplog.text
     assert (await row_of(site, plan)).status == "passed"
@@ -614,7 +625,10 @@ async def test_a_turn_of_a_newer_salvo_in_the_journal_is_asked_for_again(site, c
 async def test_assertions_see_what_was_said_and_what_is_stored_holds_no_secret(site):
     secret = "canary-8f1e2d3c4b5a"
     said = [{"text": f"ok token=999 and {secret}"}]
-    checks = [{"type": "output_contains", "value": "token=999"}, {"type": "output_contains", "value": secret[:-1]}]
+    checks = [
+        {"type": "output_contains", "value": "token=999"},
+        {"type": "output_contains", "value": secret[:-1]},
+    ]
     plan, message = await one_trial(site, scenarios=[loaded(script={"turns": said}, assertions=checks)])
     bench = site.bench()
     bench.adapters.secrets = frozenset({secret})

@@ -80,7 +80,9 @@ async def test_an_ambiguous_beginning_names_the_candidates(site):
     assert all(run_id in refused.value.hint for run_id in (ONE, TWO, OTHER))
 
 
-@pytest.mark.parametrize("word", ["", "lates", "019", "../../etc", "0199zz", "*", "\x1b[31mred", "0199" * 100])
+@pytest.mark.parametrize(
+    "word", ["", "lates", "019", "../../etc", "0199zz", "*", "\x1b[31mred", "0199" * 100]
+)
 async def test_a_word_that_means_no_run_is_not_found_and_says_what_to_give(site, word):
     await named(site, ONE)
     with pytest.raises(NotFound) as refused:

@@ -61,7 +61,9 @@ async def check_submitted(site, plan):
 
 
 async def test_an_order_becomes_scenarios_a_plan_rows_and_messages(site):
-    plan = await site.submit(order(3, [loaded(), loaded("b.yaml", description="second")], models=["m1", "m2"]))
+    plan = await site.submit(
+        order(3, [loaded(), loaded("b.yaml", description="second")], models=["m1", "m2"])
+    )
     assert is_uuid7(plan.run_id)
     assert (len(plan.cells), plan.total) == (4, 12)
     assert [(cell.scenario_name, cell.model) for cell in plan.cells] == [
@@ -117,7 +119,9 @@ async def test_what_cannot_be_run_is_refused_before_anything_is_written(site, re
 
 
 def test_the_most_calls_of_a_run_are_every_turn_of_every_trial_with_all_its_retries():
-    plan = make_plan(order(5, [loaded(max_turns=4), loaded("b.yaml", max_turns=2)], models=["a", "b"]), now=NOW)
+    plan = make_plan(
+        order(5, [loaded(max_turns=4), loaded("b.yaml", max_turns=2)], models=["a", "b"]), now=NOW
+    )
     scenarios = {one.digest: one.scenario for one in (loaded(max_turns=4), loaded("b.yaml", max_turns=2))}
     assert calls_max(plan, scenarios, lambda adapter: 3) == 5 * 2 * (4 + 2) * 4
 
@@ -133,7 +137,9 @@ async def writes_of_a_whole_submission(site, ordered):
 
 @pytest.mark.parametrize("window", [None, 2])
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after the write"])
-async def test_a_submission_killed_at_any_write_is_whole_after_it_is_resumed(site, small_windows, after, window):
+async def test_a_submission_killed_at_any_write_is_whole_after_it_is_resumed(
+    site, small_windows, after, window
+):
     ordered = order(8, concurrency_max=window)
     writes = await writes_of_a_whole_submission(site, ordered)
     assert len(writes) >= 6
@@ -157,7 +163,9 @@ async def test_a_submission_killed_at_any_write_is_whole_after_it_is_resumed(sit
         site.stage.asked.clear()
 
 
-async def test_a_submission_killed_at_any_write_is_whole_after_the_same_order_comes_again(site, small_windows):
+async def test_a_submission_killed_at_any_write_is_whole_after_the_same_order_comes_again(
+    site, small_windows
+):
     ordered = order(8, idempotency_key="nightly-42")
     writes = await writes_of_a_whole_submission(site, ordered)
     for step in range(1, len(writes) + 1):

@@ -111,7 +111,9 @@ async def test_a_window_whose_next_message_was_never_released_goes_on(site):
     plan = await site.submit(order(3, concurrency_max=1))
     bench = site.bench("w1", dispatcher=Fuse(1).on(site.outbox, "publish"))
     with pytest.raises(Killed):
-        await attempt(site.outbox.waiting.pop(0), bench)  # dies with the next trial released, its message not sent
+        await attempt(
+            site.outbox.waiting.pop(0), bench
+        )  # dies with the next trial released, its message not sent
     assert site.outbox.waiting == []
     sweeps = Sweeps(site)
     await sweeps.once()
@@ -235,9 +237,7 @@ async def test_a_sealer_that_dies_at_any_write_is_followed_by_a_sweep(site, step
     plan = await unsealed(site)
     fuse = Fuse(step, after=after)
     with pytest.raises(Killed):
-        await seal(
-            plan.run_id, store=fuse.on(site.store, "put"), manifest=fuse.on(site.manifest, "sealed")
-        )
+        await seal(plan.run_id, store=fuse.on(site.store, "put"), manifest=fuse.on(site.manifest, "sealed"))
     if (await site.manifest.counts(plan.run_id)).state == "sealed":
         assert step == 3  # a run that says it is sealed has its numbers in the store
     await Sweeps(site).once()
@@ -322,9 +322,9 @@ async def test_whatever_is_lost_every_trial_ends_once_and_every_turn_is_kept(sit
                 dispatcher=fuse.on(site.outbox, "publish"),
             )
             copies = 2 if fate > 0.9 else 1
-            await asyncio.gather(*(attempt(message, bench) for _ in range(copies)), return_exceptions=False) if (
-                fuse.step == 0
-            ) else await dies_or_not(message, bench)
+            await asyncio.gather(
+                *(attempt(message, bench) for _ in range(copies)), return_exceptions=False
+            ) if (fuse.step == 0) else await dies_or_not(message, bench)
         await site.silence(plan.run_id)
         await sweeps.once(STILL_S)
     assert await site.state(plan.run_id) == "sealed", f"seed {seed}"

@@ -340,3 +340,11 @@ async def test_a_server_on_this_machine_is_reached_past_any_proxy(
 def test_a_transport_without_a_slot_is_refused() -> None:
     with pytest.raises(ValueError, match="concurrency_max is 0"):
         Transport(0)
+
+
+async def test_a_key_that_the_other_side_repeats_in_its_answer_is_struck_out_of_it(
+    transport: Transport, server: CannedServer
+) -> None:
+    server.plays(answer({"content": f"your key is {KEY}, is it not?"}))
+    reply = await post(transport, server)
+    assert reply.document == {"content": "your key is [removed], is it not?"}

@@ -44,7 +44,9 @@ def test_only_what_may_pass_by_waiting_is_tried_again():
 
 
 def test_a_provider_error_carries_what_it_was_billed_and_how_long_to_wait():
-    error = errors.RateLimited("slow down", status_code=429, retry_after_s=2.5, input_tokens=3, output_tokens=4)
+    error = errors.RateLimited(
+        "slow down", status_code=429, retry_after_s=2.5, input_tokens=3, output_tokens=4
+    )
     assert (error.kind, error.status_code, error.retry_after_s) == ("rate_limited", 429, 2.5)
     assert (error.input_tokens, error.output_tokens) == (3, 4)
 

@@ -179,7 +179,9 @@ def test_what_is_shown_says_yes_no_and_nothing_in_a_way_a_person_reads():
 
 
 def test_every_setting_says_what_it_means_and_has_a_variable_of_its_own():
-    assert len({setting.variable for setting in TABLE}) == len({setting.name for setting in TABLE}) == len(TABLE)
+    assert (
+        len({setting.variable for setting in TABLE}) == len({setting.name for setting in TABLE}) == len(TABLE)
+    )
     for setting in TABLE:
         assert setting.meaning
         assert setting.variable.startswith("SALVO_")

@@ -35,7 +35,9 @@ def test_an_address_of_no_known_form_is_refused_without_its_password(url):
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("url", ["redis://host", "rediss://host:6380/1", "unix:///run/r.sock?db=2", "REDIS://host"])
+@pytest.mark.parametrize(
+    "url", ["redis://host", "rediss://host:6380/1", "unix:///run/r.sock?db=2", "REDIS://host"]
+)
 async def test_addresses_of_the_three_forms_are_taken_and_nothing_is_sent(url):
     client = connect(url)
     await client.aclose()
@@ -44,7 +46,10 @@ async def test_addresses_of_the_three_forms_are_taken_and_nothing_is_sent(url):
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (exceptions.AuthenticationError("invalid username-password pair"), "refuses the user name or password"),
+        (
+            exceptions.AuthenticationError("invalid username-password pair"),
+            "refuses the user name or password",
+        ),
         (exceptions.ResponseError("WRONGPASS invalid username-password pair"), "refuses the user name"),
         (exceptions.ResponseError("NOAUTH Authentication required."), "refuses the user name"),
         (exceptions.NoPermissionError("NOPERM no permissions to run 'eval'"), "does not permit a command"),

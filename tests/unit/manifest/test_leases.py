@@ -21,7 +21,7 @@ class Answers:
         self.lost = set()
         self.states = {}
         self.asked = []
-        self.journal_keeps = True
+        self.journal_says = "running"
 
     async def renew(self, worker, claims, *, lease_s):
         claims = list(claims)
@@ -36,7 +36,7 @@ class Answers:
         }
 
     async def journal(self, claim, turn):
-        return self.journal_keeps
+        return self.journal_says
 
 
 def claim(index=0, run_id=ONE, purpose="run"):
@@ -123,7 +123,9 @@ async def test_one_answer_ends_the_silence(keeper, manifest, clock):
     assert held.interruption() is None
 
 
-async def test_a_keeper_that_held_nothing_for_long_does_not_lose_its_next_trial_at_once(keeper, manifest, clock):
+async def test_a_keeper_that_held_nothing_for_long_does_not_lose_its_next_trial_at_once(
+    keeper, manifest, clock
+):
     clock.time_s += 1000
     held = keeper.hold(claim())
     manifest.down = True
@@ -163,10 +165,17 @@ async def test_a_claim_to_close_a_cancelled_trial_is_cancelled_from_the_start(ke
 async def test_a_turn_that_is_fenced_loses_the_trial(keeper, manifest):
     held = keeper.hold(claim())
     await held.keep(Turn(index=0))
-    manifest.journal_keeps = False
+    manifest.journal_says = None
     with pytest.raises(LeaseLost):
         await held.keep(Turn(index=1))
     assert held.interruption() == "lost"
+
+
+async def test_a_run_that_was_cancelled_meanwhile_is_heard_of_with_the_turn_that_was_kept(keeper, manifest):
+    held = keeper.hold(claim())
+    manifest.journal_says = "cancelling"
+    await held.keep(Turn(index=0))
+    assert held.interruption() == "cancelled"
 
 
 async def test_a_keeper_that_runs_renews_three_times_a_lease_and_survives_redis(keeper, manifest, clock):

@@ -19,7 +19,9 @@ bodies = st.recursive(
     | st.integers(-(2**60), 2**60)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(exclude_categories=("Cs",)), max_size=30),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abé\n\"", max_size=5), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text('abé\n"', max_size=5), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

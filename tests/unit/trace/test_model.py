@@ -24,7 +24,14 @@ def test_a_turn_is_billed_for_its_failed_exchanges_too(own, failed):
     assert turn.billed.total_tokens == own.total_tokens + sum(u.total_tokens for u in failed)
 
 
-@given(st.builds(Turn, index=st.integers(0, 100), usage=usages, content=st.none() | st.text(st.characters(exclude_categories=("Cs",)))))
+@given(
+    st.builds(
+        Turn,
+        index=st.integers(0, 100),
+        usage=usages,
+        content=st.none() | st.text(st.characters(exclude_categories=("Cs",))),
+    )
+)
 def test_a_turn_comes_back_from_the_journal_as_it_went(turn):
     assert Turn.model_validate_json(turn.model_dump_json()) == turn
 

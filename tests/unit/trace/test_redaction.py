@@ -44,7 +44,7 @@ KEY_20 = "abcdefghij0123456789"
         ('{"password": "a b c", "user": "me"}', f'{{"{MARKER}, "user": "me"}}'),
         ('{"password": "a\\"b c", "user": "me"}', f'{{"{MARKER}, "user": "me"}}'),
         (r'"{\"token\": \"a b\", \"n\": 1}"', rf'"{{\"{MARKER}, \"n\": 1}}"'),
-        (r'{\"token\": \"a\\\"b c\", \"n\": 1}', rf'{{\"{MARKER}, \"n\": 1}}'),
+        (r"{\"token\": \"a\\\"b c\", \"n\": 1}", rf"{{\"{MARKER}, \"n\": 1}}"),
         ("{'password': 'a b c', 'user': 'me'}", f"{{'{MARKER}, 'user': 'me'}}"),
         ('"api_key": "cut off in the mid', f'"{MARKER} off in the mid'),
         ("password => 'hunter 2'", MARKER),
@@ -166,7 +166,13 @@ def test_a_documents_keys_say_what_their_values_are():
 
 def test_every_string_of_a_document_is_looked_at_keys_and_depths_included():
     document = {"a": [{"b": ("x", f"sk-{KEY_20}")}], f"sk-{KEY_20}": 1, "n": 1.5, "t": True, "z": None}
-    assert plain.document(document) == {"a": [{"b": ["x", MARKER]}], MARKER: 1, "n": 1.5, "t": True, "z": None}
+    assert plain.document(document) == {
+        "a": [{"b": ["x", MARKER]}],
+        MARKER: 1,
+        "n": 1.5,
+        "t": True,
+        "z": None,
+    }
 
 
 def test_the_case_of_a_keyword_does_not_matter_not_even_beyond_ascii():
@@ -247,7 +253,7 @@ def test_a_text_made_to_be_slow_is_not(piece):
     plain.text(piece * (size // len(piece)))
     plain.text(piece + "a" * size)
     plain.text(piece + " " * size)
-    plain.text("token=\"" + piece * (size // len(piece)))
+    plain.text('token="' + piece * (size // len(piece)))
 
 
 @pytest.mark.timeout(20)

@@ -97,7 +97,9 @@ def price_of(per_token):
 class Talk:
     """One conversation to be had: script and scenario, what it may use, and everything that happened."""
 
-    def __init__(self, turns, *, clock=None, past=(), hold=None, limits=None, price=None, script=None, **fields):
+    def __init__(
+        self, turns, *, clock=None, past=(), hold=None, limits=None, price=None, script=None, **fields
+    ):
         self.clock = clock or StepClock()
         self.events = hold.events if hold else []
         self.hold = hold or Journal(self.events)

@@ -72,7 +72,9 @@ async def test_a_tool_the_agent_invented_is_told_to_it_and_the_conversation_goes
     assert said.outcome == "completed"
     answer = said.messages[2]
     assert (answer.role, answer.tool_error, answer.tool_name) == ("tool_result", True, "look_under")
-    assert "there is no tool named 'look_under'; the tools are: look_up" in json.loads(answer.content)["error"]
+    assert (
+        "there is no tool named 'look_under'; the tools are: look_up" in json.loads(answer.content)["error"]
+    )
     assert said.turns[0].retries == ()
     assert talk.calls == 2
 
@@ -149,7 +151,10 @@ async def test_one_turn_of_unknown_price_makes_the_whole_unknown():
 
 async def test_time_that_runs_out_in_a_turn_ends_the_trial_with_what_was_said_before():
     talk = Talk(
-        [call(), {"text": "late", "latency_s": 60}], clock=SystemClock(), timeout_s=0.05, script={"latency_s": 0}
+        [call(), {"text": "late", "latency_s": 60}],
+        clock=SystemClock(),
+        timeout_s=0.05,
+        script={"latency_s": 0},
     )
     said = await talk.had()
     assert (said.outcome, said.error, len(said.turns)) == ("timeout", None, 1)
@@ -321,10 +326,17 @@ async def test_retries_of_the_past_are_still_paid_for():
 
 
 async def test_what_the_provider_is_asked_names_the_trial_the_turn_and_the_scenarios_wishes():
-    talk = Talk([call(), {"text": "Done."}], temperature=0.5, seed=7, extras={"top_p": 0.9}, price=price_of(0))
+    talk = Talk(
+        [call(), {"text": "Done."}], temperature=0.5, seed=7, extras={"top_p": 0.9}, price=price_of(0)
+    )
     await talk.had()
     config = talk.adapter.seen[1][2]
     assert (config.trace_id, config.trial, config.turn) == (talk.part.trace_id, 0, 1)
-    assert (config.model, config.temperature, config.seed, config.extras) == ("gpt-4o", 0.5, 7, {"top_p": 0.9})
+    assert (config.model, config.temperature, config.seed, config.extras) == (
+        "gpt-4o",
+        0.5,
+        7,
+        {"top_p": 0.9},
+    )
     spec = talk.adapter.seen[0][1][0]
     assert (spec.name, spec.parameters) == ("look_up", {"type": "object", "properties": {}, "required": []})

@@ -91,7 +91,11 @@ async def test_the_first_rule_that_fits_answers():
 )
 async def test_a_match_asks_for_some_arguments_and_lets_others_be(arguments, fits):
     mock = tools(
-        {"name": "t", "mocks": [{"match": {"q": {"a": 1, "b": [1, 2]}}, "response": "yes"}], "mock_response": "no"}
+        {
+            "name": "t",
+            "mocks": [{"match": {"q": {"a": 1, "b": [1, 2]}}, "response": "yes"}],
+            "mock_response": "no",
+        }
     )
     assert await answers(mock, arguments) == [("yes" if fits else "no", False)]
 
@@ -114,7 +118,7 @@ async def test_one_is_the_number_one_point_nought():
 
 
 async def test_an_injected_error_is_a_tool_error_with_its_text():
-    mock = tools({"name": "t", "mocks": [{"call": 1, "error": "database \"down\""}], "mock_response": "up"})
+    mock = tools({"name": "t", "mocks": [{"call": 1, "error": 'database "down"'}], "mock_response": "up"})
     first, second = await answers(mock, {}, {})
     assert (json.loads(first[0]), first[1]) == ({"error": 'database "down"'}, True)
     assert second == ("up", False)
@@ -196,7 +200,9 @@ def test_arguments_that_nest_beyond_the_bound_become_text_and_every_call_can_be_
     assert Turn.model_validate_json(turn.model_dump_json()) == turn
 
 
-@given(st.integers(0, 100), st.integers(1, 100), st.none() | st.floats(0, 10), st.none() | st.floats(0.01, 10))
+@given(
+    st.integers(0, 100), st.integers(1, 100), st.none() | st.floats(0, 10), st.none() | st.floats(0.01, 10)
+)
 def test_a_spending_limit_is_reached_exactly_when_it_is_used_up(used, most, cost_usd, cost_usd_max):
     usage = Usage(input_tokens=used // 2, output_tokens=used - used // 2)
     found = Limits(1, tokens_max=most, cost_usd_max=cost_usd_max).reached(usage, cost_usd)
