@@ -20,6 +20,8 @@ from salvo_cli.commands import (
     doctor,
     init,
     list_runs,
+    manifest,
+    replay,
     report,
     resume,
     run_scenarios,
@@ -81,6 +83,7 @@ for _name, _does, _module, _function in (
     ("trials", "A run, trial by trial.", trials, trials.trials),
     ("trace", "One trial as a conversation.", trace, trace.trace),
     ("report", "What a run came to.", report, report.report),
+    ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
     ("cancel", "End a run for good.", cancel, cancel.cancel),
     ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
@@ -90,6 +93,7 @@ for _name, _does, _module, _function in (
     ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):
     app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
+app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 
 def run() -> NoReturn:
@@ -107,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: The command line without the program's name.
     """
-    as_json = "--json" in arguments
+    as_json = any(option in arguments for option in ("--json", "--format-json", "--legacy"))
     try:
         code = typer.main.get_command(app)(args=list(arguments), prog_name="salvo", standalone_mode=False)
     except SalvoError as error:

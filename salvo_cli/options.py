@@ -12,6 +12,27 @@ from salvo_core.errors import UsageError
 TRIALS_MAX = 1_000_000
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
+RunJson = Annotated[
+    bool,
+    typer.Option("--json", "--format-json", help="Print one JSON document on stdout, nothing else there."),
+]  # the second is the predecessor's name
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-V", "--report", "--diagnose",
+        help="Add details, also on PASS: how each figure spreads, every failure whole.",
+    ),
+]  # fmt: skip
+Details = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-V", help="Add details: how each figure spreads, every failure whole, how trials ended."
+    ),
+]
+Legacy = Annotated[
+    bool,
+    typer.Option("--legacy", help="Print the JSON of the first Salvo's `run --json`, for one cell."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")]
 RunNamed = Annotated[
@@ -68,6 +89,41 @@ IdempotencyKey = Annotated[
         "--idempotency-key", metavar="KEY", help="Submitting again with the same key gives the same run."
     ),
 ]
+ScenarioShown = Annotated[
+    str,
+    typer.Option(
+        "--scenario", "-s", metavar="TEXT",
+        help="Only the scenario of that name, else those whose name or file has it.",
+    ),
+]  # fmt: skip
+ModelsShown = Annotated[
+    list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help="Only this model; repeatable.")
+]
+
+
+def verdicts(words: list[str] | None) -> frozenset[str]:
+    """Return the verdicts that words such as ``pass``, ``hard-fail`` or ``INFRA_ERROR`` mean.
+
+    Raises:
+        UsageError: A word is no verdict.
+    """
+    from salvo_core.run.verdict import EXIT_CODES  # after --help
+
+    known = {_folded(verdict): verdict for verdict in EXIT_CODES}
+    if unknown := [word for word in words or () if _folded(word) not in known]:
+        shown = ", ".join(verdict.replace(" ", "_") for verdict in EXIT_CODES)
+        raise UsageError(f"{unknown[0][:40]!r} is not a verdict", hint=f"one of {shown}")
+    return frozenset(known[_folded(word)] for word in words or ())
+
+
+def filter_words(scenario: str, models: list[str] | None) -> str:
+    """Return a filter as a person would say it: ``scenario 'refund', model 'gpt-4o'``; empty without one."""
+    told = [f"scenario {scenario[:80]!r}"] if scenario else []
+    return ", ".join([*told, *(f"model {model[:80]!r}" for model in models or ())])
+
+
+def _folded(word: str) -> str:
+    return word.strip().casefold().replace("_", " ").replace("-", " ")
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

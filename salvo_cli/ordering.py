@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from salvo_cli.options import pairs
-from salvo_cli.wiring import Surroundings
+from salvo_cli.wiring import Surroundings, open_adapters
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,20 +125,9 @@ class _Pricing:
     """What the project says of prices and retries."""
 
     def __init__(self, here: Surroundings) -> None:
-        # httpx and the price table: only a dry run asks.
-        from salvo_core.adapters.registry import AdapterRegistry
-        from salvo_core.adapters.transport import Transport
-        from salvo_core.clock import SystemClock
         from salvo_core.trace.model import Usage
 
-        self._registry = AdapterRegistry(
-            profiles=here.project.providers,
-            allow_imports=here.settings.allow_imports,
-            secrets=here.settings,
-            transport=Transport(1),
-            clock=SystemClock(),
-            prices=here.project.prices,
-        )
+        self._registry = open_adapters(here)
         self._one_token = Usage(input_tokens=1, output_tokens=1)
 
     def retries_max(self, adapter: str) -> int:

@@ -12,8 +12,9 @@ from salvo_cli.child import ChildWorker
 from salvo_cli.following import Follower, cell_labels, interruptible
 from salvo_cli.render.console import console, plain, print_json
 from salvo_cli.render.numbers import plural, short
-from salvo_cli.reporting import print_report, run_document
+from salvo_cli.reporting import tell
 from salvo_cli.servers import Servers
+from salvo_cli.telling import Telling
 from salvo_cli.wiring import Site, Surroundings, open_site
 from salvo_core.manifest.counters import RunCounts
 
@@ -28,7 +29,7 @@ class Session:
         here: Project and settings.
         servers: Begun, if the mode is embedded.
         screen: For progress; None is quiet.
-        as_json: Whether stdout gets one document.
+        telling: What stdout gets when the run has ended.
         allow_infra: Whether infrastructure errors leave the exit code alone.
     """
 
@@ -38,13 +39,13 @@ class Session:
         servers: Servers,
         *,
         screen: Console | None,
-        as_json: bool,
+        telling: Telling,
         allow_infra: bool,
     ) -> None:
         self._here = here
         self._servers = servers
         self._screen = screen
-        self._as_json = as_json
+        self._telling = telling
         self._allow_infra = allow_infra
 
     async def order_and_follow(self, order: Order, command: str) -> int:
@@ -72,7 +73,7 @@ class Session:
             if not detach or resumed.left == 0:
                 return await self._follow(site, run_id, stop, command)
             self._servers.leave_worker()
-            if self._as_json:
+            if self._telling.as_json:
                 print_json(
                     {
                         "schema": f"salvo.cli.{command}/1",
@@ -105,10 +106,7 @@ class Session:
             self._servers.worker.tell_to_stop()  # it leaves while the report is made
         summary = await site.observer.summary(counts.run_id)
         code = summary.exit_code_allow_infra if self._allow_infra else summary.exit_code
-        if self._as_json:
-            print_json(run_document(command, summary, code))
-        else:
-            await print_report(site, summary)
+        await tell(site, summary, code, command, self._telling)
         return code
 
     async def _interrupted(self, site: Site, run_id: str) -> int:
@@ -119,7 +117,7 @@ class Session:
             hint = f"salvo status {ref} --watch · salvo wait {ref} · salvo cancel {ref}"
         else:
             message, hint = await self._drain(site, run_id, self._servers.worker)
-        if self._as_json:
+        if self._telling.as_json:
             print_json(exits.error_document("interrupted", message, hint, exits.INTERRUPTED, run_id=run_id))
         screen = self._screen or console(stderr=True)
         screen.print(plain(message), soft_wrap=True)

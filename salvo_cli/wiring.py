@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from salvo_cli.embedded import EmbeddedServer, Places
+    from salvo_core.adapters.registry import AdapterRegistry
     from salvo_core.clock import Clock
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.live import Manifest
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
     from salvo_core.store.protocol import Store
+
+
+Answer = TypeVar("Answer")
 
 
 def environment() -> Mapping[str, str]:
@@ -203,15 +207,32 @@ class LazyDispatcher:
             await self._real.aclose()
 
 
-def in_site(action: Callable[[Site], Awaitable[int]]) -> int:
-    """Run one command's action with everything open; return its exit code."""
+def in_site(action: Callable[[Site], Awaitable[Answer]]) -> Answer:
+    """Run one command's action with everything open; return what it returns, usually its exit code."""
     here = surroundings()
 
-    async def act() -> int:
+    async def act() -> Answer:
         async with open_site(here) as site:
             return await action(site)
 
     return asyncio.run(act())
+
+
+def open_adapters(here: Surroundings) -> AdapterRegistry:
+    """Return the adapters that a worker with this project and environment has; ``aclose`` them afterwards."""
+    # httpx and the price table: few commands ask.
+    from salvo_core.adapters.registry import AdapterRegistry
+    from salvo_core.adapters.transport import Transport
+    from salvo_core.clock import SystemClock
+
+    return AdapterRegistry(
+        profiles=here.project.providers,
+        allow_imports=here.settings.allow_imports,
+        secrets=here.settings,
+        transport=Transport(1),
+        clock=SystemClock(),
+        prices=here.project.prices,
+    )
 
 
 def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int:

@@ -32,6 +32,7 @@ from salvo_core.errors import (
     StoreUnavailable,
     UsageError,
 )
+from salvo_core.evaluation.document import Functions
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
@@ -61,6 +62,8 @@ class Bench:
     leases: LeaseKeeper
     orders: Orders
     clock: Clock
+    functions: Functions | None = None
+    """What ``custom`` assertions may call here."""
 
     @property
     def worker(self) -> str:
@@ -131,7 +134,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
     redactor = Redactor(bench.adapters.known_secrets())
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor)
+    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -238,9 +241,11 @@ def _internal_error(error: Exception) -> TrialError:
     )
 
 
-def _finish(trace: Trace, scenario: Scenario | None, redactor: Redactor) -> Recorded:
+def _finish(
+    trace: Trace, scenario: Scenario | None, redactor: Redactor, functions: Functions | None
+) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor)
+        return finish(trace, scenario.assertions if scenario else (), redactor, functions)
     except Exception as error:  # what cannot be graded or written down must still end in a row
         logger.exception("trace %s cannot be stored as it is", trace.trace_id)
         unsaid = {

@@ -11,6 +11,7 @@
     │   └── StoreRefused          permanent: credentials, bucket, policy
     ├── ObjectMissing             the store holds nothing under that key
     ├── ObjectCorrupt             bytes that do not match their digest or schema
+    │   └── ObjectNewer           whole, but a newer Salvo wrote it in a form of its own
     ├── LeaseLost                 another attempt holds the trial, or may: stop, say nothing
     └── ProviderError             a turn that did not come back; says whether to try it again
         ├── RateLimited           429 and its relatives, with the provider's wait
@@ -83,6 +84,10 @@ class ObjectCorrupt(SalvoError):
     """Bytes that do not match their digest, their schema or their key."""
 
     exit_code = 65
+
+
+class ObjectNewer(ObjectCorrupt):
+    """A document in a later version of its schema: nothing is wrong with it, we are too old."""
 
 
 class LeaseLost(SalvoError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
@@ -17,7 +17,7 @@ from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.keys import RUNS_KEPT
-from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
@@ -31,6 +31,7 @@ from salvo_core.trace.model import Trace
 
 LATEST = "latest"
 CANDIDATES_SHOWN = 5
+_WHERE_TRACE_IDS_ARE = "`salvo trials RUN` shows the trace ids of a run"
 _PREFIX = re.compile(r"[0-9a-f-]{4,36}")
 
 
@@ -75,8 +76,39 @@ class Observer:
             return found[0]
         if not found:
             raise NotFound(f"no run id begins with {word!r}", hint="`salvo list` shows the runs there are")
-        shown = ", ".join(found[:CANDIDATES_SHOWN])
-        raise NotFound(f"{len(found)} run ids begin with {word!r}", hint=f"give more of it: {shown}")
+        raise _ambiguous(word, f"{len(found)} run ids begin with", found)
+
+    async def resolve_trial(self, ref: str) -> str:
+        """Return the trace id that a person's word means.
+
+        Ids of one run share their first 15 characters and sort by index: past them, a few
+        more single out a trial, and the first 13 say which runs to look into.
+
+        Args:
+            ref: A trace id, or the beginning of exactly one.
+
+        Raises:
+            NotFound: No trial, or more than one; the hint lists candidates.
+        """
+        word = ref.strip().lower()
+        if is_uuid7(word):
+            return word
+        if not _PREFIX.fullmatch(word):
+            raise NotFound(f"{ref[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
+        run_ids = await self._stored_runs(run_prefix(word))
+        if len(run_ids) > 1 and word == run_prefix(word):  # every trial of each of them begins so
+            raise _ambiguous(word, "the trials of several runs begin with", run_ids)
+        found: list[tuple[Plan, range]] = []
+        for run_id in run_ids:
+            plan = await self.plan(run_id)
+            found.append((plan, plan.indices_of(word)))
+        count = sum(len(indices) for _, indices in found)
+        if not count:
+            raise NotFound(f"no trace id begins with {word!r}", hint=_WHERE_TRACE_IDS_ARE)
+        firsts = [plan.trace_id(index) for plan, indices in found for index in indices[:CANDIDATES_SHOWN]]
+        if count > 1:
+            raise _ambiguous(word, f"{count:,} trace ids begin with", firsts)
+        return firsts[0]
 
     async def status(self, run_id: str) -> RunCounts:
         """Return where the run stands: two small hashes in Redis, or its summary once Redis forgot it.
@@ -171,32 +203,62 @@ class Observer:
             NotFound: No such trial, or it has not ended yet.
             ObjectCorrupt: The object is not the one its row names.
         """
-        if not is_uuid7(trace_id):
+        place = await self.place_of(trace_id)
+        row = await self._row_at(*place) if place else None
+        if place is None or row is None:
+            raise NotFound(f"no run has a trial {trace_id}", hint=_WHERE_TRACE_IDS_ARE)
+        if row.status not in TERMINAL:
             raise NotFound(
-                f"{trace_id[:60]!r} is not a trace id", hint="`salvo trials RUN` shows the trace ids of a run"
+                f"trial {trace_id} is {row.status}: its trace is stored when it ends",
+                hint=f"`salvo wait {place[0]}` returns when the whole run has ended",
             )
-        for run_id in await self._stored_runs(run_prefix(trace_id)):
-            row = await self._row_of(run_id, trace_id)
-            if row is None:
-                continue
-            if row.status not in TERMINAL:
-                raise NotFound(
-                    f"trial {trace_id} is {row.status}: its trace is stored when it ends",
-                    hint=f"`salvo wait {run_id}` returns when the whole run has ended",
-                )
-            if row.result is None or not row.result.digest:
-                raise NotFound(f"trial {trace_id} was {row.status} before it began: there is no trace")
-            key = keys.trace(run_id, trace_id, row.attempt)
-            return read_trace(await self.store.get(key), key, row.result.digest)
-        raise NotFound(
-            f"no run has a trial {trace_id}", hint="`salvo trials RUN` shows the trace ids of a run"
-        )
+        if not row.recorded:
+            raise NotFound(f"trial {trace_id} was {row.status} before it began: there is no trace")
+        return await self.trace_of(place[0], row)
 
-    async def _row_of(self, run_id: str, trace_id: str) -> Row | None:
-        plan = await self.plan(run_id)
-        index = plan.index_of(trace_id)
-        if index is None:
-            return None
+    async def trace_of(self, run_id: str, row: Row) -> Trace:
+        """Return the stored record that a row names; ``row.recorded`` says whether it names one.
+
+        Raises:
+            ObjectMissing: The store has lost it.
+            ObjectCorrupt: The object is not the one the row names.
+        """
+        assert row.result is not None
+        key = keys.trace(run_id, row.trace_id, row.attempt)
+        return read_trace(await self.store.get(key), key, row.result.digest)
+
+    async def place_of(self, trace_id: str) -> tuple[str, int] | None:
+        """Return the run and the index of the trial with that trace id, None if no run has one.
+
+        Raises:
+            NotFound: It is no trace id.
+        """
+        if not is_uuid7(trace_id):
+            raise NotFound(f"{trace_id[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
+        for run_id in await self._stored_runs(run_prefix(trace_id)):
+            index = (await self.plan(run_id)).index_of(trace_id)
+            if index is not None:
+                return run_id, index
+        return None
+
+    async def last_recorded(self, run_id: str) -> Row | None:
+        """Return the run's row with the highest index that names a trace, None if none does yet.
+
+        Raises:
+            NotFound: Nobody knows the run.
+        """
+        try:
+            counts = await self.manifest.counts(run_id)
+        except NotFound:
+            recorded = [row async for row in self.rows(run_id) if row.recorded]
+            return recorded[-1] if recorded else None
+        for stop in range(counts.seeded, 0, -ROWS_PER_CALL):
+            window = self.manifest.rows(run_id, max(0, stop - ROWS_PER_CALL), stop)
+            if recorded := [row async for row in window if row.recorded]:
+                return recorded[-1]
+        return None
+
+    async def _row_at(self, run_id: str, index: int) -> Row | None:
         try:
             await self.manifest.counts(run_id)
         except NotFound:
@@ -225,6 +287,11 @@ class Observer:
             f"there is no run {run_id} in {self.manifest.address} or {self.store.address}",
             hint="`salvo list` shows the runs there are; `salvo config` shows where this looks",
         )
+
+
+def _ambiguous(word: str, what: str, candidates: Sequence[str]) -> NotFound:
+    shown = ", ".join(candidates[:CANDIDATES_SHOWN])
+    return NotFound(f"{what} {word!r}", hint=f"give more of it: {shown}")
 
 
 def counts_of(summary: Summary) -> RunCounts:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ObjectCorrupt, StoreRefused, StoreUnavailable
 from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.grading import evaluate, grade
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.rows import Result, Status
@@ -43,23 +44,34 @@ class Recorded:
     result: Result
 
 
-def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor) -> Recorded:
+def finish(
+    trace: Trace,
+    assertions: Sequence[AssertionSpec],
+    redactor: Redactor,
+    functions: Functions | None = None,
+) -> Recorded:
     """Return the trial graded, redacted and encoded.
 
     Assertions see the conversation as it was; what is encoded is redacted. A trial that
     infrastructure ended, or that was cancelled, has no grade.
     """
     if trace.outcome not in ("infra_error", "cancelled"):
-        findings = evaluate(trace, assertions, redact=redactor.document)
+        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions)
         graded = grade(findings, trace.threshold, outcome=trace.outcome)
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
     document = redactor.document(trace.model_dump(mode="json"))
     body, digest = codec.encode(SCHEMA, document, compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
-    return Recorded(key, body, cast(Status, trace.status), _result(trace, digest))
+    return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
 
 
-def _result(trace: Trace, digest: str) -> Result:
+def result_of(trace: Trace, digest: str) -> Result:
+    """Return what the manifest row says of a trace.
+
+    Args:
+        trace: Graded, if it can be.
+        digest: Of its stored document.
+    """
     return Result(
         score=trace.score,
         cost_usd=trace.cost_usd,
@@ -120,7 +132,7 @@ async def _as_stored(recorded: Recorded, store: Store) -> Recorded:
         await store.put(recorded.key, recorded.body)
         return recorded
     logger.warning("%s is there already: that trace counts", recorded.key)
-    return Recorded(recorded.key, stored, cast(Status, trace.status), _result(trace, digest))
+    return Recorded(recorded.key, stored, cast(Status, trace.status), result_of(trace, digest))
 
 
 def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:

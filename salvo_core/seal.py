@@ -16,13 +16,17 @@ from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.record import read_trace
+from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+
+QUOTED_MAX = 24
+"""Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     facts = await assertion_facts(plan, orders)
     # Folding and packing 100,000 rows is seconds of work: off the loop.
     summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, counts)
+    summary = await quoting_infra_errors(summary, rows, store)
     await store.put(keys.manifest(run_id), archive)
     await store.put(keys.summary(run_id), summary.encode()[0])
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
@@ -69,6 +74,36 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
         for number, cell in enumerate(plan.cells)
         if cell.scenario_digest in scenarios
     }
+
+
+async def quoting_infra_errors(summary: Summary, rows: Sequence[Row], store: Store) -> Summary:
+    """Return the summary with what a sample of each infrastructure error said, so that reports open no trace.
+
+    Rows carry no free text. Traces are written once, so this too gives the same bytes every time.
+    """
+    kinds = [(cell.cell, place) for cell in summary.cells for place in range(len(cell.infra_errors))]
+    if not kinds:
+        return summary
+    by_id = {row.trace_id: row for row in rows if row.status == "infra_error" and row.recorded}
+    cells = list(summary.cells)
+    for number, place in kinds[:QUOTED_MAX]:
+        errors = list(cells[number].infra_errors)
+        sample = by_id.get(errors[place].trace_ids[0])
+        if sample is not None:
+            said = await _said(summary.run_id, sample, store)
+            errors[place] = errors[place].model_copy(update={"message": said})
+            cells[number] = cells[number].model_copy(update={"infra_errors": tuple(errors)})
+    return summary.model_copy(update={"cells": tuple(cells)})
+
+
+async def _said(run_id: str, row: Row, store: Store) -> str:
+    key = keys.trace(run_id, row.trace_id, row.attempt)
+    try:
+        error = read_trace(await store.get(key), key).error
+    except (ObjectMissing, ObjectCorrupt) as problem:
+        logger.warning("run %s is sealed without what an infrastructure error said: %s", run_id, problem)
+        return ""
+    return "" if error is None else " ".join(filter(None, (error.message, error.hint)))[:MESSAGE_LENGTH_MAX]
 
 
 def _fold(

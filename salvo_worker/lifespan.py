@@ -17,7 +17,9 @@ from salvo_core.adapters.transport import Transport
 from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import SystemClock
 from salvo_core.errors import SalvoError
+from salvo_core.evaluation.functions import FunctionHosts
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
+from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.live import Manifest
@@ -94,7 +96,8 @@ class Lifespan:
         )
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
-        self._bench = Bench(store, manifest, dispatcher, adapters, leases, Orders(store), clock)
+        functions = FunctionHosts(ImportGate(settings.allow_imports))
+        self._bench = Bench(store, manifest, dispatcher, adapters, leases, Orders(store), clock, functions)
         self._workers = WorkerRegistry(redis, manifest.address)
         self._sweeper = Sweeper(store, manifest, dispatcher, clock, still_s=settings.sweep_s)
         beside = [
@@ -111,6 +114,7 @@ class Lifespan:
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(SalvoError):
                 await self._workers.gone(self.name)
+            functions.close()
             await adapters.aclose()
             await dispatcher.aclose()
             await store.aclose()

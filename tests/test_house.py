@@ -11,13 +11,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("salvo_core", "salvo_worker", "salvo_cli")
 
-GROUND = ("errors", "identity", "clock", "version", "settings")
+GROUND = ("errors", "identity", "clock", "version", "settings", "imports")
 ROOMS = (
     "stats", "trace", "store", "adapters", "evaluation", "scenario", "trial", "manifest", "fleet", "run",
 )  # fmt: skip
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
-DOORS = ("record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe")
+DOORS = ("record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history")
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

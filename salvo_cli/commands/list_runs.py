@@ -9,13 +9,17 @@ import typer
 from salvo_cli import exits
 from salvo_cli.commands.status import counts_document
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Json
+from salvo_cli.options import Json, ModelsShown, ScenarioShown, pairs, verdicts
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
 
 EPILOG = epilog(
-    ["salvo list", "salvo list --limit 50 --json"],
+    [
+        "salvo list",
+        "salvo list --scenario refund --verdict FAIL --verdict HARD_FAIL",
+        "salvo list --label commit=3f2a --json",
+    ],
     "0 listed, also when there is no run",
     exits.SERVER_CODES,
 )
@@ -25,26 +29,46 @@ def list_runs(
     limit: Annotated[
         int, typer.Option("--limit", "-l", min=1, max=1000, metavar="N", help="Runs at most.")
     ] = 20,
+    scenario: ScenarioShown = "",
+    models: ModelsShown = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="K=V", help="Only runs that carry this note; repeat to narrow."),
+    ] = None,
+    verdict: Annotated[
+        list[str] | None,
+        typer.Option("--verdict", metavar="V", help="Only runs that came to this, such as FAIL; repeatable."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """List the newest runs, newest first: verdict or state, trials, cost."""
     from salvo_cli.wiring import in_site
 
+    came_to, noted = verdicts(verdict), pairs(labels, "--label")
+
     async def act(site: Site) -> int:
         from salvo_cli.render.console import console, marks, plain, print_json
         from salvo_cli.render.listing import runs
+        from salvo_core.history import LOOKED_AT_MAX, Wanted, find_runs
 
-        listing = await site.observer.listing(limit)
+        wanted = Wanted(scenario, tuple(models or ()), noted, came_to)
+        listing = await find_runs(site.observer, limit, wanted)
+        told = console(stderr=True)
+        for run_id in listing.unreadable:
+            told.print(plain(f"warning: left out: run {run_id} is damaged", "yellow"), soft_wrap=True)
+        if listing.cut_short:
+            told.print(plain(f"warning: only the newest {LOOKED_AT_MAX:,} runs were looked at", "yellow"))
         if as_json:
-            print_json(
-                {"schema": "salvo.cli.list/1", "runs": [counts_document(counts) for counts in listing]}
-            )
+            shown = [counts_document(counts) for counts in listing.runs]
+            print_json({"schema": "salvo.cli.list/1", "runs": shown})
             return exits.OK
         screen = console()
-        if not listing:
+        if listing.runs:
+            screen.print(runs(listing.runs, signs=marks(screen)))
+        elif wanted.anything:
             screen.print(plain("no run yet: `salvo run PATH` makes one"))
-            return exits.OK
-        screen.print(runs(listing, signs=marks(screen)))
+        else:
+            screen.print(plain("no run is like that: `salvo list` shows all"))
         return exits.OK
 
     return in_site(act)

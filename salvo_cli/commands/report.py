@@ -1,39 +1,176 @@
-"""``salvo report``: what a run came to."""
+"""``salvo report``: what a run came to, and how the last runs went."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Json, Run
+from salvo_cli.options import Details, Json, Legacy, ModelsShown, Run, ScenarioShown, filter_words
+from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
+    from salvo_core.run.summary import Summary
 
 EPILOG = epilog(
-    ["salvo report", "salvo report 0199c2f4", "salvo report latest --json > summary.json"],
+    [
+        "salvo report",
+        "salvo report 0199c2f4 --failures",
+        "salvo report latest --scenario refund --model gpt-4o",
+        "salvo report latest --json > summary.json",
+        "salvo report --history --limit 30        pass rates from run to run",
+        "salvo report latest --legacy             the first Salvo's JSON",
+    ],
     "0 shown, whatever the verdict: `salvo wait` exits by it",
-    exits.SERVER_CODES,
+    "  also when there is no run yet, or nothing matches a filter",
+    "64 usage, also a run that does not exist · 65 its summary is damaged",
+    "69 Redis or store unavailable",
 )
+HISTORY_SHOWN = 10
 
 
-def report(run: Run = "latest", as_json: Json = False) -> int:
+def report(
+    run: Run = "latest",
+    failures: Annotated[
+        bool,
+        typer.Option(
+            "--failures", help="Only what failed, all of it; with --history, hide runs that passed."
+        ),
+    ] = False,
+    scenario: ScenarioShown = "",
+    models: ModelsShown = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="The last runs and each cell's pass rate over them.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit",
+            "-l",
+            min=0,
+            metavar="N",
+            help=f"With --history: runs at most, 0 for the last 1,000 [{HISTORY_SHOWN}].",
+        ),
+    ] = None,
+    more: Details = False,
+    legacy: Legacy = False,
+    as_json: Json = False,
+) -> int:
     """Report a run: verdict and reason, each cell in numbers, what failed most.
 
-    A run that has not ended is reported as it stands.
+    A run that has not ended is reported as it stands. A run that has is read from its
+    summary alone, however many trials it had.
     """
     from salvo_cli.wiring import in_site
 
-    async def act(site: Site) -> int:
-        from salvo_cli.render.console import print_json
-        from salvo_cli.reporting import print_report, run_document
+    if history:
+        _refuse_beside_history(run, more=more, legacy=legacy)
+    elif limit is not None:
+        raise UsageError("--limit says how many runs --history shows", hint="add --history, or leave it out")
+    if legacy and (failures or more):
+        raise UsageError("--legacy prints one whole document", hint="leave out --failures and --verbose")
 
-        summary = await site.observer.summary(await site.observer.resolve(run))
-        if as_json:
-            print_json(run_document("report", summary, summary.exit_code))
-        else:
-            await print_report(site, summary)
-        return exits.OK
+    async def act(site: Site) -> int:
+        if history:
+            most = HISTORY_SHOWN if limit is None else limit
+            return await _history(site, most, scenario, models or [], failures=failures, as_json=as_json)
+        try:
+            run_id = await site.observer.resolve(run)
+        except NotFound as error:
+            if run != "latest":
+                raise
+            return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
+        summary = await site.observer.summary(run_id)
+        return await _report(
+            site, summary, scenario, models or [],
+            failures=failures, more=more, legacy=legacy, as_json=as_json,
+        )  # fmt: skip
 
     return in_site(act)
+
+
+def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
+    if run != "latest" or more or legacy:
+        given = "a run" if run != "latest" else "--verbose" if more else "--legacy"
+        raise UsageError(
+            f"--history is about several runs, {given} about one",
+            hint="`salvo report --history --scenario NAME` narrows it",
+        )
+
+
+def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:
+    from salvo_cli.render.console import console, plain, print_json
+
+    if as_json:
+        print_json({"schema": f"salvo.cli.{command}/1", "run_id": None, "message": message, "hint": hint})
+    else:
+        console().print(plain(f"{message}; {hint}" if hint else message), soft_wrap=True)
+    return exits.OK
+
+
+async def _report(
+    site: Site,
+    summary: Summary,
+    scenario: str,
+    models: list[str],
+    *,
+    failures: bool,
+    more: bool,
+    legacy: bool,
+    as_json: bool,
+) -> int:
+    from salvo_cli.render.console import print_json
+    from salvo_cli.reporting import legacy_document, only_cell, print_report, run_document
+    from salvo_core.history import chosen
+
+    cells = chosen(summary.cells, scenario, models)
+    if legacy and cells:
+        print_json(await legacy_document(site, summary, only_cell(cells, summary)))
+    elif as_json:
+        if failures:
+            cells = [place for place in cells if _troubled(summary, place)]
+        shown = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
+        print_json(run_document("report", shown, summary.exit_code) | {"cells_total": len(summary.cells)})
+    elif cells:
+        await print_report(site, summary, cells=cells, failures_only=failures, more=more)
+    else:
+        names = sorted({f"{cell.scenario_name[:60]} ({cell.model[:40]})" for cell in summary.cells})
+        message = f"no cell of run {summary.run_id} has {filter_words(scenario, models)}"
+        return _nothing(message, f"it has {', '.join(names[:10])}", "report", as_json=legacy)
+    return exits.OK
+
+
+def _troubled(summary: Summary, place: int) -> bool:
+    cell = summary.cells[place]
+    return cell.verdict != "PASS" or bool(cell.failures or cell.infra_errors)
+
+
+async def _history(
+    site: Site, limit: int, scenario: str, models: list[str], *, failures: bool, as_json: bool
+) -> int:
+    from salvo_cli.render.console import console, marks, plain, print_json
+    from salvo_cli.render.history import history, history_document
+    from salvo_core.history import LOOKED_AT_MAX, last_runs
+
+    past = await last_runs(site.observer, limit, scenario=scenario, models=models)
+    told = console(stderr=True)
+    for damaged in past.damaged:
+        told.print(plain(f"warning: left out: {damaged.message}", "yellow"), soft_wrap=True)
+    if past.cut_short:
+        told.print(plain(f"warning: only the newest {LOOKED_AT_MAX:,} runs were looked at", "yellow"))
+    if as_json:
+        print_json(history_document(past, failures_only=failures))
+        return exits.OK
+    screen = console()
+    if past.runs:
+        now_ms = round(site.clock.now().timestamp() * 1000)
+        screen.print(
+            history(past, now_ms=now_ms, width=screen.width, signs=marks(screen), failures_only=failures)
+        )
+        return exits.OK
+    which = f" with {words}" if (words := filter_words(scenario, models)) else ""
+    hint = "`salvo status` shows a run that goes on" if past.unsealed else "`salvo run PATH` makes one"
+    return _nothing(f"no run{which} has ended yet", hint, "history", as_json=False)

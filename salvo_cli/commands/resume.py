@@ -10,6 +10,7 @@ import typer
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import AllowInfra, Json, Quiet, RunNamed
+from salvo_cli.telling import Telling
 
 EPILOG = epilog(
     [
@@ -45,7 +46,7 @@ def resume(
             here,
             servers,
             screen=None if quiet else console(stderr=True),
-            as_json=as_json,
+            telling=Telling(as_json=as_json),
             allow_infra=allow_infra,
         )
         return asyncio.run(session.resume_and_follow(run, "resume", detach=detach))

@@ -15,17 +15,21 @@ from salvo_cli.options import (
     Concurrency,
     Epochs,
     IdempotencyKey,
-    Json,
     Labels,
+    Legacy,
     Models,
     Parallel,
     Paths,
     Quiet,
+    RunJson,
     Tags,
     Threshold,
     Trials,
+    Verbose,
 )
 from salvo_cli.ordering import Asked
+from salvo_cli.telling import Telling
+from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Surroundings
@@ -57,7 +61,16 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
     ] = False,
-    as_json: Json = False,
+    more: Verbose = False,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record",
+            help="Mark the run as recorded and print each trial's trace id; traces are stored anyway.",
+        ),
+    ] = False,
+    as_json: RunJson = False,
+    legacy: Legacy = False,
     quiet: Quiet = False,
     epochs: Epochs = None,
     parallel: Parallel = None,
@@ -82,8 +95,14 @@ def run(
     )
     here = surroundings()
     if dry_run:
-        return _dry_run(here, asked, as_json=as_json)
-    return _run(here, asked, allow_infra=allow_infra, as_json=as_json, quiet=quiet)
+        return _dry_run(here, asked, as_json=as_json or legacy)
+    if legacy and record:
+        raise UsageError(
+            "--legacy prints the first Salvo's document alone",
+            hint="leave out --record: the document names every trial's trace",
+        )
+    telling = Telling(as_json=as_json or legacy, legacy=legacy, more=more, record=record)
+    return _run(here, asked, telling, allow_infra=allow_infra, quiet=quiet)
 
 
 def _dry_run(here: Surroundings, asked: Asked, *, as_json: bool) -> int:
@@ -101,7 +120,7 @@ def _dry_run(here: Surroundings, asked: Asked, *, as_json: bool) -> int:
     return exits.OK
 
 
-def _run(here: Surroundings, asked: Asked, *, allow_infra: bool, as_json: bool, quiet: bool) -> int:
+def _run(here: Surroundings, asked: Asked, telling: Telling, *, allow_infra: bool, quiet: bool) -> int:
     from salvo_cli.servers import Servers
 
     with ExitStack() as leaving:
@@ -113,11 +132,14 @@ def _run(here: Surroundings, asked: Asked, *, allow_infra: bool, as_json: bool, 
 
         from salvo_cli.ordering import print_warnings
         from salvo_cli.render.console import console
+        from salvo_cli.reporting import require_one_cell
         from salvo_cli.session import Session
 
         screen = console(stderr=True)
         print_warnings(screen, here, order)
+        if telling.legacy:
+            require_one_cell(order)  # before a cent is spent
         session = Session(
-            here, servers, screen=None if quiet else screen, as_json=as_json, allow_infra=allow_infra
+            here, servers, screen=None if quiet else screen, telling=telling, allow_infra=allow_infra
         )
         return asyncio.run(session.order_and_follow(order, "run"))

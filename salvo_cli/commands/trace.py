@@ -25,7 +25,9 @@ EPILOG = epilog(
 
 
 def trace(
-    trace_id: Annotated[str, typer.Argument(metavar="TRACE_ID", help="Of a trial that has ended.")],
+    trace_id: Annotated[
+        str, typer.Argument(metavar="TRACE_ID", help="Of a trial that has ended, or a unique beginning.")
+    ],
     as_json: Json = False,
 ) -> int:
     """Show a trial's conversation: roles, tool calls, results, timings, retries, findings."""
@@ -35,7 +37,7 @@ def trace(
         from salvo_cli.render.console import console, marks, print_json
         from salvo_cli.render.conversation import conversation
 
-        found = await site.observer.trace(trace_id.strip().lower())
+        found = await site.observer.trace(await site.observer.resolve_trial(trace_id))
         if as_json:
             print_json({"schema": "salvo.cli.trace/1", "trace": found.model_dump(mode="json")})
             return exits.OK

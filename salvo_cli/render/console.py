@@ -82,9 +82,12 @@ class Marks:
     dot: str = "·"
     bar: str = "━"
     rest: str = "─"
+    levels: str = "▁▂▃▄▅▆▇█"
+    """Eight heights, lowest first."""
+    arrow: str = "→"
 
 
-_ASCII = Marks(passed="+", failed="x", dash="-", dot="-", bar="#", rest=".")
+_ASCII = Marks(passed="+", failed="x", dash="-", dot="-", bar="#", rest=".", levels="12345678", arrow="->")
 
 
 def marks(on: Console) -> Marks:

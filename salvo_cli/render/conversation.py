@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,19 +20,35 @@ INDENT = 2
 _STATUS_STYLES = {"passed": "bold green", "failed": "bold red", "hard_fail": "bold red"}
 
 
-def conversation(trace: Trace, *, signs: Marks) -> RenderableType:
+RECORDED = " (recorded)"
+"""Stands behind times and costs that are not of now."""
+
+
+def conversation(trace: Trace, *, signs: Marks, recorded: bool = False) -> RenderableType:
     """Return a trial's record for a person, whole: nothing is cut.
 
     All text of models, tools and providers is shown verbatim, with control characters
     made visible.
+
+    Args:
+        trace: The record.
+        signs: Marks that the terminal can show.
+        recorded: Whether it is shown in a replay: times and costs are marked as recorded.
     """
-    parts: list[RenderableType] = [_head(trace, signs), Text("")]
-    parts += _dialogue(trace, signs)
+    return Group(*steps(trace, signs=signs, recorded=recorded))
+
+
+def steps(trace: Trace, *, signs: Marks, recorded: bool = False) -> list[RenderableType]:
+    """Return what ``conversation`` shows in the order it happened: the question, each turn, the end."""
+    mark = RECORDED if recorded else ""
+    question, *turns = _dialogue(trace, signs, mark)
+    end: list[RenderableType] = []
     if trace.error is not None:
-        parts += [*_error(trace, signs), Text("")]
-    parts += _findings(trace, signs)
-    parts.append(_result(trace, signs))
-    return Group(*parts)
+        end += [*_error(trace, signs), Text("")]
+    end += _findings(trace, signs)
+    end.append(_recorded_result(trace) if recorded else _result(trace, signs))
+    opening = Group(_head(trace, signs), Text(""), *question)
+    return [opening, *(Group(*turn) for turn in turns), Group(*end)]
 
 
 def _head(trace: Trace, signs: Marks) -> RenderableType:
@@ -52,39 +69,47 @@ def _status_mark(status: str, signs: Marks) -> str:
     return f"{mark} {status.replace('_', ' ').upper()}"
 
 
-def _dialogue(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
-    """Yield every message; an assistant's with the turn that brought it, and its failed exchanges before."""
+def _dialogue(trace: Trace, signs: Marks, mark: str) -> Iterator[list[RenderableType]]:
+    """Yield the question, then each assistant's message with its failed exchanges before and tools after."""
     turns = iter(trace.turns)
+    parts: list[RenderableType] = []
     for message in trace.messages:
-        turn = next(turns, None) if message.role == "assistant" else None
-        if turn is not None:
-            yield from _retries(turn.retries, signs)
-        yield _role(message, turn, signs)
-        yield from _body(message)
-        yield Text("")
+        turn = None
+        if message.role == "assistant":
+            yield parts
+            turn = next(turns, None)
+            parts = [*_retries(turn.retries, signs)] if turn else []
+        parts += [_role(message, turn, signs, mark), *_body(message), Text("")]
+    yield parts
 
 
-def _role(message: Message, turn: Turn | None, signs: Marks) -> Text:
+def _role(message: Message, turn: Turn | None, signs: Marks, mark: str) -> Text:
     if message.role == "tool_result":
         line = Text("tool ", style="bold yellow").append_text(plain(message.tool_name or "?", "bold yellow"))
         if message.tool_error:
             line.append("  error", style="bold red")
-        told = [seconds(message.latency_s)] if message.latency_s is not None else []
+        told = [seconds(message.latency_s) + mark] if message.latency_s is not None else []
     else:
         styles = {"system": "bold", "user": "bold blue", "assistant": "bold green"}
         line = Text(message.role, style=styles[message.role])
-        told = _turn_figures(turn) if turn else []
+        told = _turn_figures(turn, mark) if turn else []
     return line.append(f"  {f' {signs.dot} '.join(told)}" if told else "", style="dim")
 
 
-def _turn_figures(turn: Turn) -> list[str]:
-    return [
-        f"turn {turn.index + 1}",
-        seconds(turn.latency_s),
-        f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out",
-        f"cost {usd(turn.cost_usd)}",
-        *([turn.finish_reason] if turn.finish_reason else []),
-    ]
+def _turn_figures(turn: Turn, mark: str) -> list[str]:
+    used = f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out"
+    latency, cost = seconds(turn.latency_s), f"cost {usd(turn.cost_usd)}"
+    finish = [turn.finish_reason] if turn.finish_reason else []
+    if not mark:
+        return [f"turn {turn.index + 1}", latency, used, cost, *finish]
+    # Side by side, so that one mark says it of both and the line still fits a small terminal.
+    spent = usd(turn.cost_usd) if turn.cost_usd is not None else cost
+    return [f"turn {turn.index + 1}", used, *finish, f"{latency}, {spent}{mark}"]
+
+
+def turn_said(turn: Turn) -> RenderableType:
+    """Return a turn's words and calls without its figures."""
+    return Group(*_body(Message(role="assistant", content=turn.content, tool_calls=turn.tool_calls or None)))
 
 
 def _body(message: Message) -> Iterator[RenderableType]:
@@ -154,14 +179,45 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
     return Group(line, *more)
 
 
-def _result(trace: Trace, signs: Marks) -> RenderableType:
+def _ending(trace: Trace) -> list[tuple[str, Cell]]:
     graded = f"{trace.grade.replace('_', ' ')}, score {score(trace.score)}" if trace.grade else "not graded"
     limit = (
         "" if trace.outcome in ("completed", "infra_error", "cancelled") else "  (a limit of the scenario)"
     )
-    pairs: list[tuple[str, Cell]] = [
+    return [
         ("outcome", trace.outcome.replace("_", " ") + limit),
         ("grade", f"{graded}, threshold {score(trace.threshold)}"),
+    ]
+
+
+def _recorded_result(trace: Trace) -> RenderableType:
+    """Return the figures in the predecessor's rows: what is of then is marked, an unknown cost is a dash."""
+    used = trace.usage
+    said = Counter(message.role for message in trace.messages)
+    counted = ", ".join(f"{count} {role.replace('_', ' ')}" for role, count in said.items())
+    cost = "-" if trace.cost_usd is None else usd(trace.cost_usd) + RECORDED
+    times = f"{seconds(trace.latency_s)} talking, {seconds(trace.duration_s)} in all"
+    pairs: list[tuple[str, Cell]] = [
+        *_ending(trace),
+        (
+            "turns",
+            f"{len(trace.turns)}" + (f", {trace.retries_total} retried" if trace.retries_total else ""),
+        ),
+        ("messages", counted or "none"),
+        (
+            "tokens",
+            f"{tokens(used.total_tokens)} ({tokens(used.input_tokens)} in, {tokens(used.output_tokens)} out)",
+        ),
+        ("latency", times + RECORDED),
+        ("cost", cost),
+        ("finish", trace.finish_reason or "-"),
+    ]
+    return facts(pairs)
+
+
+def _result(trace: Trace, signs: Marks) -> RenderableType:
+    pairs: list[tuple[str, Cell]] = [
+        *_ending(trace),
         (
             "spent",
             f" {signs.dot} ".join(

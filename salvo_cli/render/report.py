@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line, plain
+from salvo_cli.render.details import details
 from salvo_cli.render.numbers import (
     percent,
     plural,
@@ -35,7 +36,14 @@ NAME_LENGTH_MAX = 60
 
 
 def report(
-    summary: Summary, *, width: int, signs: Marks, infra_messages: Mapping[str, str] | None = None
+    summary: Summary,
+    *,
+    width: int,
+    signs: Marks,
+    infra_messages: Mapping[str, str] | None = None,
+    cells: Sequence[int] | None = None,
+    failures_only: bool = False,
+    more: bool = False,
 ) -> RenderableType:
     """Return the report of a run, finished or not.
 
@@ -43,21 +51,45 @@ def report(
         summary: The run in numbers.
         width: Columns to fill.
         signs: Marks that the terminal can show.
-        infra_messages: What an infrastructure error said, by the trace id of a sample.
+        infra_messages: What an infrastructure error said, by the trace id of a sample; only
+            for those that the summary does not quote.
+        cells: Places of the cells to show, at least one; None shows all. The head is the run's.
+        failures_only: Leave the table of figures out, and tell all of what failed.
+        more: Add how every figure spreads, and tell all of what failed.
     """
-    parts: list[RenderableType] = [_headline(summary, signs), Text("")]
+    parts: list[RenderableType] = [_headline(summary, signs)]
     name = _namer(summary)
-    if len(summary.cells) == 1:
-        parts += [_single(summary.cells[0], signs), Text("")]
-    elif width >= WIDE:
-        parts += [_wide(summary.cells, name, signs), Text("")]
-    else:
-        parts += [_quality(summary.cells, name, signs), Text("")]
-        parts += [_effort(summary.cells, signs), Text("")]
-    parts += _explanations(summary, name, signs)
-    parts += _infrastructure(summary, name, infra_messages or {})
+    if cells is not None and len(cells) < len(summary.cells):
+        parts.append(Text(f"shown: {len(cells)} of {plural(len(summary.cells), 'cell')}", style="yellow"))
+        summary = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
+    parts.append(Text(""))
+    if not failures_only:
+        parts += _figures(summary.cells, name, width, signs)
+    if more:
+        parts += details(summary.cells, name, signs)
+    troubles = _explanations(summary, name, signs, whole=failures_only or more)
+    troubles += _infrastructure(summary, name, infra_messages or {})
+    if failures_only and not troubles:
+        troubles = [Text("nothing failed", style="bold green"), Text("")]
+    parts += troubles
     parts.append(_next(summary))
     return Group(*parts)
+
+
+def _figures(
+    cells: Sequence[CellSummary], name: Mapping[int, str], width: int, signs: Marks
+) -> list[RenderableType]:
+    if len(cells) == 1:
+        # In a run of several, the head is not about this cell alone.
+        ruling = [_ruling(cells[0], signs), Text("")] if len(name) > 1 else []
+        return [*ruling, _single(cells[0], signs), Text("")]
+    if width >= WIDE:
+        return [_wide(cells, name, signs), Text("")]
+    return [_quality(cells, name, signs), Text(""), _effort(cells, signs), Text("")]
+
+
+def _ruling(cell: CellSummary, signs: Marks) -> RenderableType:
+    return Group(verdict_text(cell.verdict, signs), plain(cell.reason))
 
 
 def _headline(summary: Summary, signs: Marks) -> RenderableType:
@@ -212,37 +244,45 @@ def _without_idle(heads: Sequence[str], rows: list[list[Cell]]) -> tuple[Sequenc
     return [*heads[:at], *heads[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
 
 
-def _explanations(summary: Summary, name: Mapping[int, str], signs: Marks) -> list[RenderableType]:
-    """Return, for each cell with something to explain, its reason and its worst assertions."""
+def _explanations(
+    summary: Summary, name: Mapping[int, str], signs: Marks, *, whole: bool
+) -> list[RenderableType]:
+    """Return, for each cell with something to explain, its reason and its worst assertions; if whole, all."""
     told = [cell for cell in summary.cells if cell.failures or cell.verdict != "PASS"]
     told.sort(key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.cell))
     if not told:
         return []
     alone = len(summary.cells) == 1
+    most = None if whole else FAILURES_SHOWN_MAX
     parts: list[RenderableType] = [Text("What failed", style="bold")]
-    for cell in told[:CELLS_EXPLAINED_MAX]:
+    for cell in told[: None if whole else CELLS_EXPLAINED_MAX]:
         if not alone:
             head = verdict_text(cell.verdict, signs)
             head.append(f"  {cell.cell + 1}  ", style="dim")
             parts.append(head + plain(name[cell.cell], "bold"))
             parts.append(Padding.indent(plain(cell.reason), 2))
-        parts += [_failure(failure, cell) for failure in cell.failures[:FAILURES_SHOWN_MAX]]
-        if len(cell.failures) > FAILURES_SHOWN_MAX:
-            more = len(cell.failures) - FAILURES_SHOWN_MAX
-            parts.append(Padding.indent(Text(f"and {plural(more, 'more assertion')}", style="dim"), 2))
-    if len(told) > CELLS_EXPLAINED_MAX:
-        parts.append(Text(f"and {plural(len(told) - CELLS_EXPLAINED_MAX, 'more cell')}", style="dim"))
+        parts += [_failure(failure, cell, whole=whole) for failure in cell.failures[:most]]
+        if most is not None and len(cell.failures) > most:
+            hidden = f"and {plural(len(cell.failures) - most, 'more assertion')}: --failures shows all"
+            parts.append(Padding.indent(Text(hidden, style="dim"), 2))
+    if not whole and len(told) > CELLS_EXPLAINED_MAX:
+        hidden = f"and {plural(len(told) - CELLS_EXPLAINED_MAX, 'more cell')}: --failures shows all"
+        parts.append(Text(hidden, style="dim"))
     if alone and len(parts) == 1:
         return []
     return [*parts, Text("")]
 
 
-def _failure(failure: Failure, cell: CellSummary) -> RenderableType:
+def _failure(failure: Failure, cell: CellSummary, *, whole: bool) -> RenderableType:
     head = Text(f"{failure.fail_count} of {cell.scored}  ", style="red")
     head.append_text(plain(failure.label))
     if failure.required:
         head.append("  required", style="bold red")
-    return Padding.indent(Group(head, _sample(failure.trace_ids)), 2)
+    if not whole:
+        return Padding.indent(Group(head, _sample(failure.trace_ids)), 2)
+    lost = f"  weight {failure.weight:g}, {failure.weight_lost:.2f} lost in all"
+    samples = [_sample([trace_id]) for trace_id in failure.trace_ids]
+    return Padding.indent(Group(head, Text(lost, style="dim"), *samples), 2)
 
 
 def _sample(trace_ids: Sequence[str]) -> RenderableType:
@@ -264,7 +304,9 @@ def _infrastructure(
         if len(summary.cells) > 1:
             head.append_text(plain(f"  {name[cell.cell]}"))
         lines: list[RenderableType] = [head]
-        said = next((messages[trace_id] for trace_id in errors.trace_ids if trace_id in messages), "")
+        said = errors.message or next(
+            (messages[trace_id] for trace_id in errors.trace_ids if trace_id in messages), ""
+        )
         if said:
             lines.append(Padding.indent(plain(one_line(said, 400)), 2))
         parts.append(Padding.indent(Group(*lines, _sample(errors.trace_ids)), 2))
@@ -276,7 +318,8 @@ def _infrastructure(
 def next_commands(summary: Summary) -> list[tuple[str, str]]:
     """Return the three commands that serve best after this report, each with what it shows."""
     worth: tuple[Status, ...] = ("hard_fail", "failed", "infra_error")
-    status = next((status for status in worth if summary.counts[status]), None)
+    # Of the cells shown: a report may be of some of them.
+    status = next((one for one in worth if any(cell.counts[one] for cell in summary.cells)), None)
     worst_first = sorted(summary.cells, key=lambda cell: WORST_FIRST.index(cell.verdict))
     samples = [
         trace_ids[0]

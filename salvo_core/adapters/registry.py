@@ -9,13 +9,11 @@ may import; a scenario cannot widen the list.
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from salvo_core.adapters import anthropic, http, openai
@@ -32,6 +30,7 @@ from salvo_core.adapters.transport import Transport
 from salvo_core.adapters.wired import WiredAdapter
 from salvo_core.clock import Clock
 from salvo_core.errors import UsageError
+from salvo_core.imports import ImportGate
 from salvo_core.trace.model import Usage
 
 WireName = Literal["openai", "anthropic", "http"]
@@ -70,7 +69,7 @@ class AdapterRegistry:
         backoff: Backoff | None = None,
     ) -> None:
         self._profiles = dict(profiles)
-        self._allow_imports = tuple(allow_imports)
+        self._imports = ImportGate(allow_imports, describe=self._described)
         self._source = secrets
         self._transport = transport
         self._clock = clock
@@ -185,34 +184,17 @@ class AdapterRegistry:
     def _foreign(self, path: str) -> Adapter:
         if not all(part.isidentifier() for part in path.split(".")):
             raise self._unknown(path)
-        if not any(fnmatchcase(path, pattern) for pattern in self._allow_imports):
-            raise UsageError(
-                f"this worker does not allow the adapter class {path}",
-                hint=f"If you trust it, add it to SALVO_ALLOW_IMPORTS, such as {path.rpartition('.')[0]}.*",
-            )
         found = self._imported(path)
         try:
             instance = found()
         except Exception as error:  # wide on purpose: a stranger's constructor may raise anything
-            raise self._broken(f"the adapter class {path} could not be made", error) from error
+            raise UsageError(
+                f"the adapter class {path} could not be made: {self._described(error)}"
+            ) from error
         return ForeignAdapter(path, instance, secrets=self.known_secrets)
 
     def _imported(self, path: str) -> type[Any]:
-        module_name, _, class_name = path.rpartition(".")
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise self._broken(f"the module {module_name} could not be imported", error) from error
-            raise UsageError(
-                f"there is no module {error.name} for the adapter class {path}",
-                hint="It must be installed where the worker runs, or lie on its PYTHONPATH.",
-            ) from error
-        except Exception as error:  # wide on purpose: a stranger's module may raise anything on import
-            raise self._broken(f"the module {module_name} could not be imported", error) from error
-        found = getattr(module, class_name, None)
-        if found is None:
-            raise UsageError(f"the module {module_name} has no class {class_name}")
+        found: type[Any] = self._imports.load(path, "adapter class")
         if not inspect.isclass(found) or not inspect.iscoroutinefunction(getattr(found, "send_turn", None)):
             raise UsageError(
                 f"{path} is no adapter",
@@ -220,8 +202,8 @@ class AdapterRegistry:
             )
         return found
 
-    def _broken(self, what: str, error: Exception) -> UsageError:
-        return UsageError(f"{what}: {clean(f'{type(error).__name__}: {error}', self.known_secrets())}")
+    def _described(self, error: BaseException) -> str:
+        return clean(f"{type(error).__name__}: {error}", self.known_secrets())
 
 
 def _check_profile(name: str, profile: Profile) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,16 +25,28 @@ class Check:
         score: 0-1, dimensionless.
         passed: Whether the assertion holds.
         details: What was seen, for people; one line, at most DETAILS_CHARS_MAX characters.
+        error: Why the check could not be made, as long at most; None if it was. Then it says nothing
+            about the agent, the score is 0 and ``passed`` is false.
     """
 
     score: float
     passed: bool
     details: str
+    error: str | None = None
 
     @classmethod
     def of(cls, passed: bool, details: str) -> Check:
         """Return the all-or-nothing check: score 1 or 0, details made safe to show."""
         return cls(1.0 if passed else 0.0, passed, one_line(details, DETAILS_CHARS_MAX))
+
+    @classmethod
+    def impossible(cls, error: str) -> Check:
+        """Return the check that could not be made, and why, made safe to show."""
+        return cls(0.0, False, "", one_line(error, DETAILS_CHARS_MAX))
+
+
+Step = str | int
+"""One step of the way to something inside an assertion: a key, or a place in a list."""
 
 
 class AssertionSpec(BaseModel, ABC):
@@ -59,6 +72,20 @@ class AssertionSpec(BaseModel, ABC):
     def check(self, document: Document) -> Check:
         """Return what the trial's document says about this assertion. Pure; never changes the document."""
 
+    def tried(self, document: Document) -> Check:
+        """Return ``check(document)``; whatever that raises is the check's own error, without secrets."""
+        try:
+            return self.check(document)
+        except Exception as raised:  # a mistake of ours or of an assertion must cost nothing but itself
+            return Check.impossible(f"{type(raised).__name__}: {document.redacted(str(raised))}")
+
+    def members(self) -> Sequence[tuple[tuple[Step, ...], AssertionSpec]]:
+        """Return the assertions inside this one, each with where it stands: none, unless it is a group."""
+        return ()
+
     def warnings(self) -> list[str]:
-        """Return what is likely a mistake though the scenario is valid: sentences, shown before a run."""
+        """Return what is likely a mistake though the scenario is valid: sentences, shown before a run.
+
+        Those of members are their own to tell.
+        """
         return []

@@ -20,10 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from salvo_core.evaluation.wording import quoted
 from salvo_core.trace.model import Message, ToolCall, Trace
+
+
+class Functions(Protocol):
+    """Where a team's own assertion functions come from."""
+
+    def load(self, path: str) -> Callable[[Trace, Any], Any]:
+        """Return the function ``(trace, assertion) -> answer`` of that name.
+
+        Raises:
+            UsageError: There is none, or it may not be called here.
+        """
+        ...
 
 
 class Document:
@@ -33,10 +45,17 @@ class Document:
         trace: The conversation as it was.
         redact: Removes secrets from a JSON value (``trace.redaction.Redactor.document``); None
             when the trace holds none any more.
+        functions: For ``custom`` assertions; None where no code of a team's own can run.
     """
 
-    def __init__(self, trace: Trace, redact: Callable[[Any], Any] | None = None) -> None:
-        self._trace = trace
+    def __init__(
+        self,
+        trace: Trace,
+        redact: Callable[[Any], Any] | None = None,
+        functions: Functions | None = None,
+    ) -> None:
+        self.trace = trace
+        self.functions = functions
         self._redact = redact
 
     def redacted(self, value: Any) -> Any:
@@ -50,31 +69,36 @@ class Document:
     @property
     def content(self) -> str | None:
         """What the agent said last; None if it never spoke."""
-        return self._trace.final_content
+        return self.trace.final_content
+
+    @cached_property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Every call of a tool, in order."""
+        return self.trace.tool_calls
 
     @cached_property
     def tool_names(self) -> tuple[str, ...]:
         """Names of the tools that the agent called, in order, invented ones included."""
-        return tuple(call.name for call in self._trace.tool_calls)
+        return tuple(call.name for call in self.tool_calls)
 
     @property
     def cost_usd(self) -> float | None:
         """What the agent cost, US dollars; None when a price is unknown."""
-        return self._trace.cost_usd
+        return self.trace.cost_usd
 
     @property
     def latency_s(self) -> float:
         """The conversation alone, seconds: no retries, no waits, no evaluation."""
-        return self._trace.latency_s
+        return self.trace.latency_s
 
     @cached_property
     def tree(self) -> dict[str, Any]:
         """The whole document as plain dicts and lists. Readers must not change it."""
-        trace = self._trace
+        trace = self.trace
         return {
             "response": {"content": trace.final_content, "finish_reason": trace.finish_reason},
             "turns": [_message(message) for message in trace.messages],
-            "tool_calls": [_call(call) for call in trace.tool_calls],
+            "tool_calls": [_call(call) for call in self.tool_calls],
             "metadata": {
                 "model": trace.model,
                 "provider": trace.adapter,

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from salvo_core.evaluation.assertion import DETAILS_CHARS_MAX, AssertionSpec, Check
-from salvo_core.evaluation.document import Document
-from salvo_core.evaluation.wording import one_line
+from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.document import Document, Functions
 from salvo_core.trace.model import Finding, Grade, Outcome, Trace
 
 SCORE_TOLERANCE = 1e-9
@@ -33,43 +32,43 @@ class Graded:
 
 
 def evaluate(
-    trace: Trace, assertions: Sequence[AssertionSpec], *, redact: Callable[[Any], Any] | None = None
+    trace: Trace,
+    assertions: Sequence[AssertionSpec],
+    *,
+    redact: Callable[[Any], Any] | None = None,
+    functions: Functions | None = None,
 ) -> tuple[Finding, ...]:
     """Return one finding per assertion, in their order.
 
     A check that raises becomes a finding with ``error`` and the others go on: a mistake of
-    ours or of an assertion never loses a conversation. Pure and free of waiting, but not of
-    work: a caller with an event loop runs it in a thread.
+    ours or of an assertion never loses a conversation. It is work, and ``custom`` assertions wait
+    for a team's own functions: a caller with an event loop runs it in a thread.
 
     Args:
         trace: The conversation as it was; its own findings are not looked at.
         assertions: The scenario's list.
         redact: Applied to what findings quote (``trace.redaction.Redactor.document``); None for a
             trace that was redacted when it was stored.
+        functions: Where ``custom`` assertions get their functions from; without it they are findings
+            with an error.
     """
-    document = Document(trace, redact)
+    document = Document(trace, redact, functions)
     return tuple(_finding(index, assertion, document) for index, assertion in enumerate(assertions))
 
 
 def _finding(index: int, assertion: AssertionSpec, document: Document) -> Finding:
-    def finding(check: Check, error: str | None = None) -> Finding:
-        return Finding(
-            assertion=index,
-            type=assertion.type,
-            label=assertion.label(),
-            score=check.score,
-            passed=check.passed,
-            weight=assertion.weight,
-            required=assertion.required,
-            details=check.details,
-            error=error,
-        )
-
-    try:
-        return finding(assertion.check(document))
-    except Exception as raised:  # whatever a check does wrong must not cost the other findings or the trace
-        error = one_line(f"{type(raised).__name__}: {document.redacted(str(raised))}", DETAILS_CHARS_MAX)
-        return finding(Check.of(False, ""), error)
+    check = assertion.tried(document)
+    return Finding(
+        assertion=index,
+        type=assertion.type,
+        label=assertion.label(),
+        score=check.score,
+        passed=check.passed,
+        weight=assertion.weight,
+        required=assertion.required,
+        details=check.details,
+        error=check.error,
+    )
 
 
 def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) -> Graded:

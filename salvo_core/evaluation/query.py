@@ -81,38 +81,76 @@ class JmespathQuery(AssertionSpec):
 
     def check(self, document: Document) -> Check:
         """Search the document and compare; whatever goes wrong is a failed check."""
-        expression = one_line(self.expression, _EXPRESSION_CHARS_MAX)
-        try:
-            actual = _compiled(self.expression).search(document.tree)
-            passed = actual is not None and _HOLDS[self.operator](actual, self.value)
-        # As wide as this because a query is a program: besides its own errors, jmespath lets through
-        # what Python raises inside it (a slice step of 0, recursion), and so does regex.
-        except Exception as error:
-            reason = document.redacted(_reason(error))
-            return Check.of(False, f"{expression or 'an empty expression'} cannot be checked: {reason}")
-        wanted = "" if self.operator == "exists" else f" {quoted(self.value)}"
-        found = "nothing (null)" if actual is None else document.quoted(actual)
-        if self.operator == "regex" and isinstance(actual, str) and len(actual) > REGEX_SUBJECT_CHARS_MAX:
-            found += f", searched up to character {REGEX_SUBJECT_CHARS_MAX}"
-        return Check.of(passed, f"{expression} {self.operator}{wanted}: found {found}")
+        return compare(document.tree, self.expression, self.operator, self.value, document)
 
     def warnings(self) -> list[str]:
         """Warn of an expression or pattern that can never work, and of values that can never match."""
-        return [*_expression_problems(self.expression), *self._value_problems()]
+        return query_problems(self.expression, self.operator, self.value)
 
-    def _value_problems(self) -> Iterator[str]:
-        if self.operator == "exists":
-            if self.value is not None:
-                yield "`exists` does not use `value`"
-        elif self.operator == "regex":
-            try:
-                regex.compile(str(self.value))
-            except (regex.error, RecursionError, OverflowError) as error:
-                yield f"{quoted(self.value)} is not a regular expression: {error}"
-        elif self.operator == "eq" and self.value is None:
-            yield "`eq` with null never passes: a missing value satisfies no operator"
-        elif self.operator in _ORDERED and _number(self.value) is None:
-            yield f"`{self.operator}` never passes: {quoted(self.value)} is not a number"
+
+def compare(tree: Any, expression: str, operator: Operator, value: Any, document: Document) -> Check:
+    """Return whether what an expression yields compares as stated; whatever goes wrong is a failed check.
+
+    Args:
+        tree: What is searched; it is not changed.
+        expression: JMESPath.
+        operator: One of OPERATORS.
+        value: What to compare with; not used by ``exists``.
+        document: Whose redaction what is quoted goes through.
+    """
+    shown = one_line(expression, _EXPRESSION_CHARS_MAX)
+    try:
+        actual = _compiled(expression).search(tree)
+        passed = actual is not None and _HOLDS[operator](actual, value)
+    # As wide as this because a query is a program: besides its own errors, jmespath lets through
+    # what Python raises inside it (a slice step of 0, recursion), and so does regex.
+    except Exception as error:
+        reason = document.redacted(_reason(error))
+        return Check.of(False, f"{shown or 'an empty expression'} cannot be checked: {reason}")
+    wanted = "" if operator == "exists" else f" {quoted(value)}"
+    found = "nothing (null)" if actual is None else document.quoted(actual)
+    if operator == "regex" and isinstance(actual, str) and len(actual) > REGEX_SUBJECT_CHARS_MAX:
+        found += f", searched up to character {REGEX_SUBJECT_CHARS_MAX}"
+    return Check.of(passed, f"{shown} {operator}{wanted}: found {found}")
+
+
+def query_problems(expression: str, operator: Operator, value: Any) -> list[str]:
+    """Return why a comparison can never work as meant: sentences, none if nothing is wrong."""
+    return [*_expression_problems(expression), *_value_problems(operator, value)]
+
+
+def found_in(pattern: str, text: str) -> bool:
+    """Tell whether a regular expression is found in a text's first REGEX_SUBJECT_CHARS_MAX characters.
+
+    Raises:
+        TimeoutError: It took longer than REGEX_TIME_S_MAX.
+        regex.error: It is none.
+    """
+    # Unlike the standard library's, this search has a time limit and lets other threads run meanwhile.
+    head = text[:REGEX_SUBJECT_CHARS_MAX]
+    return regex.search(pattern, head, timeout=REGEX_TIME_S_MAX, concurrent=True) is not None
+
+
+def regex_problem(pattern: str) -> str | None:
+    """Return why a text is no regular expression; None if it is one."""
+    try:
+        regex.compile(pattern)
+    except (regex.error, RecursionError, OverflowError) as error:
+        return f"{quoted(pattern)} is not a regular expression: {error}"
+    return None
+
+
+def _value_problems(operator: Operator, value: Any) -> Iterator[str]:
+    if operator == "exists":
+        if value is not None:
+            yield "`exists` does not use `value`"
+    elif operator == "regex":
+        if problem := regex_problem(str(value)):
+            yield problem
+    elif operator == "eq" and value is None:
+        yield "`eq` with null never passes: a missing value satisfies no operator"
+    elif operator in _ORDERED and _number(value) is None:
+        yield f"`{operator}` never passes: {quoted(value)} is not a number"
 
 
 @lru_cache(maxsize=1024)
@@ -175,10 +213,7 @@ def _contains(actual: Any, expected: Any) -> bool:
 
 
 def _matches(actual: Any, expected: Any) -> bool:
-    # Unlike the standard library's, this search has a time limit and lets other threads run meanwhile.
-    text = str(actual)[:REGEX_SUBJECT_CHARS_MAX]
-    found = regex.search(str(expected), text, timeout=REGEX_TIME_S_MAX, concurrent=True)
-    return found is not None
+    return found_in(str(expected), str(actual))
 
 
 _HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {

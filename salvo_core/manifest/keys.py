@@ -12,6 +12,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 RUNS = "salvo:runs"
 OPEN = "salvo:open"
+RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000
 
 

@@ -85,6 +85,11 @@ class Row:
     """Who holds it, while running."""
     result: Result | None = None
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a stored trace belongs to it."""
+        return self.result is not None and self.result.digest != ""
+
     def encode(self) -> str:
         """Return the row's line of text."""
         rest = self.result.encode() if self.result else self.worker

@@ -21,6 +21,8 @@ from salvo_core.manifest.rows import SCORED, Row
 SAMPLES_MAX = 3
 """Trials named for each kind of failure: those with the lowest index."""
 
+MESSAGE_LENGTH_MAX = 400
+
 
 @dataclass(frozen=True, slots=True)
 class AssertionFacts:
@@ -71,6 +73,9 @@ class InfraErrors(BaseModel):
     count: int = Field(ge=1)
     trace_ids: tuple[str, ...]
     """Samples, at most SAMPLES_MAX, lowest index first."""
+    message: str = ""
+    """What the first sample said and what to do about it, at most MESSAGE_LENGTH_MAX characters, as its
+    trace has it; empty when no trace could be read, and in what rows alone come to."""
 
 
 class FirstTrials:

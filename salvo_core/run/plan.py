@@ -8,6 +8,7 @@ partial result, is balanced over the cells.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -121,6 +122,19 @@ class Plan(BaseModel):
         """Return the index of the trial with that trace id, None if this run has no such trial."""
         index = index_in(trace_id)
         return index if index < self.total and self.trace_id(index) == trace_id else None
+
+    def indices_of(self, beginning: str) -> range:
+        """Return the indices of the trials whose trace ids begin so; they lie side by side.
+
+        Args:
+            beginning: Of a trace id, lower case.
+        """
+        indices = range(self.total)  # ids of one run sort by index
+        after_all = f"{beginning}~"  # sorts behind every hexadecimal digit
+        return range(
+            bisect_left(indices, beginning, key=self.trace_id),
+            bisect_right(indices, after_all, key=self.trace_id),
+        )
 
     def message(self, index: int) -> TrialMessage:
         """Return the message that asks a worker for the trial at that index."""

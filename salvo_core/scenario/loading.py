@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from salvo_core.errors import UsageError
-from salvo_core.evaluation.shorthand import OPERATORS, ShorthandProblem, canonical, known_keys
+from salvo_core.evaluation.shorthand import known_keys, normalised, short_keys, written_path
 from salvo_core.scenario.checking import check, in_file_order, locate, not_a_map
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.scenario.model import Scenario
@@ -133,7 +133,14 @@ def _try(path: Path, project: Project, default_model: str | None) -> _Try:
     scenario, problems = _validated(parsed, str(path), project, default_model)
     if scenario is None:
         return _Try(path, None, in_file_order(problems, parsed.positions), frozenset(parsed.included))
-    problems = in_file_order([*problems, *warnings(scenario, parsed.positions, str(path))], parsed.positions)
+    remarks = warnings(
+        scenario,
+        parsed.positions,
+        str(path),
+        adapters=project.adapters,
+        as_written=lambda place: _as_written(place, parsed.data),
+    )
+    problems = in_file_order([*problems, *remarks], parsed.positions)
     loaded = Loaded(
         scenario, scenario_digest(scenario), tuple(problems), path.as_posix(), frozenset(parsed.included)
     )
@@ -160,16 +167,15 @@ def _validated(
         **parsed.data,
         **{key: value for key, value in defaults.items() if value and key not in parsed.data},
     }
-    kept: list[int] = []
     problems: list[Problem] = []
     if isinstance(data.get("assertions"), list):
-        data["assertions"], kept, problems = _canonical_assertions(data["assertions"], parsed, file)
+        data["assertions"], problems = _long_assertions(data["assertions"], parsed, file)
     scenario, found = check(
         Scenario,
         data,
         parsed,
         file,
-        as_written=lambda path: _as_written(path, kept, parsed.data),
+        as_written=lambda path: _as_written(path, parsed.data),
         more_keys=lambda path: _short_keys(path, parsed.data),
     )
     problems = [*parsed.problems, *problems, *found]
@@ -178,24 +184,26 @@ def _validated(
     return scenario, problems
 
 
-def _canonical_assertions(
-    listed: list[Any], parsed: Parsed, file: str
-) -> tuple[list[Any], list[int], list[Problem]]:
-    """Return the assertions in long form without those that have none, their places, and what is wrong."""
+def _long_assertions(listed: list[Any], parsed: Parsed, file: str) -> tuple[list[Any], list[Problem]]:
+    """Return the assertions in long form, and what has none; its place is kept by one that is valid."""
     long: list[Any] = []
-    kept: list[int] = []
     problems: list[Problem] = []
     for place, raw in enumerate(listed):
-        path: Place = ("assertions", place)
-        if path in parsed.faulty:
-            continue
-        try:
-            long.append(canonical(raw) if isinstance(raw, Mapping) else raw)
-            kept.append(place)
-        except ShorthandProblem as problem:
-            hint = _misspelt_key(raw)
+        assertion, wrong = normalised(raw)
+        long.append(assertion)
+        for problem in wrong:
+            path: Place = ("assertions", place, *problem.path)
+            if any(path[: len(bad)] == bad for bad in parsed.faulty):
+                continue  # reading said already what is wrong there
+            hint = _misspelt_key(_at(raw, problem.path))
             problems.append(locate("E999", problem.message, path, parsed.positions, file, hint=hint))
-    return long, kept, problems
+    return long, problems
+
+
+def _at(data: Any, path: Place) -> Any:
+    for step in path:
+        data = data[step]
+    return data
 
 
 def _misspelt_key(raw: Mapping[str, Any]) -> str:
@@ -206,28 +214,25 @@ def _misspelt_key(raw: Mapping[str, Any]) -> str:
     return ""
 
 
-def _as_written(path: Place, kept: Sequence[int], data: Mapping[str, Any]) -> Place:
+def _as_written(path: Place, data: Mapping[str, Any]) -> Place:
     """Return where something of the normalised data stands in the file."""
-    if len(path) < 2 or path[0] != "assertions" or not isinstance(path[1], int) or path[1] >= len(kept):
-        return path
-    place = kept[path[1]]
-    raw = data["assertions"][place]
-    rest = path[2:]
-    if rest and isinstance(raw, Mapping) and "type" not in raw:
-        operator = next((key for key in OPERATORS if key in raw), "value")
-        rest = (
-            {"expression": "path", "operator": operator, "value": operator}.get(str(rest[0]), rest[0]),
-            *rest[1:],
-        )
-    return ("assertions", place, *rest)
+    found = _assertion_at(path, data)
+    return path if found is None else (*path[:2], *written_path(found, path[2:]))
 
 
 def _short_keys(path: Place, data: Mapping[str, Any]) -> Iterable[str]:
     """Return the keys of the short form, if the map at a path is an assertion in that form."""
-    if len(path) != 2 or path[0] != "assertions" or not isinstance(path[1], int):
-        return ()
-    raw = data["assertions"][path[1]]
-    return known_keys(None) if isinstance(raw, Mapping) and "type" not in raw else ()
+    found = _assertion_at(path, data)
+    return () if found is None else short_keys(found, path[2:])
+
+
+def _assertion_at(path: Place, data: Mapping[str, Any]) -> Any:
+    """Return the assertion, as written, that a path leads to or into; None if it leads elsewhere."""
+    listed = data.get("assertions")
+    if len(path) < 2 or path[0] != "assertions" or not isinstance(listed, list):
+        return None
+    place = path[1]
+    return listed[place] if isinstance(place, int) and place < len(listed) else None
 
 
 def _scenario_files(folder: Path) -> Iterator[Path]:

@@ -37,6 +37,7 @@ TITLES = {
     "W006": "script without effect",
     "W007": "password in a file",
     "W008": "number in base 60",
+    "W009": "adapter that is not known here",
 }
 """Every code with its short description."""
 

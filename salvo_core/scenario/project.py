@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -121,6 +121,11 @@ class Project(ProjectFile):
     def storage_path(self) -> Path:
         """Where the embedded mode keeps everything."""
         return self.root / self.storage_dir
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names that a scenario may give as its adapter, those of classes (``my_pkg.Agent``) apart."""
+        return (*get_args(Profile.model_fields["adapter"].annotation), "scripted", *self.providers)
 
     def settings(self) -> dict[str, Any]:
         """Return what the file sets of ``salvo_core.settings``, by setting name, and nothing else."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from salvo_core.evaluation.arguments import ToolArgs
+from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.tools import ToolCalled, ToolSequence
 from salvo_core.scenario.checking import locate
 from salvo_core.scenario.model import Scenario
@@ -12,21 +14,47 @@ from salvo_core.scenario.problems import Problem
 from salvo_core.scenario.spelling import did_you_mean
 
 
-def warnings(scenario: Scenario, positions: Positions, file: str) -> list[Problem]:
+def warnings(
+    scenario: Scenario,
+    positions: Positions,
+    file: str,
+    *,
+    adapters: Sequence[str],
+    as_written: Callable[[Place], Place] = lambda path: path,
+) -> list[Problem]:
     """Return what the scenario's author should look at once more, located.
 
     Args:
         scenario: A valid one.
         positions: Of the file it came from.
         file: As shown to people.
+        adapters: Names the project knows, those of classes apart.
+        as_written: Path in the scenario to the path in the file, where normalising moved things.
     """
     return [
-        locate(code, message, path, positions, file, hint=hint, severity="warning")
-        for code, message, path, hint in (*_tools(scenario), *_assertions(scenario), *_script(scenario))
+        locate(code, message, as_written(path), positions, file, hint=hint, severity="warning")
+        for code, message, path, hint in (
+            *_adapter(scenario, adapters),
+            *_tools(scenario),
+            *_assertions(scenario),
+            *_script(scenario),
+        )
     ]
 
 
 _Remark = tuple[str, str, Place, str]
+
+
+def _adapter(scenario: Scenario, known: Sequence[str]) -> Iterator[_Remark]:
+    name = scenario.adapter
+    if name not in known and "." not in name:
+        # Not an error: a fleet's workers have their own salvo.yaml, which may name more providers.
+        yield (
+            "W009",
+            f"this project has no adapter {name[:64]!r}: workers that do not have it either cannot run this",
+            ("adapter",),
+            did_you_mean(name, known),
+        )
 
 
 def _tools(scenario: Scenario) -> Iterator[_Remark]:
@@ -43,17 +71,7 @@ def _tools(scenario: Scenario) -> Iterator[_Remark]:
 def _assertions(scenario: Scenario) -> Iterator[_Remark]:
     tools = [tool.name for tool in scenario.tools]
     for place, assertion in enumerate(scenario.assertions):
-        path: Place = ("assertions", place)
-        for said in assertion.warnings():
-            yield "W002", said, path, ""
-        named: list[tuple[str, Place]] = []
-        if isinstance(assertion, ToolCalled):
-            named = [(assertion.tool, (*path, "tool"))]
-        elif isinstance(assertion, ToolSequence):
-            named = [(name, (*path, "sequence", n)) for n, name in enumerate(assertion.sequence)]
-        for name, where in named:
-            if name not in tools:
-                yield "W003", f"the scenario defines no tool {name[:64]!r}", where, did_you_mean(name, tools)
+        yield from _assertion(assertion, ("assertions", place), tools)
     if scenario.assertions and not any(assertion.weight for assertion in scenario.assertions):
         yield (
             "W004",
@@ -61,6 +79,26 @@ def _assertions(scenario: Scenario) -> Iterator[_Remark]:
             ("assertions",),
             "give at least one assertion a weight",
         )
+
+
+def _assertion(assertion: AssertionSpec, path: Place, tools: list[str]) -> Iterator[_Remark]:
+    """Yield the remarks on one assertion and on those inside it."""
+    for said in assertion.warnings():
+        yield "W002", said, path, ""
+    for name, where in _tools_named(assertion):
+        if name not in tools:
+            hint = did_you_mean(name, tools)
+            yield "W003", f"the scenario defines no tool {name[:64]!r}", (*path, *where), hint
+    for where, member in assertion.members():
+        yield from _assertion(member, (*path, *where), tools)
+
+
+def _tools_named(assertion: AssertionSpec) -> list[tuple[str, Place]]:
+    if isinstance(assertion, ToolCalled | ToolArgs):
+        return [(assertion.tool, ("tool",))]
+    if isinstance(assertion, ToolSequence):
+        return [(name, ("sequence", place)) for place, name in enumerate(assertion.sequence)]
+    return []
 
 
 def _script(scenario: Scenario) -> Iterator[_Remark]:

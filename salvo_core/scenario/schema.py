@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from salvo_core.evaluation.shorthand import OPERATORS, PATH_DEFAULT
+from salvo_core.evaluation.catalogue import ASSERTION_TYPES
+from salvo_core.evaluation.schemas import DIALECT
+from salvo_core.evaluation.shorthand import GROUPS, OPERATORS, PATH_DEFAULT
 from salvo_core.scenario.model import Scenario
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_MEMBERS = {ASSERTION_TYPES[key].__name__: members for key, members in GROUPS.items()}
+_WEIGHED = {
+    "weight": {"type": "number", "minimum": 0, "default": 1.0},
+    "required": {"type": "boolean", "default": False},
+}
 
 
 def scenario_schema() -> dict[str, Any]:
@@ -22,14 +28,22 @@ def scenario_schema() -> dict[str, Any]:
     and ``model`` may be missing, because ``salvo.yaml`` may hold a default.
     """
     schema = Scenario.model_json_schema()
-    described = schema["properties"]["assertions"]
-    long = {"oneOf": described["items"]["oneOf"]}
-    described["items"] = {"anyOf": [long, _short_form()]}
+    listed = schema["properties"]["assertions"]
+    any_assertion = {"$ref": "#/$defs/Assertion"}
+    forms = [{"oneOf": listed["items"]["oneOf"]}, _comparison(), *(_group(key, schema) for key in GROUPS)]
+    listed["items"] = any_assertion
+    for name, members in _MEMBERS.items():
+        fields = schema["$defs"][name]["properties"]
+        if members == "assertion":
+            fields[members] = {"description": fields[members]["description"], **any_assertion}
+        else:
+            fields[members]["items"] = any_assertion
+    schema["$defs"]["Assertion"] = {"anyOf": forms}
     schema["required"] = [name for name in schema["required"] if name != "model"]
     return {"$schema": DIALECT, **schema, "title": "Salvo scenario"}
 
 
-def _short_form() -> dict[str, Any]:
+def _comparison() -> dict[str, Any]:
     return {
         "type": "object",
         "title": "Comparison",
@@ -40,9 +54,22 @@ def _short_form() -> dict[str, Any]:
                 "description": f"JMESPath over response, turns, tool_calls, metadata; else {PATH_DEFAULT}.",
             },
             **{name: {"description": f"Compare by {name}."} for name in OPERATORS},
-            "weight": {"type": "number", "minimum": 0, "default": 1.0},
-            "required": {"type": "boolean", "default": False},
+            **_WEIGHED,
         },
         "oneOf": [{"required": [name]} for name in OPERATORS],
+        "additionalProperties": False,
+    }
+
+
+def _group(key: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the short form of a group; its members are described where the long form is."""
+    name = ASSERTION_TYPES[key].__name__
+    members = {"$ref": f"#/$defs/{name}/properties/{GROUPS[key]}"}
+    return {
+        "type": "object",
+        "title": key,
+        "description": schema["$defs"][name]["description"],
+        "properties": {key: members, **_WEIGHED},
+        "required": [key],
         "additionalProperties": False,
     }

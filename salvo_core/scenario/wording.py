@@ -48,6 +48,14 @@ _CODES = {
     "mock_empty": "E003",
     "mock_outcome": "E003",
     "regex": "E003",
+    "json_schema": "E003",
+    "nested_too_deep": "E003",
+    "no_members": "E003",
+    "member_required": "E003",
+    "member_weight": "E003",
+    "which_call": "E003",
+    "function_path": "E003",
+    "one_way": "E003",
     "mock_type": "E004",
     "union_tag_invalid": "E005",
     "script_missing": "E002",
@@ -126,6 +134,13 @@ def worded(error: ErrorDetails, path: Place) -> tuple[str, str]:
     if kind in _BOUNDS:
         bound, words = _BOUNDS[kind]
         return f"must be {words} {context[bound]:g}, not {got}", ""
+    if kind in ("too_short", "too_long"):
+        bound, words = ("min_length", "at least") if kind == "too_short" else ("max_length", "at most")
+        count = context[bound]
+        return (
+            f"must have {words} {count} item{'' if count == 1 else 's'}, not {context['actual_length']}",
+            "",
+        )
     if kind == "finite_number":
         return "must be a finite number", "give a number, or leave it out"
     if kind == "literal_error":
@@ -146,7 +161,7 @@ def worded(error: ErrorDetails, path: Place) -> tuple[str, str]:
 def _type_hint(kind: str, value: Any, secret: bool) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float) and not secret:
         return f'quote it: "{str(value).lower() if isinstance(value, bool) else value}"'
-    if kind == "list_type" and isinstance(value, str | Mapping):
+    if kind in ("list_type", "tuple_type") and isinstance(value, str | Mapping):
         return "begin each item with a dash"
     return ""
 

@@ -9,11 +9,12 @@ that was copied to another store or to a disk can still be checked.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import zstandard
 
-from salvo_core.errors import ObjectCorrupt
+from salvo_core.errors import ObjectCorrupt, ObjectNewer
 from salvo_core.identity import canonical_json, digest
 
 DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
@@ -22,6 +23,7 @@ DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
 _DIGEST_LENGTH = 64
 _BODY = b'","body":'
 _ZSTD_LEVEL = 3
+_SCHEMA = re.compile(r"(salvo\.[a-z-]{1,40})/([1-9][0-9]{0,5})")
 
 
 def encode(schema: str, body: Any, *, compress: bool) -> tuple[bytes, str]:
@@ -51,6 +53,7 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
         expected_digest: What the row or name that led here says the digest is.
 
     Raises:
+        ObjectNewer: The same kind of document in a later version.
         ObjectCorrupt: Not ours, another schema, damaged, or not the document that was promised.
     """
     mark, raw = _checked(schema, stored, where)
@@ -75,9 +78,7 @@ def _checked(schema: str, stored: bytes, where: str) -> tuple[str, bytes]:
     line = _decompress(stored, where)
     head = b'{"schema":"%s","digest":"' % schema.encode()
     if not line.startswith(head):
-        raise ObjectCorrupt(
-            f"{where} is not a {schema} document{_found(line)}", hint="a newer Salvo may have written it"
-        )
+        raise _another(schema, line, where)
     mark_end = len(head) + _DIGEST_LENGTH
     start = mark_end + len(_BODY)
     mark, raw = line[len(head) : mark_end].decode("ascii", "replace"), line[start:-1]
@@ -101,9 +102,16 @@ def _decompress(stored: bytes, where: str) -> bytes:
         raise ObjectCorrupt(f"{where} is damaged: {error}") from None
 
 
-def _found(line: bytes) -> str:
+def _another(schema: str, line: bytes, where: str) -> ObjectCorrupt:
+    """Return what to say of a document that is not of the schema."""
     try:
-        found = json.loads(line).get("schema")
+        found = str(json.loads(line).get("schema"))[:60]
     except (ValueError, AttributeError, RecursionError):
-        return ""
-    return f" but {str(found)[:60]!r}"
+        return ObjectCorrupt(f"{where} is not a {schema} document")
+    ours, theirs = _SCHEMA.fullmatch(schema), _SCHEMA.fullmatch(found)
+    if ours and theirs and ours[1] == theirs[1] and int(theirs[2]) > int(ours[2]):
+        return ObjectNewer(
+            f"{where} was written by a newer Salvo: it is {found}, and this one reads {schema}",
+            hint="upgrade Salvo to read it",
+        )
+    return ObjectCorrupt(f"{where} is not a {schema} document but {found!r}")

@@ -85,6 +85,13 @@ class Conversation:
         return self.turns[-1].finish_reason if self.turns else ""
 
 
+def opening(scenario: Scenario) -> list[Message]:
+    """Return what is said before the agent's first turn."""
+    system = scenario.system_prompt
+    before = [Message(role="system", content=system)] if system else []
+    return [*before, Message(role="user", content=scenario.prompt)]
+
+
 async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -> Conversation:
     """Return the whole conversation, having continued it from its completed turns.
 
@@ -150,9 +157,7 @@ class _Talk:
         self.rng = random.Random(part.trace_id)  # noqa: S311 - jitter, not a secret
         self.tools = MockTools(part.scenario.tools, clock)
         self.specs = self.tools.specs()
-        system = part.scenario.system_prompt
-        self.messages: list[Message] = [Message(role="system", content=system)] if system else []
-        self.messages.append(Message(role="user", content=part.scenario.prompt))
+        self.messages = opening(part.scenario)
         self.turns: list[Turn] = []
         self.usage = Usage()
         self.costs_usd: list[float | None] = []

@@ -14,6 +14,7 @@ from typing import Any
 
 from salvo_core.adapters.protocol import ToolSpec
 from salvo_core.clock import Clock
+from salvo_core.evaluation.matching import contains
 from salvo_core.scenario.model import MockRule, ToolDef
 from salvo_core.trace.model import Message, ToolCall
 
@@ -110,27 +111,7 @@ class MockTools:
 def _applies(rule: MockRule, arguments: dict[str, Any], number: int) -> bool:
     if rule.call is not None and rule.call != number:
         return False
-    return rule.match is None or _contains(arguments, rule.match)
-
-
-def _contains(actual: Any, wanted: Any) -> bool:
-    """Tell whether actual has everything wanted has; maps are compared key by key, the rest for equality."""
-    if isinstance(wanted, dict):
-        return isinstance(actual, dict) and all(
-            key in actual and _contains(actual[key], value) for key, value in wanted.items()
-        )
-    return _same(actual, wanted)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are equal; to Python alone, true would be the number 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    return bool(one == other)
+    return rule.match is None or contains(arguments, rule.match)
 
 
 def _text(response: Any) -> str:

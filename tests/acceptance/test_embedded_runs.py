@@ -80,7 +80,7 @@ def test_a_run_that_was_submitted_goes_on_in_the_background_and_can_be_waited_fo
     assert person.types("report", run_id, "--json").document["summary"]["labels"] == {"commit": "3f2a"}
 
 
-def test_ctrl_c_pauses_and_resume_finishes_the_same_run(person):
+def test_t47_ctrl_c_pauses_and_resume_finishes_the_same_run(person):
     file = person.scenario("slow", GOOD, latency_s=1.0)
     (person.folder / "salvo.yaml").write_text("concurrency: 2\n")
     running = person.start("run", file, "-n", "8")
@@ -91,6 +91,8 @@ def test_ctrl_c_pauses_and_resume_finishes_the_same_run(person):
     assert "salvo resume" in stopped.err
     paused = person.types("status", "--json").document
     assert paused["state"] == "paused"
+    ended = person.types("trials", "latest", "--status", "passed", "--json").document["trials"]
+    assert person.types("trace", ended[0]["trace_id"]).code == 0
     assert person.types("wait", "latest", "-q").code == 75
     resumed = person.types("resume", "latest", "--json")
     assert (resumed.code, resumed.document["run_id"]) == (0, paused["run_id"])

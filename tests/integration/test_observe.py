@@ -173,6 +173,38 @@ async def test_a_trace_is_found_by_its_id_alone(site):
     assert (trace.run_id, trace.index, trace.status) == (plan.run_id, 1, "passed")
 
 
+async def test_a_trial_is_found_by_the_beginning_of_its_id_past_what_its_run_shares(site):
+    plan = await sealed(site, trials=3)
+    observer = site.observer()
+    first, second, _ = (plan.trace_id(index) for index in range(3))
+    differ = next(place for place in range(36) if first[place] != second[place])
+    assert await observer.resolve_trial(f" {second[: differ + 1].upper()} ") == second
+    assert await observer.resolve_trial(second) == second
+    for length in (4, 13, differ):
+        with pytest.raises(NotFound, match="3 trace ids begin with") as refused:
+            await observer.resolve_trial(second[:length])
+        assert first in refused.value.hint
+
+
+async def test_a_short_beginning_is_enough_where_there_is_one_trial_and_not_where_there_are_runs(site):
+    plan = await sealed(site, trials=1)
+    assert await site.observer().resolve_trial(plan.run_id[:8]) == plan.trace_id(0)
+    for run_id in (ONE, TWO):
+        await named(site, run_id)
+    with pytest.raises(NotFound, match="the trials of several runs begin with") as refused:
+        await site.observer().resolve_trial(ONE[:13])
+    assert "give more of it" in refused.value.hint
+
+
+@pytest.mark.parametrize("word", ["", "latest", "../x", "fff", "ffffffff", "f" * 36, "f" * 5000, "*"])
+async def test_a_word_that_means_no_trial_is_not_found_and_says_where_ids_are(site, word):
+    await sealed(site, trials=1)
+    with pytest.raises(NotFound) as refused:
+        await site.observer().resolve_trial(word)
+    assert "salvo trials" in refused.value.hint
+    assert len(str(refused.value)) < 200
+
+
 async def test_a_trace_is_found_among_runs_of_the_same_millisecond(site):
     plans = []
     for run_id in (ONE, TWO):

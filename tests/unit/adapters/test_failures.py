@@ -39,7 +39,7 @@ PEER = Peer.of("https://user:hunter22@llm.test:8443/v1/chat?key=hidden", key_nam
         (ProviderPermanent, [301, 400, 404, 405, 413, 422]),
     ],
 )
-def test_a_status_has_one_kind(kind: type[ProviderError], statuses: list[int]) -> None:
+def test_t40_a_status_has_one_kind(kind: type[ProviderError], statuses: list[int]) -> None:
     assert {status: kind_for_status(status) for status in statuses} == dict.fromkeys(statuses, kind)
 
 

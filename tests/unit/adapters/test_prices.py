@@ -27,7 +27,7 @@ USAGE = Usage(input_tokens=1000, output_tokens=500)
         ("claude-haiku-4-5-20251001", 0.0035),
     ],
 )
-def test_known_models_have_their_known_price(model: str, usd: float) -> None:
+def test_t21_known_models_have_their_known_price(model: str, usd: float) -> None:
     provider_id = "openai" if model.startswith("gpt") else "anthropic"
     for table in (PriceTable(provider_id=provider_id), PriceTable()):
         assert rounded_usd(table.price_usd(model, USAGE)) == usd
@@ -50,7 +50,7 @@ def test_known_models_have_their_known_price(model: str, usd: float) -> None:
         "gpt-" + "-2024" * 5_000,
     ],
 )
-def test_a_name_that_merely_resembles_one_has_no_price(model: str) -> None:
+def test_t21_a_name_that_merely_resembles_one_has_no_price(model: str) -> None:
     for provider_id in ("openai", "anthropic", None):
         assert PriceTable(provider_id=provider_id).price_usd(model, USAGE) is None
 

@@ -18,6 +18,7 @@ COMMANDS = (
     "trials",
     "trace",
     "report",
+    "replay",
     "cancel",
     "resume",
     "worker",
@@ -25,6 +26,8 @@ COMMANDS = (
     "doctor",
     "schema",
     "simulate",
+    "manifest",
+    "manifest show",
 )
 
 
@@ -37,7 +40,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_examples_and_exit_codes_that_fits_80_columns(command, capsys):
-    assert main.main([command, "--help"]) == exits.OK
+    assert main.main([*command.split(), "--help"]) == exits.OK
     text = capsys.readouterr().out
     assert "Examples:" in text
     assert f"salvo {command}" in text
@@ -48,7 +51,7 @@ def test_every_command_has_help_with_examples_and_exit_codes_that_fits_80_column
 def test_the_help_lists_every_command_whole(capsys):
     assert main.main(["--help"]) == exits.OK
     text = capsys.readouterr().out
-    assert all(f"  {command} " in text for command in COMMANDS)
+    assert all(f"  {command} " in text for command in COMMANDS if " " not in command)
     assert "..." not in text.partition("Commands:")[2]
 
 
@@ -77,6 +80,13 @@ def test_the_version_is_printed(capsys):
         ["run", "missing.yaml"],
         ["run", ".", "--tag", "no-equals-sign"],
         ["trials", "latest", "--status", "sleeping"],
+        ["list", "--verdict", "splendid"],
+        ["list", "--label", "no-equals-sign"],
+        ["report", "--limit", "3"],
+        ["report", "--history", "--limit", "-1"],
+        ["report", "0199c2f4", "--history"],
+        ["report", "--history", "--verbose"],
+        ["manifest", "nonsense"],
         ["worker", "--loglevel", "loud"],
         ["validate", "missing.yaml"],
     ],
@@ -90,7 +100,16 @@ def test_a_usage_error_exits_64_with_a_message_and_no_traceback(arguments, capsy
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "--json"], ["run", "missing.yaml", "--json"], ["oops", "--json"]]
+    "arguments",
+    [
+        ["run", "--json"],
+        ["run", "missing.yaml", "--json"],
+        ["run", "missing.yaml", "--format-json"],
+        ["run", "missing.yaml", "--legacy"],
+        ["report", "--history", "--legacy"],
+        ["report", "--legacy", "--failures"],
+        ["oops", "--json"],
+    ],
 )
 def test_with_json_a_failure_is_one_document_on_stdout(arguments, capsys):
     assert main.main(arguments) == exits.USAGE
@@ -220,3 +239,14 @@ def test_trials_have_the_names_that_people_know(option, capsys):
     capsys.readouterr()
     assert main.main(["run", "scenarios", option, "7", "--dry-run", "--json"]) == exits.OK
     assert json.loads(capsys.readouterr().out)["trials"] == 7
+
+
+@pytest.mark.parametrize("word", ["hard fail", "HARD_FAIL", "hard-fail", " Hard Fail "])
+def test_a_verdict_may_be_written_as_people_write_it(word):
+    assert options.verdicts([word, "pass"]) == {"HARD FAIL", "PASS"}
+
+
+def test_t46_the_predecessors_document_is_refused_for_several_cells_before_anything_is_sent(tmp_path, capsys):
+    main.main(["init"])
+    assert main.main(["run", "scenarios", "--legacy", "-q", "-m", "a", "-m", "b"]) == exits.USAGE
+    assert "one cell, and this would be 2" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from salvo_cli.render.console import Marks
-from salvo_cli.render.conversation import conversation
+from salvo_cli.render.conversation import conversation, steps
 from salvo_core.trace.model import (
     Finding,
     Message,
@@ -160,3 +160,37 @@ def test_an_assistant_that_says_nothing_is_shown_saying_nothing():
         conversation(trace(messages=(Message(role="assistant", content=""),), turns=()), signs=Marks())
     )
     assert "(says nothing)" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_in_a_replay_times_and_costs_are_marked_and_an_unknown_cost_is_a_dash(width):
+    text = drawn(conversation(trace(), signs=Marks(), recorded=True), width)
+    for part in (
+        "turn 1 · 100 in, 50 out · tool_calls · 1.50 s, $0.00100 (recorded)",
+        "tool lookup_order  0.20 s (recorded)",
+        "turns     2, 1 retried",
+        "messages  1 user, 2 assistant, 2 tool result",
+        "tokens    270 (200 in, 70 out)",
+        "latency   2.00 s talking, 4.50 s in all (recorded)",
+        "cost      -",
+        "finish    stop",
+    ):
+        assert part in text
+    assert max(map(len, text.splitlines())) <= width
+    known = drawn(conversation(trace(cost_usd=0.0015), signs=Marks(), recorded=True), width)
+    assert "cost      $0.00150 (recorded)" in known
+
+
+def test_the_steps_are_the_question_each_turn_with_its_tools_and_the_end():
+    question, first, second, end = (drawn(part) for part in steps(trace(), signs=Marks()))
+    assert "Where is" in question
+    assert "assistant" not in question
+    assert "rate limited" in first
+    assert "tool refund" in first
+    assert "turn 2" in second
+    assert "findings" in end
+    assert drawn(conversation(trace(), signs=Marks())) == question + first + second + end
+
+
+def test_a_trial_that_never_began_has_a_question_and_an_end():
+    assert len(steps(trace(messages=(), turns=()), signs=Marks())) == 2

@@ -116,3 +116,75 @@ def test_three_commands_follow_and_the_worst_cell_gives_the_sample():
         "salvo report 0199c2f4-7b1e-7c3a --json",
     ]
     assert len(next_commands(summary([row(0)]))) == 3
+
+
+# -- parts, failures, details ------------------------------------------------------------------------
+
+
+def troubled():
+    """Two cells; the second fails two assertions, one of them in every trial."""
+    given = [
+        row(0), row(1, "failed", 0.0, failed=((0, 0.0), (1, 0.0))),
+        row(2), row(3, "failed", 0.5, failed=((1, 0.0),)),
+    ]  # fmt: skip
+    return summary(given, cells=2)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_some_cells_are_shown_under_the_head_of_the_run(width):
+    text = shown(troubled(), width, cells=[0])
+    assert "shown: 1 of 2 cells" in text
+    assert text.startswith("✗ FAIL   2 cells · 4 of 4 trials ended")
+    assert "✓ PASS\naverage score 1.00" in text
+    assert "scenario    scenario 0" in text
+    assert "calls refund" not in text
+    assert "--status failed" not in text  # no trial shown is failed
+    assert "shown:" not in shown(troubled(), width, cells=[0, 1])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_failures_alone_are_told_whole_and_the_figures_left_out(width):
+    one = troubled()
+    text = shown(one, width, failures_only=True)
+    assert "rate (95%)" not in text
+    assert "2 of 2  calls refund" in text
+    assert "weight 1, 2.00 lost in all" in text
+    assert all(f"salvo trace {trace_id}" in text for trace_id in one.cells[1].failures[0].trace_ids)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_failure_that_cost_most_comes_first():
+    text = shown(troubled(), failures_only=True)
+    assert text.index("calls refund") < text.index("says 42.50")
+
+
+def test_without_failures_that_is_said():
+    assert "nothing failed" in shown(summary([row(0)]), failures_only=True)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2, 30])
+def test_details_tell_how_every_figure_spreads_also_on_pass(width, cells):
+    given = [row(index, latency_s=float(index), retries=1) for index in range(2 * cells)]
+    text = shown(summary(given, cells=cells), width, more=True)
+    heads = ["a", "trial", "min", "mean", "median", "p95", "max"]
+    assert heads in [line.split() for line in text.splitlines()]
+    assert "2 completed" in text
+    assert "$0.0200 · $0.0100 a trial · $0.0100 a pass" in text
+    assert text.count("2 in 2 trials") >= min(cells, 24)
+    assert ("more cells: --scenario picks one" in text) == (cells > 24)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_details_of_a_cell_without_a_grade_tell_what_there_is():
+    text = shown(summary([row(0, "infra_error")]), more=True)
+    assert "1 infra error" in text
+    assert "median" not in text
+
+
+def test_what_a_summary_quotes_of_an_infrastructure_error_is_shown_without_asking_anyone():
+    one = summary([row(0, "infra_error")])
+    (errors,) = one.cells[0].infra_errors
+    quoted = errors.model_copy(update={"message": "no such host [/b]"})
+    cell = one.cells[0].model_copy(update={"infra_errors": (quoted,)})
+    assert "no such host [/b]" in shown(one.model_copy(update={"cells": (cell,)}))

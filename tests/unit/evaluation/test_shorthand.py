@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from salvo_core.evaluation.assertion import WEIGHT_MAX
 from salvo_core.evaluation.catalogue import ASSERTION_TYPES, parse
-from salvo_core.evaluation.shorthand import OPERATORS, ShorthandProblem, canonical, known_keys
+from salvo_core.evaluation.shorthand import GROUPS, OPERATORS, ShorthandProblem, canonical, known_keys
 
 MINIMAL = {
     "output_contains": {"value": "hi"},
@@ -14,6 +14,12 @@ MINIMAL = {
     "jmespath": {"expression": "response", "operator": "eq", "value": 1},
     "cost_limit": {"max_usd": 0.05},
     "latency_limit": {"max_seconds": 3},
+    "json_schema": {"json_schema": {"type": "object"}},
+    "tool_args": {"tool": "search", "subset": {"q": 1}},
+    "custom": {"function": "my_pkg.checks.refunded"},
+    "not": {"assertion": {"type": "cost_limit", "max_usd": 0.05}},
+    "any_of": {"assertions": [{"type": "cost_limit", "max_usd": 0.05}]},
+    "all_of": {"assertions": [{"type": "cost_limit", "max_usd": 0.05}]},
 }
 
 
@@ -92,7 +98,8 @@ def test_t09_an_unknown_type_is_refused():
 )
 def test_t10_a_missing_parameter_is_refused_by_name(type_name, missing):
     parameters = {key: value for key, value in MINIMAL[type_name].items() if key != missing}
-    assert problems({"type": type_name, **parameters}) == {("missing", missing)}
+    expected = ("one_way", "tool_args") if missing == "subset" else ("missing", missing)
+    assert problems({"type": type_name, **parameters}) == {expected}
 
 
 @pytest.mark.parametrize("type_name", MINIMAL)
@@ -145,8 +152,10 @@ def test_labels_are_short_and_on_one_line(type_name):
     long = "a\n\x1b[31m'\u202e" * 200
     assert 0 < len(parse({"type": type_name, **MINIMAL[type_name]}).label()) <= 80
     for key, value in MINIMAL[type_name].items():
-        if isinstance(value, str | list) and key != "operator":
+        if isinstance(value, str | list) and key not in ("operator", "function"):
             hostile = long if isinstance(value, str) else [long]
+            if key == "assertions":
+                hostile = [{"type": "tool_called", "tool": long}]
             label = parse({"type": type_name, **MINIMAL[type_name], key: hostile}).label()
             assert len(label) <= 80
             assert label.isprintable()
@@ -160,6 +169,7 @@ def test_labels_say_what_is_asked():
             {"type": "jmespath", "expression": "tool_calls[0]", "operator": "exists"},
             {"type": "tool_sequence", "mode": "in_order", "sequence": ["a", "b"]},
             {"type": "cost_limit", "max_usd": 0.05},
+            {"type": "custom", "function": "a.b", "params": {"\n": "\x1b[31m" * 200}},
         ]
     ]
     assert labels == [
@@ -167,11 +177,12 @@ def test_labels_say_what_is_asked():
         "jmespath tool_calls[0] exists",
         "tool_sequence in_order [a, b]",
         "cost_limit 0.05 USD",
+        "custom a.b {'\\n': '" + "\\x1b[31m" * 7 + "\\x1b…",
     ]
 
 
 def test_known_keys_are_those_that_validation_accepts():
     assert set(ASSERTION_TYPES) == set(MINIMAL)
     assert set(known_keys("tool_called")) == {"type", "weight", "required", "tool"}
-    assert set(known_keys(None)) == {"path", "weight", "required", *OPERATORS}
+    assert set(known_keys(None)) == {"path", "weight", "required", *OPERATORS, *GROUPS}
     assert known_keys("tool_calld") == ("type",)

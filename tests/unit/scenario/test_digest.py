@@ -39,6 +39,15 @@ RICH: dict[str, Any] = {
         {"type": "cost_limit", "max_usd": 1},
         {"type": "latency_limit", "max_seconds": 1},
         {"type": "output_contains", "value": "x"},
+        {"type": "json_schema", "json_schema": {"required": ["a"]}, "fenced": False},
+        {"type": "tool_args", "tool": "t", "call": 1, "subset": {"a": None}},
+        {"type": "tool_args", "tool": "t", "expression": "a", "operator": "gt", "value": 1},
+        {"type": "custom", "function": "a.b", "params": {"c": [1]}, "timeout_s": 1},
+        {"type": "not", "assertion": {"type": "tool_called", "tool": "x"}, "weight": 2},
+        {
+            "type": "any_of",
+            "assertions": [{"type": "all_of", "assertions": [{"type": "cost_limit", "max_usd": 1}]}],
+        },
     ],
     "extras": {"top_p": 0.5, "stop": ["a"]},
     "timeout_s": 5,
@@ -68,6 +77,30 @@ def test_t23_changing_a_bound_changes_the_digest_and_spelling_out_a_default_does
         the_digest(threshold="0.8", max_turns=10.0, tags={}, timeout_s=None, unknown_tool="error")
         == the_digest()
     )
+
+
+def test_assertions_keep_their_digest_whatever_types_come_later() -> None:
+    known = [
+        {"type": "tool_sequence", "sequence": ["t"], "mode": "in_order"},
+        {"type": "jmespath", "expression": "response.content", "operator": "exists"},
+        {"type": "jmespath", "expression": "a", "operator": "eq", "value": None},
+        {"type": "cost_limit", "max_usd": 1},
+        {"type": "latency_limit", "max_seconds": 1},
+        {"type": "output_contains", "value": "x"},
+        {"type": "tool_called", "tool": "t'", "weight": 2, "required": True},
+    ]
+    assert the_digest(assertions=known) == "02ccc91f919936d901f4e63fc698e55ece2d11930565b1788396e92785888ce6"
+
+
+def test_groups_are_frozen_in_long_form_without_their_defaults() -> None:
+    raw = {
+        "type": "not",
+        "assertion": {"type": "any_of", "assertions": [{"type": "cost_limit", "max_usd": 1}]},
+    }
+    scenario = Scenario.model_validate({**HELLO, "assertions": [raw]})
+    assert canonical_form(scenario)["assertions"] == [raw]
+    stored, mark = freeze(scenario)
+    assert thaw(stored, "scenarios/x.json", mark) == scenario
 
 
 def test_a_field_of_a_later_version_stands_in_the_canonical_form_only_if_it_says_something() -> None:

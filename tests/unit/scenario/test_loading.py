@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from salvo_core.adapters.profile import Profile
 from salvo_core.scenario.loading import load_scenario
 from salvo_core.scenario.problems import Problem, ScenarioInvalid
 from salvo_core.scenario.project import Project
@@ -305,6 +306,7 @@ def test_problems_of_a_script_are_located_and_suggest_its_own_fields(desk: Desk)
         ("assertions: [{contains: a, weight: 0}]", "W004", "assertions"),
         ("script: {turns: [{text: a}]}", "W006", "script"),
         ("max_turns: 1:0", "W008", "max_turns"),
+        ("adapter: opnai", "W009", "adapter"),
     ],
 )
 def test_what_is_probably_a_mistake_is_a_located_warning(
@@ -312,6 +314,15 @@ def test_what_is_probably_a_mistake_is_a_located_warning(
 ) -> None:
     (problem,) = desk.load(f"{MINIMAL}{text}\n").problems
     assert (problem.code, problem.severity, problem.field, problem.line) == (code, "warning", field, 3)
+
+
+def test_t48_an_adapter_that_the_project_does_not_know_is_warned_of_with_the_nearest(desk: Desk) -> None:
+    (problem,) = desk.load(f"{MINIMAL}adapter: opnai\n").problems
+    assert problem.hint == "did you mean `openai`?"
+    for known in ("anthropic", "http", "my_pkg.agents.Agent"):
+        assert desk.load(f"{MINIMAL}adapter: {known}\n").problems == ()
+    desk.project = desk.project.model_copy(update={"providers": {"local": Profile(adapter="openai")}})
+    assert desk.load(f"{MINIMAL}adapter: local\n").problems == ()
 
 
 def test_defaults_of_the_project_fill_in_what_a_scenario_leaves_out(desk: Desk) -> None:

@@ -48,6 +48,13 @@ VALID = (
     "script: {turns: [{text: a, latency_s: 1}], latency_s: {uniform: [1, 2]}, trials: [[{text: a}]]}",
     "extras: {top_p: 1, nested: {a: [1]}}",
     "unknown_tool: fail",
+    "assertions: [{not: {contains: a}, weight: 2, required: true}]",
+    "assertions: [{any_of: [{contains: a}, {all_of: [{not: {type: tool_called, tool: a}}]}]}]",
+    "assertions: [{type: not, assertion: {type: any_of, assertions: [{path: a, eq: 1}]}}]",
+    "assertions: [{type: tool_args, tool: a, call: 2, subset: {b: 1}}]",
+    "assertions: [{type: tool_args, tool: a, call: all, json_schema: {}}]",
+    "assertions: [{type: json_schema, json_schema: {type: object}, fenced: false}]",
+    "assertions: [{type: custom, function: a.b, params: {c: 1}, timeout_s: 1, threshold: 0.5}]",
 )
 INVALID = (
     "assertions: [{contains: a, eq: b}]",
@@ -61,6 +68,17 @@ INVALID = (
     "max_turns: 0",
     "other: 1",
     "unknown_tool: ignore",
+    "assertions: [{not: {contains: a, eq: b}}]",
+    "assertions: [{not: [{contains: a}]}]",
+    "assertions: [{any_of: {contains: a}}]",
+    "assertions: [{any_of: []}]",
+    "assertions: [{all_of: [{contains: a, wieght: 1}]}]",
+    "assertions: [{not: {contains: a}, any_of: [{contains: a}]}]",
+    "assertions: [{type: any_of, assertions: [{type: tool_calld, tool: a}]}]",
+    "assertions: [{type: tool_args, tool: a, call: 0, subset: {}}]",
+    "assertions: [{type: tool_args, tool: a, call: first, subset: {}}]",
+    "assertions: [{type: json_schema, json_schema: [1]}]",
+    "assertions: [{type: custom, function: a.b, timeout_s: 61}]",
 )
 
 

@@ -36,7 +36,7 @@ async def test_the_system_prompt_comes_first_if_there_is_one():
     assert [(m.role, m.content) for m in said.messages[:2]] == [("system", "Be brief."), ("user", "Go.")]
 
 
-async def test_results_come_in_the_order_of_the_calls_in_the_forms_the_first_salvo_gave_them():  # T18
+async def test_t18_results_come_in_the_order_of_the_calls_in_the_forms_the_first_salvo_gave_them():
     both = {"tool_calls": [{"name": "a", "arguments": {}}, {"name": "c", "arguments": {}}]}
     talk = Talk(
         [both, {"text": "Done."}],
@@ -55,7 +55,7 @@ async def test_results_come_in_the_order_of_the_calls_in_the_forms_the_first_sal
     assert talk.adapter.seen[1][0] == list(said.messages[:-1])  # the provider saw exactly what is recorded
 
 
-async def test_the_last_turn_allowed_still_has_its_calls_answered():  # T19
+async def test_t19_the_last_turn_allowed_still_has_its_calls_answered():
     said = await Talk([call()] * 9, max_turns=2).had()
     assert (said.outcome, len(said.turns)) == ("max_turns", 2)
     assert said.messages[-1].role == "tool_result"
@@ -66,7 +66,7 @@ async def test_a_final_answer_on_the_last_turn_allowed_is_no_limit_reached():
     assert (await Talk([call(), {"text": "Done."}], max_turns=2).had()).outcome == "completed"
 
 
-async def test_a_tool_the_agent_invented_is_told_to_it_and_the_conversation_goes_on():  # T20, as it should be
+async def test_t20_a_tool_the_agent_invented_is_told_to_it_and_the_conversation_goes_on():
     talk = Talk([call("look_under"), {"text": "Sorry."}])
     said = await talk.had()
     assert said.outcome == "completed"
@@ -186,7 +186,7 @@ async def test_a_provider_that_asks_to_wait_beyond_the_limit_is_the_providers_fa
 # -- failing providers ------------------------------------------------------------------------------
 
 
-async def test_a_failed_exchange_is_asked_again_and_stands_in_the_turn():  # T39
+async def test_t39_a_failed_exchange_is_asked_again_and_stands_in_the_turn():
     flaky = {"text": "Done.", "error": {"kind": "transient", "times": 1, "usage": {"input_tokens": 70}}}
     said = await Talk([flaky]).had()
     assert said.outcome == "completed"
@@ -195,7 +195,7 @@ async def test_a_failed_exchange_is_asked_again_and_stands_in_the_turn():  # T39
     assert said.cost_usd == 0.22
 
 
-async def test_a_turn_is_asked_for_four_times_at_most_and_the_conversation_is_never_begun_again():  # T40
+async def test_t40_a_turn_is_asked_for_four_times_at_most_and_the_conversation_is_never_begun_again():
     billed = {"kind": "rate_limited", "usage": {"input_tokens": 10, "output_tokens": 5}}
     talk = Talk([call(), {"error": billed}])
     said = await talk.had()

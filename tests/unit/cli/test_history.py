@@ -1,0 +1,141 @@
+"""The history at 80 and 160 columns: runs oldest first, and each cell's way from run to run."""
+
+from datetime import timedelta
+
+import pytest
+
+from salvo_cli.render.console import Marks, marks
+from salvo_cli.render.history import POINTS_MAX, history, history_document, sparkline
+from salvo_core.history import Damaged, History, PastRun, chosen
+from salvo_core.run.summary import summarise
+from tests.unit.cli.drawing import ascii_console, drawn
+from tests.unit.run.builders import plan, row, rows
+
+NOW_MS = 1_795_395_600_000
+
+
+def past(*runs, cells=1, damaged=(), unsealed=0):
+    made = []
+    for age, given in enumerate(runs):
+        order = plan(trials=len(given) // cells, cells=cells)
+        order = order.model_copy(update={"created_at": order.created_at + timedelta(minutes=age)})
+        one = summarise(order, given, {}, started_ms=1_000, finished_ms=5_000, state="sealed")
+        made.append(PastRun(one, one.cells))
+    return History(tuple(made), damaged, unsealed)
+
+
+def shown(one, width=80, **more):
+    return drawn(history(one, now_ms=NOW_MS, width=width, signs=Marks(), **more), width)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_each_run_is_a_line_oldest_first_and_nothing_is_wider_than_the_terminal(width):
+    text = shown(past(rows(0, 0), rows(1, 0), rows(1, 1), rows("infra_error", 1)), width)
+    verdicts = [
+        word
+        for line in text.splitlines()
+        for word in ("FAIL", "PARTIAL", "PASS", "INFRA ERROR")
+        if word in line
+    ]
+    assert verdicts == ["FAIL", "PARTIAL", "PASS", "INFRA ERROR"]
+    assert max(map(len, text.splitlines())) <= width
+    assert "scenario 0" in text
+
+
+def test_the_trend_is_told_from_the_first_run_to_the_last():
+    text = shown(past(rows(0, 0), rows(1, 0), rows(1, 1)))
+    assert "3 runs shown · pass rate 0% → 100%" in text
+    assert "▁▅█" in text
+
+
+def test_one_run_has_no_trend():
+    text = shown(past(rows(1, 0)))
+    assert "1 run shown\n" in text
+    assert "Pass rate of each cell" not in text
+
+
+def test_hiding_runs_that_passed_hides_no_part_of_the_trend():
+    text = shown(past(rows(1, 1), rows(0, 0)), failures_only=True)
+    assert "1 run shown, 1 that passed left out · pass rate 100% → 0%" in text
+    assert "✓ PASS" not in text
+    assert "█▁" in text
+    everything_passed = shown(past(rows(1), rows(1)), failures_only=True)
+    assert "0 runs shown, 2 that passed left out" in everything_passed
+
+
+def test_each_cell_has_its_own_line_and_a_run_that_graded_none_of_it_is_a_gap():
+    one = past([row(0), row(1, "failed")], [row(0, "infra_error"), row(1)], [row(0), row(1)], cells=2)
+    first, second = one.trends
+    assert (first.rates, second.rates) == ((1, None, 1), (0, 1, 1))
+    text = shown(one, 160)
+    assert "█ █" in text
+    assert "▁██" in text
+    assert "0% → 100%" in text
+
+
+def test_a_cell_that_only_one_run_has_is_no_trend_and_an_edited_scenario_is_called_so():
+    one = past(rows(1), rows(0))
+    newer = one.runs[1]
+    edited = newer.cells[0].model_copy(update={"scenario_digest": "e" * 64})
+    other = newer.cells[0].model_copy(update={"scenario_name": "new"})
+    two = History((one.runs[0], PastRun(newer.summary, (edited, other))))
+    assert [(trend.scenario, trend.edited) for trend in two.trends] == [("scenario 0", True)]
+    assert "edited" in shown(two)
+    assert "edited" not in shown(one)
+
+
+@pytest.mark.parametrize(
+    ("rates", "drawing"),
+    [((0, 1), "▁█"), ((0.5,), "▅"), ((0.99, 0.01, None, 1), "█▁ █"), ((), "")],
+)  # fmt: skip
+def test_a_sparkline_has_a_mark_a_rate_and_shows_the_newest(rates, drawing):
+    assert sparkline(rates, Marks()) == drawing
+    assert sparkline((0.0,) * 99 + rates, Marks()).endswith(drawing)
+    assert len(sparkline((0.0,) * 99 + rates, Marks())) == POINTS_MAX
+
+
+def test_a_terminal_without_blocks_gets_digits():
+    assert sparkline((0, 0.5, 1), marks(ascii_console())) == "158"
+
+
+def test_the_document_has_every_run_trend_and_what_was_left_out():
+    damaged = (Damaged("r", "summary.json is damaged"),)
+    document = history_document(past(rows(1, 0), rows(1, 1), damaged=damaged, unsealed=1), failures_only=True)
+    (only,) = document["runs"]
+    assert (only["verdict"], only["passed"], only["pass_rate"], only["score_mean"]) == (
+        "PARTIAL",
+        1,
+        0.5,
+        0.5,
+    )
+    assert document["trends"][0]["pass_rates"] == [0.5, 1]
+    assert document["damaged"] == [{"run_id": "r", "message": "summary.json is damaged"}]
+    assert document["not_ended"] == 1
+
+
+def test_a_run_without_a_grade_has_no_rate_and_no_score():
+    (only,) = past(rows("infra_error")).runs
+    assert (only.pass_rate, only.score_mean, only.cost_usd) == (None, None, None)
+    assert history_document(past(rows("infra_error")))["runs"][0]["cells"][0]["pass_rate"] is None
+
+
+def test_t68_a_scenario_is_chosen_by_its_name_else_by_a_part_of_name_or_file():
+    cells = [
+        cell.model_copy(update={"scenario_name": name, "scenario_file": file, "model": model})
+        for cell, (name, file, model) in zip(
+            plan(cells=4).cells,
+            [
+                ("alpha", "a.yaml", "m"),
+                ("alphabet", "b.yaml", "m"),
+                ("beta", "c.yaml", "m"),
+                ("alpha", "a.yaml", "n"),
+            ],
+            strict=True,
+        )
+    ]
+    assert chosen(cells, "Alpha") == [0, 3]
+    assert chosen(cells, "alph") == [0, 1, 3]
+    assert chosen(cells, "c.yaml") == [2]
+    assert chosen(cells, "alpha", ["n"]) == [3]
+    assert chosen(cells) == [0, 1, 2, 3]
+    assert chosen(cells, "gamma") == chosen(cells, "", ["x"]) == []
