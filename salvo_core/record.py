@@ -53,8 +53,7 @@ def finish(trace: Trace, assertions: Sequence[AssertionSpec], redactor: Redactor
         findings = evaluate(trace, assertions, redact=redactor.document)
         graded = grade(findings, trace.threshold, outcome=trace.outcome)
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
-    document = redactor.document(trace.model_dump(mode="json"))
-    body, digest = codec.encode(SCHEMA, document, compress=True)
+    body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), _result(trace, digest))
 
