@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
@@ -179,7 +180,13 @@ class Summary(_Frozen):
             ObjectCorrupt: Damaged, or not a summary.
         """
         document: Any = codec.decode(SCHEMA, stored, where=where)
-        return cls.model_validate(document)
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ObjectCorrupt(
+                f"{where} holds a summary that this Salvo cannot read ({error.error_count()} problems)",
+                hint="a newer Salvo may have written it",
+            ) from None
 
 
 def summarise(
