@@ -14,14 +14,12 @@ help: ## this list
 demo: $(VENV)/.runtime ## the main job on this machine: no server to install, no API key
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev ## every test, with real Valkey, Redis, Celery workers and MinIO
-	$(BIN)/python -m tests.servers install
-	$(PYTEST) tests
+test: test-unit test-servers ## every test, with real Valkey, Redis, Celery workers and MinIO
 
 test-unit: $(VENV)/.dev ## the fast tests: no servers, under a minute
-	$(PYTEST) tests -m "not servers"
+	$(PYTEST) tests -m "not servers" -n auto
 
-test-servers: $(VENV)/.dev ## only the tests that need real servers
+test-servers: $(VENV)/.dev ## the tests that need real servers, which it fetches or builds first
 	$(BIN)/python -m tests.servers install
 	$(PYTEST) tests -m servers
 
@@ -29,7 +27,7 @@ check: $(VENV)/.dev ## format, lint, types, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) tests -m "not servers" -q
+	$(PYTEST) tests -m "not servers" -n auto -q
 
 format: $(VENV)/.dev ## rewrite the code in the house's format
 	$(BIN)/ruff format .

@@ -64,6 +64,8 @@ class Bench:
     clock: Clock
     functions: Functions | None = None
     """What ``custom`` assertions may call here."""
+    redaction_patterns: tuple[str, ...] = ()
+    """The project's own, besides those that always apply."""
 
     @property
     def worker(self) -> str:
@@ -132,7 +134,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     plan, scenario, conversation = await _converse(message, held, past, bench)
     ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
     trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
-    redactor = Redactor(bench.adapters.known_secrets())
+    redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)

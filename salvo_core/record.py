@@ -59,8 +59,7 @@ def finish(
         findings = evaluate(trace, assertions, redact=redactor.document, functions=functions)
         graded = grade(findings, trace.threshold, outcome=trace.outcome)
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
-    document = redactor.document(trace.model_dump(mode="json"))
-    body, digest = codec.encode(SCHEMA, document, compress=True)
+    body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
 

@@ -97,7 +97,17 @@ class Lifespan:
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         functions = FunctionHosts(ImportGate(settings.allow_imports))
-        self._bench = Bench(store, manifest, dispatcher, adapters, leases, Orders(store), clock, functions)
+        self._bench = Bench(
+            store,
+            manifest,
+            dispatcher,
+            adapters,
+            leases,
+            Orders(store),
+            clock,
+            functions=functions,
+            redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
+        )
         self._workers = WorkerRegistry(redis, manifest.address)
         self._sweeper = Sweeper(store, manifest, dispatcher, clock, still_s=settings.sweep_s)
         beside = [

@@ -106,7 +106,9 @@ def test_a_library_is_imported_only_where_it_belongs(library: str) -> None:
     for path in modules():
         for line, target in imports(path):
             if target == library or target.startswith(library + "."):
-                assert relative(path).startswith(ONLY_IN[library]), f"{relative(path)}:{line} imports {target}"
+                assert relative(path).startswith(ONLY_IN[library]), (
+                    f"{relative(path)}:{line} imports {target}"
+                )
 
 
 @pytest.mark.parametrize("path", [p for p in modules() if p.name == "__init__.py"], ids=relative)

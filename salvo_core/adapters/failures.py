@@ -25,13 +25,12 @@ from salvo_core.errors import (
     ProviderTransient,
     RateLimited,
 )
+from salvo_core.trace.redaction import MARKER
 
 QUOTE_CHARS_MAX = 300
 """Most characters of a provider's own words in an error."""
 
 _READ_CHARS_MAX = 20_000
-REMOVED = "[removed]"
-"""Stands where a secret stood."""
 
 _KEY_SHAPED = re.compile(r"(?i)\bbearer\s+[\w.~+/=-]+|\bsk-[\w-]{8,}")
 _PAGE_TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title>")
@@ -112,8 +111,8 @@ def clean(text: str, secrets: Iterable[str] = ()) -> str:
     Secrets go first: a cut or a dropped control character must not leave part of one.
     """
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, REMOVED)
-    text = _KEY_SHAPED.sub(REMOVED, text[:_READ_CHARS_MAX])
+        text = text.replace(secret, MARKER)
+    text = _KEY_SHAPED.sub(MARKER, text[:_READ_CHARS_MAX])
     # isprintable also drops escape sequences, direction marks and lone surrogates.
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= QUOTE_CHARS_MAX else text[: QUOTE_CHARS_MAX - 1] + "…"

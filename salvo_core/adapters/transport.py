@@ -29,10 +29,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from salvo_core.adapters import strict_json
-from salvo_core.adapters.failures import REMOVED, Peer, failure_from_reply, page_title
+from salvo_core.adapters.failures import Peer, failure_from_reply, page_title
 from salvo_core.adapters.profile import Timeouts
 from salvo_core.errors import ProviderError, ProviderPermanent, ProviderTransient
 from salvo_core.identity import canonical_json
+from salvo_core.trace.redaction import MARKER
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """Most bytes of an answer, decompressed."""
@@ -230,7 +231,7 @@ def _without(secrets: Iterable[str], answer: _Answer) -> _Answer:
     body = answer.body
     for secret in filter(None, secrets):
         if (echoed := secret.encode()) in body:
-            body = body.replace(echoed, REMOVED.encode())
+            body = body.replace(echoed, MARKER.encode())
     return replace(answer, body=body)
 
 

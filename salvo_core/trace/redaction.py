@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable
+from functools import cache
 from itertools import count
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 MARKER = "[REDACTED]"
 _SECRET_LENGTH_MIN = 8
@@ -75,14 +78,19 @@ _PATTERNS = tuple(
 _SIGNS = frozenset[str]().union(*(signs for signs, _ in _PATTERNS))
 
 
+_IDENTITY = frozenset({"trace_id", "run_id", "digest"})
+
+
 class Redactor:
-    """Replaces secrets in strings and in whole documents.
+    """Replaces secrets in strings, in whole documents and in records.
 
     Args:
         secrets: Exact values this process knows; those under 8 characters are left to the patterns.
+        patterns: Regular expressions of the project's own. They come after ours and cannot weaken them.
     """
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
+        self._own = tuple(re.compile(pattern) for pattern in patterns)
         # A secret that is part of the marker would be found again in every marker.
         usable = {s for s in secrets if len(s) >= _SECRET_LENGTH_MIN and s not in MARKER}
         known = sorted(usable, key=len, reverse=True)
@@ -97,7 +105,38 @@ class Redactor:
             for signs, pattern in _PATTERNS:
                 if not signs.isdisjoint(present):
                     text = pattern.sub(MARKER, text)
+        for own in self._own:
+            text = own.sub(lambda found: MARKER if found[0] else "", text)  # "x*" matches nothing everywhere
         return text
+
+    def record(self, record: BaseModel) -> dict[str, Any]:
+        """Return a record as a JSON-ready document without secrets, which validates as that record again.
+
+        What people and models wrote is redacted, and so is everything free in form. What gives a
+        record its form stays, whatever a secret or a pattern may look like: the names of its
+        fields, words from a fixed list, times, ids and digests.
+        """
+        return self._record(record, record.model_dump(mode="json"))
+
+    def _record(self, record: BaseModel, dumped: dict[str, Any]) -> dict[str, Any]:
+        form = _fields_of_form(type(record))
+        return {
+            name: value if name in form else self._part(getattr(record, name), value)
+            for name, value in dumped.items()
+        }
+
+    def _part(self, value: Any, dumped: Any) -> Any:
+        match value:
+            case BaseModel():
+                return self._record(value, dumped)
+            case tuple():
+                return [
+                    self._part(inner, inner_dumped) for inner, inner_dumped in zip(value, dumped, strict=True)
+                ]
+            case str() | dict() | list():
+                return self.document(dumped)
+            case _:
+                return dumped
 
     def document(self, document: Any) -> Any:
         """Return a copy of a JSON-ready document with every string in it redacted, keys included."""
@@ -108,9 +147,8 @@ class Redactor:
                 redacted: dict[str, Any] = {}
                 for key, value in document.items():
                     hidden = _SECRET_NAME.search(str(key)) is not None
-                    redacted[self._free_key(str(key), redacted)] = (
-                        _masked(value) if hidden else self.document(value)
-                    )
+                    clean = self.document(value)
+                    redacted[self._free_key(str(key), redacted)] = _masked(clean) if hidden else clean
                 return redacted
             case list() | tuple():
                 return [self.document(value) for value in document]
@@ -123,6 +161,17 @@ class Redactor:
         if redacted not in taken:
             return redacted
         return next(free for number in count(2) if (free := f"{redacted} {number}") not in taken)
+
+
+@cache
+def _fields_of_form(model: type[BaseModel]) -> frozenset[str]:
+    """Return the fields of a record whose values say nothing but what was agreed beforehand."""
+
+    def is_word_of_a_list(annotation: Any) -> bool:
+        return get_origin(annotation) is Literal or any(map(is_word_of_a_list, get_args(annotation)))
+
+    words = {name for name, field in model.model_fields.items() if is_word_of_a_list(field.annotation)}
+    return frozenset(words | (_IDENTITY & model.model_fields.keys()))
 
 
 def _masked(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A whole Salvo in one process: real Redis, a store, benches that attempt trials, and a queue to look into."""
+"""A whole Salvo in one process: real Redis, a store, benches that attempt trials, a queue to look into."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ async def test_the_key_is_in_no_byte_that_leaves_a_worker(
     assert [trace.outcome for trace in traces] == ["completed"] + ["infra_error"] * 5
     assert len(telltale.seen) == len(TELLTALES)
     assert all(seen.headers["authorization"] == f"Bearer {KEY}" for seen in telltale.seen)
-    assert "Incorrect API key provided: [removed]" in str(traces[1].error)
+    assert "Incorrect API key provided: [REDACTED]" in str(traces[1].error)
     for secret in (KEY, minio.secret_key):
         assert secret not in worker.log()
         assert not holding(secret, everything_in(minio, bucket))
@@ -123,8 +123,23 @@ async def test_a_key_that_a_model_says_is_not_kept(
         assert trace.final_content == "A refund, and your key is [REDACTED]."
     assert SPOKEN not in worker.log()
     assert not holding(SPOKEN, everything_in(minio, bucket))
-    # While the trial ran, the journal held its turns as they were; it went with the trial.
     assert not holding(SPOKEN, everything_in_redis(fleet.redis_server))
+    # It was struck out before the turn was journaled, so it never was in Redis at all.
+    assert not holding(SPOKEN, everything_redis_was_told(fleet.redis_server))
+
+
+async def test_what_the_project_calls_a_secret_is_not_stored(
+    fleet: Fleet, minio: MinioServer, bucket: str, telltale: CannedServer
+) -> None:
+    fleet.project(recording={"custom_redaction_patterns": [r"CARD-\d+"]})
+    telltale.plays(answer({"choices": [{"message": {"content": "Charged to CARD-4929 as you asked."}}]}))
+    fleet.environ["OPENAI_BASE_URL"] = telltale.url
+    await fleet.start()
+    plan = await fleet.submit(scenario(MODEL), trials=2)
+    await fleet.sealed(plan)
+    for trace in await fleet.audit(plan):
+        assert trace.final_content == "Charged to [REDACTED] as you asked."
+    assert not holding("CARD-4929", everything_in(minio, bucket))
 
 
 async def test_each_request_says_which_trial_it_is_for(fleet: Fleet, telltale: CannedServer) -> None:

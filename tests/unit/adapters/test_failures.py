@@ -146,11 +146,11 @@ def test_cleaned_text_is_one_bounded_printable_line_without_the_secret(
 
 
 def test_what_looks_like_a_key_is_removed_even_if_it_is_not_ours() -> None:
-    assert clean("key sk-proj-abcdefgh123 and Bearer abc.def") == "key [removed] and [removed]"
+    assert clean("key sk-proj-abcdefgh123 and Bearer abc.def") == "key [REDACTED] and [REDACTED]"
 
 
 def test_the_longer_of_two_secrets_goes_first() -> None:
-    assert clean("abcdefgh-1234", ["abcdefgh", "abcdefgh-1234"]) == "[removed]"
+    assert clean("abcdefgh-1234", ["abcdefgh", "abcdefgh-1234"]) == "[REDACTED]"
 
 
 class WithStatus(Exception):

@@ -113,7 +113,7 @@ async def test_a_provider_error_of_its_own_stays_as_it_is() -> None:
 async def test_a_secret_in_its_exception_stays_here() -> None:
     with pytest.raises(ProviderPermanent) as failed:
         await take(ValueError(f"bad key {SECRET}"))
-    assert failed.value.message == "ValueError: bad key [removed]"
+    assert failed.value.message == "ValueError: bad key [REDACTED]"
 
 
 async def test_it_is_closed_by_whichever_method_it_has() -> None:

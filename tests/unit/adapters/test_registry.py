@@ -115,7 +115,7 @@ def test_a_class_that_is_not_allowed_is_not_imported(patterns: list[str]) -> Non
         (f"{CREW}.NotAsync", "is no adapter"),
         (f"{CREW}.NoMethod", "is no adapter"),
         (f"{CREW}.function", "is no adapter"),
-        (f"{CREW}.Refuses", r"could not be made: RuntimeError: the vault said no to \[removed\]"),
+        (f"{CREW}.Refuses", r"could not be made: RuntimeError: the vault said no to \[REDACTED\]"),
         (f"{CREW}.WantsArguments", "could not be made: TypeError"),
     ],
 )

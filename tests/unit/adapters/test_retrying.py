@@ -92,7 +92,9 @@ async def test_only_the_turn_is_asked_again_and_its_latency_is_that_of_the_last_
     assert turn.latency_s == 2.0
 
 
-async def test_t40_always_rate_limited_is_exactly_four_calls_with_doubling_ranges(clock: InstantClock) -> None:
+async def test_t40_always_rate_limited_is_exactly_four_calls_with_doubling_ranges(
+    clock: InstantClock,
+) -> None:
     for seed in range(50):
         clock.slept.clear()
         adapter = Played(RateLimited("busy", status_code=429))

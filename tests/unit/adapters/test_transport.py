@@ -347,4 +347,4 @@ async def test_a_key_that_the_other_side_repeats_in_its_answer_is_struck_out_of_
 ) -> None:
     server.plays(answer({"content": f"your key is {KEY}, is it not?"}))
     reply = await post(transport, server)
-    assert reply.document == {"content": "your key is [removed], is it not?"}
+    assert reply.document == {"content": "your key is [REDACTED], is it not?"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from salvo_core.errors import UsageError
 from salvo_core.settings import TABLE, resolve, state_folder, without_password
 
-SECRET = "hunter2"  # noqa: S105 - what must never be seen
+SECRET = "hunter2"
 
 
 def test_what_nobody_sets_is_the_default():

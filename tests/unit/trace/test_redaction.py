@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salvo_core.trace.model import Finding, Message, Retry, ScenarioRef, ToolCall, Trace, TrialError, Turn
 from salvo_core.trace.redaction import MARKER, Redactor
+from tests.unit.trial.builders import trace
 
 plain = Redactor()
 LETTERS = string.ascii_letters + string.digits
@@ -131,6 +133,12 @@ def test_a_known_secret_that_is_a_part_of_the_marker_does_not_make_markers_grow(
     assert redactor.text(redactor.text("token=abc")) == MARKER
 
 
+def test_patterns_of_the_projects_own_are_added_to_ours():
+    redactor = Redactor(patterns=[r"ACME-\d+", "x*"])
+    assert redactor.text("ACME-12 xx token=abc ACME-") == f"{MARKER} {MARKER} {MARKER} ACME-"
+    assert redactor.document({"ACME-12": ["ACME-13"]}) == {MARKER: [MARKER]}
+
+
 def test_a_documents_keys_say_what_their_values_are():
     document = {
         "api_key": "abc",
@@ -142,7 +150,7 @@ def test_a_documents_keys_say_what_their_values_are():
         "cookie": "a=1",
         "aws_secret_access_key": "abc",
         "total_tokens": "500",
-        "authorization": {"nested": "abc", "n": None},
+        "authorization": {"nested": "abc", "n": None, "sk-abcdefghij0123456789": 1},
         "token_count": "12",
         "description": "of cookies",
         "token": 7,
@@ -157,7 +165,7 @@ def test_a_documents_keys_say_what_their_values_are():
         "cookie": MARKER,
         "aws_secret_access_key": MARKER,
         "total_tokens": "500",
-        "authorization": {"nested": MARKER, "n": None},
+        "authorization": {"nested": MARKER, "n": None, MARKER: 1},
         "token_count": "12",
         "description": "of cookies",
         "token": 7,
@@ -190,6 +198,57 @@ def test_the_document_that_was_given_stays_as_it_was():
     before = json.dumps(document)
     plain.document(document)
     assert json.dumps(document) == before
+
+
+def whole_trace(secret):
+    """A trace that says a secret wherever somebody's words stand in it."""
+    call = ToolCall(id=f"id {secret}", name=secret, arguments={secret: [secret]}, malformed=secret)
+    retry = Retry(kind="transient", message=secret)
+    return trace(
+        scenario=ScenarioRef(digest="0" * 64, name=secret, file=secret),
+        model=secret,
+        outcome="infra_error",
+        error=TrialError(kind="transient", message=secret, hint=secret, retries=(retry,)),
+        messages=(Message(role="assistant", content=secret, tool_calls=(call,)),),
+        turns=(Turn(index=0, content=secret, tool_calls=(call,), finish_reason=secret, retries=(retry,)),),
+        extras={"deep": [{secret: secret}], "api_key": "x"},
+        findings=(
+            Finding(assertion=0, type="t", label=secret, score=1, passed=True, weight=1, required=False,
+                    details=secret, error=secret),
+        ),
+    )  # fmt: skip
+
+
+def test_a_record_is_redacted_wherever_somebody_wrote_in_it():
+    redacted = Redactor(["known-secret"]).record(whole_trace("known-secret"))
+    assert "known-secret" not in json.dumps(redacted)
+    assert redacted["extras"] == {"deep": [{MARKER: MARKER}], "api_key": MARKER}
+
+
+@pytest.mark.parametrize(
+    "redactor",
+    [
+        Redactor(["assistant", "infra_error", "transient", "trace_id", "scenario", "0199c2f4"]),
+        Redactor(patterns=[r"\d", "[a-z]+", "-"]),
+        Redactor(patterns=["."]),
+    ],
+)
+def test_a_redacted_record_can_be_read_again_whatever_the_secrets_look_like(redactor):
+    original = whole_trace("said").model_copy(update={"grade": "hard_fail"})
+    read = Trace.model_validate(redactor.record(original))
+    assert (read.trace_id, read.run_id, read.scenario.digest) == (
+        original.trace_id, original.run_id, original.scenario.digest,
+    )  # fmt: skip
+    assert (read.outcome, read.started_at, read.messages[0].role, read.error.kind, read.grade) == (
+        "infra_error", original.started_at, "assistant", "transient", "hard_fail",
+    )  # fmt: skip
+
+
+def test_a_record_without_secrets_stays_as_it_is():
+    original = whole_trace("plain words")
+    assert Redactor().record(original.model_copy(update={"extras": {}})) == original.model_copy(
+        update={"extras": {}}
+    ).model_dump(mode="json")
 
 
 pieces = st.sampled_from(

@@ -153,7 +153,7 @@ async def test_time_that_runs_out_in_a_turn_ends_the_trial_with_what_was_said_be
     talk = Talk(
         [call(), {"text": "late", "latency_s": 60}],
         clock=SystemClock(),
-        timeout_s=0.05,
+        timeout_s=0.3,
         script={"latency_s": 0},
     )
     said = await talk.had()
@@ -162,7 +162,7 @@ async def test_time_that_runs_out_in_a_turn_ends_the_trial_with_what_was_said_be
 
 
 async def test_time_that_runs_out_in_a_tool_keeps_the_turn_that_was_paid():
-    talk = Talk([call()], clock=SystemClock(), timeout_s=0.05, tools=[tool(mock_latency_s=60)])
+    talk = Talk([call()], clock=SystemClock(), timeout_s=0.3, tools=[tool(mock_latency_s=60)])
     said = await talk.had()
     assert (said.outcome, len(said.turns)) == ("timeout", 1)
     assert [turn.index for turn in talk.hold.turns] == [0]
