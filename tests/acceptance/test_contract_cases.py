@@ -1,4 +1,4 @@
-"""Cases of the predecessor's contract, by number, as its users meet them: a command and what comes of it.
+"""Cases of the predecessor's contract, by number, as its users meet them: a command and its outcome.
 
 Cases about one room are that room's unit tests, with the same numbers; ``python -m
 tests.contract_table`` lists where each is. One Valkey and one worker serve all the runs here.

@@ -66,6 +66,8 @@ PERCENTILES = Deliberate(
 def corrected(case: Case, old: Observed) -> tuple[Observed, list[Deliberate]]:
     """Return what the predecessor's result becomes by the rules, and the rules that changed something."""
     by: list[Deliberate] = []
+    if not old.trials:
+        return old, by
     want = _rounded(case, old)
     if want.trials != old.trials:
         by.append(ROUNDING)

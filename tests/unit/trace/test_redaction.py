@@ -74,7 +74,7 @@ KEY_20 = "abcdefghij0123456789"
         ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nx\n-----END PGP PRIVATE KEY BLOCK-----", MARKER),
     ],
 )
-def test_a_secret_is_taken_out(text, redacted):
+def test_t60_a_secret_is_taken_out(text, redacted):
     assert plain.text(text) == redacted
 
 
@@ -104,7 +104,7 @@ def test_a_secret_is_taken_out(text, redacted):
         "日本語のテキスト",
     ],
 )
-def test_ordinary_text_is_left_alone(text):
+def test_t60_ordinary_text_is_left_alone(text):
     assert plain.text(text) == text
 
 
@@ -133,7 +133,7 @@ def test_a_known_secret_that_is_a_part_of_the_marker_does_not_make_markers_grow(
     assert redactor.text(redactor.text("token=abc")) == MARKER
 
 
-def test_patterns_of_the_projects_own_are_added_to_ours():
+def test_t60_patterns_of_the_projects_own_are_added_to_ours():
     redactor = Redactor(patterns=[r"ACME-\d+", "x*"])
     assert redactor.text("ACME-12 xx token=abc ACME-") == f"{MARKER} {MARKER} {MARKER} ACME-"
     assert redactor.document({"ACME-12": ["ACME-13"]}) == {MARKER: [MARKER]}
