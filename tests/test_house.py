@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,15 @@ def test_imports_point_one_way(path: Path) -> None:
                 assert target_rank <= own_rank, f"{where}, which stands above it"
         if package == "salvo_worker":
             assert not target.startswith("salvo_cli"), where
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    known = {dotted_name(path).removesuffix(".__init__"): path for path in modules()}
+    graph = {
+        name: {target for _, target in imports(path) if target in known and target != name}
+        for name, path in known.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_command_line_reaches_the_worker_through_its_wiring_alone() -> None:

@@ -24,8 +24,10 @@ from salvo_core.evaluation.assertion import (
 from salvo_core.evaluation.document import Document
 from salvo_core.evaluation.wording import one_line
 
-if TYPE_CHECKING:  # the catalogue is made of these classes; it completes their annotations
-    from salvo_core.evaluation.catalogue import Assertion
+if TYPE_CHECKING:
+    # At run time the catalogue, which is made of these classes, puts the union of all types here
+    # (``model_rebuild``); what a group asks of a member is what every assertion can do.
+    from salvo_core.evaluation.assertion import AssertionSpec as Assertion
 
 DEPTH_MAX = 5
 """Groups within one another."""
