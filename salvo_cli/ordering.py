@@ -55,6 +55,8 @@ class Asked:
             concurrency_max=self.concurrency_max,
             labels=labels,
             idempotency_key=self.idempotency_key,
+            recording=here.project.recorded,
+            judge=here.project.judge,
         )
 
     def all_exist(self, here: Surroundings) -> bool:

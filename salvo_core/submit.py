@@ -15,15 +15,17 @@ from datetime import datetime
 
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
-from salvo_core.scenario.digest import freeze
+from salvo_core.scenario.digest import agent_digest, freeze
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+from salvo_core.trace.recording import Recording
 from salvo_core.version import VERSION
 
 
@@ -39,6 +41,9 @@ class Order:
         concurrency_max: Trials of this run queued or running at once; None leaves it to the workers.
         labels: Free notes kept in the plan.
         idempotency_key: Two orders with one key are one run.
+        recording: What traces keep.
+        judge: How judges are asked where an assertion does not say.
+        early_stop: Skip a cell's remaining trials once its verdict is out of reach.
     """
 
     scenarios: Sequence[Loaded]
@@ -48,6 +53,9 @@ class Order:
     concurrency_max: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
+    recording: Recording = field(default_factory=Recording)
+    judge: JudgeDefaults = field(default_factory=JudgeDefaults)
+    early_stop: bool = False
 
 
 def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan:
@@ -91,6 +99,9 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         concurrency_max=order.concurrency_max,
         labels=dict(order.labels),
         salvo_version=VERSION,
+        recording=order.recording,
+        judge=order.judge,
+        early_stop=order.early_stop,
     )
 
 
@@ -216,6 +227,7 @@ def _cell(loaded: Loaded, model: str, threshold: float | None) -> Cell:
         threshold=scenario.threshold if threshold is None else threshold,
         assertions=tuple(assertion.label() for assertion in scenario.assertions),
         tags=scenario.tags,
+        agent_digest=agent_digest(scenario),
     )
 
 

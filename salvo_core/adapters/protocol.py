@@ -35,6 +35,7 @@ class TurnConfig:
         max_tokens: Most output tokens of this turn; None leaves it to the provider.
         seed: Sampling seed; providers without one ignore it.
         extras: Merged into the request, except over model, messages and tools.
+        must_call: Name of the tool that the model must call; empty leaves it the choice.
         trace_id: The trial's id; sent as ``X-Salvo-Trace-Id`` so that two systems' logs can be joined.
         trial: The repetition within the cell, 0-based; the seed of scripted variation.
         turn: Turns that came back before this one, 0-based.
@@ -45,6 +46,7 @@ class TurnConfig:
     max_tokens: int | None = None
     seed: int | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    must_call: str = ""
     trace_id: str = ""
     trial: int = 0
     turn: int = 0

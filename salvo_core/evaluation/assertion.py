@@ -27,12 +27,15 @@ class Check:
         details: What was seen, for people; one line, at most DETAILS_CHARS_MAX characters.
         error: Why the check could not be made, as long at most; None if it was. Then it says nothing
             about the agent, the score is 0 and ``passed`` is false.
+        infra: Whether it was infrastructure that kept the check from being made (a judge that could
+            not be heard): then it counts neither way (I6).
     """
 
     score: float
     passed: bool
     details: str
     error: str | None = None
+    infra: bool = False
 
     @classmethod
     def of(cls, passed: bool, details: str) -> Check:
@@ -40,9 +43,9 @@ class Check:
         return cls(1.0 if passed else 0.0, passed, one_line(details, DETAILS_CHARS_MAX))
 
     @classmethod
-    def impossible(cls, error: str) -> Check:
+    def impossible(cls, error: str, *, infra: bool = False) -> Check:
         """Return the check that could not be made, and why, made safe to show."""
-        return cls(0.0, False, "", one_line(error, DETAILS_CHARS_MAX))
+        return cls(0.0, False, "", one_line(error, DETAILS_CHARS_MAX), infra)
 
 
 Step = str | int

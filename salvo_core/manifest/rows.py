@@ -8,13 +8,14 @@
 
 A row is one line of text, ``<status> <attempt> <trace_id> <rest>``: readable with
 ``HGET``, cheap for Lua to take apart, and its tail is opaque to Lua. While a trial runs
-the rest is the worker's name; once it has ended the rest is the ``Result`` as a JSON list.
+the rest is the worker's name; once it has ended the rest is the ``Result`` as a JSON list, or,
+where it was skipped, one word that says why.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Literal, get_args
 
 Status = Literal[
@@ -44,6 +45,8 @@ class Result:
         worker: Who ended it.
         digest: Of the trace's document; empty when there is no object (cancelled before it ran).
         failed: (assertion index, score) of each finding that did not pass.
+        judge_cost_usd: Of the judges, apart from the agent's; None when a price is unknown, 0 without judges.
+        judged: (assertion index, votes, votes heard, votes in favour) of each assertion that a judge decides.
     """
 
     score: float | None
@@ -59,17 +62,26 @@ class Result:
     worker: str
     digest: str
     failed: tuple[tuple[int, float], ...] = ()
+    judge_cost_usd: float | None = 0.0
+    judged: tuple[tuple[int, int, int, int], ...] = ()
 
     def encode(self) -> str:
-        """Return the result as a compact JSON list, in field order."""
-        return json.dumps(astuple(self), separators=(",", ":"))
+        """Return the result as a compact JSON list, in field order, a judge's part only if there is one."""
+        values = astuple(self)
+        return json.dumps(values if self.judged else values[:-2], separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> Result:
         """Return the result that ``encode`` wrote."""
         values = json.loads(text)
-        values[-1] = tuple((int(index), float(score)) for index, score in values[-1])
+        values[_FAILED] = tuple((int(index), float(score)) for index, score in values[_FAILED])
+        if len(values) > _JUDGED:
+            values[_JUDGED] = tuple((int(a), int(v), int(h), int(f)) for a, v, h, f in values[_JUDGED])
         return cls(*values)
+
+
+_FIELDS = [field.name for field in fields(Result)]
+_FAILED, _JUDGED = _FIELDS.index("failed"), _FIELDS.index("judged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ class Row:
     worker: str = ""
     """Who holds it, while running."""
     result: Result | None = None
+    reason: str = ""
+    """Why it was skipped: one word."""
 
     @property
     def recorded(self) -> bool:
@@ -92,7 +106,7 @@ class Row:
 
     def encode(self) -> str:
         """Return the row's line of text."""
-        rest = self.result.encode() if self.result else self.worker
+        rest = self.result.encode() if self.result else self.worker or self.reason
         return f"{self.status} {self.attempt} {self.trace_id}" + (f" {rest}" if rest else "")
 
     @classmethod
@@ -102,12 +116,14 @@ class Row:
         if status not in STATUSES:
             raise ValueError(f"manifest row {index} has the unknown status {status[:40]!r}")
         tail = rest[0] if rest else ""
-        ended = status in TERMINAL and tail
+        ended = status in TERMINAL and tail.startswith("[")
+        skipped = status == "skipped" and not ended
         return cls(
             index=index,
             status=status,
             attempt=int(attempt),
             trace_id=trace_id,
-            worker="" if ended else tail,
+            worker="" if ended or skipped else tail,
             result=Result.decode(tail) if ended else None,
+            reason=tail if skipped else "",
         )

@@ -11,13 +11,16 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from salvo_core.errors import ObjectCorrupt
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.identity import INDEX_MAX, index_in, is_uuid7, require_uuid7, trace_id_for
+from salvo_core.store import keys
 from salvo_core.trace import codec
+from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.plan/1"
 CELLS_MAX = 10_000
@@ -39,6 +42,10 @@ class Cell(BaseModel):
     assertions: tuple[str, ...] = ()
     """Each assertion in a few words, in the scenario's order: what failures are grouped by."""
     tags: dict[str, str] = Field(default_factory=dict)
+    agent_digest: str = ""
+    """Of what the agent sees (``scenario.digest.agent_digest``): whether a later scenario asks the same."""
+    withheld: bool = False
+    """Whether the scenario may not stay in the store as it is: it holds secrets, or content is not kept."""
 
     @property
     def label(self) -> str:
@@ -74,6 +81,26 @@ class TrialMessage(BaseModel):
         return value
 
 
+class Rescore(BaseModel):
+    """What a re-evaluation is of: recorded conversations are scored again, none is held."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    """Whose traces."""
+    index: int | None = Field(default=None, ge=0)
+    """The one trial of that run; None for all of them."""
+    judge: Literal["reuse", "fresh", "skip", "only"] = "reuse"
+    """``reuse`` votes on the same question, ask ``fresh`` ones, ``skip`` judges, or check ``only`` them."""
+    allow_partial: bool = False
+    """Whether assertions that a record without content cannot answer may be left out."""
+
+    @field_validator("run_id")
+    @classmethod
+    def _uuid7(cls, value: str) -> str:
+        return require_uuid7(value, "run id")
+
+
 class Plan(BaseModel):
     """One submission: cells x trials, in a fixed order."""
 
@@ -90,6 +117,16 @@ class Plan(BaseModel):
     labels: dict[str, str] = Field(default_factory=dict)
     """Free notes of the submitter (host, user, git commit, CI job)."""
     salvo_version: str
+    recording: Recording = Recording()
+    """What traces keep."""
+    judge: JudgeDefaults = JudgeDefaults()
+    """How judges are asked where an assertion does not say."""
+    early_stop: bool = False
+    """Whether a cell's remaining trials are skipped once its verdict is out of reach."""
+    trace_ids: tuple[str, ...] | None = None
+    """By index, where they are not derived from the run id: of runs that another Salvo made."""
+    rescore: Rescore | None = None
+    """Set in a re-evaluation."""
 
     @field_validator("run_id")
     @classmethod
@@ -100,6 +137,11 @@ class Plan(BaseModel):
     def name(self) -> str:
         """What the run is called in lists."""
         return run_name([(cell.scenario_digest, cell.scenario_name) for cell in self.cells])
+
+    @property
+    def home(self) -> str:
+        """The folder of the store that holds this plan and all that becomes of it."""
+        return keys.REEVALS if self.rescore else keys.RUNS
 
     @property
     def total(self) -> int:
@@ -115,11 +157,15 @@ class Plan(BaseModel):
         return index // len(self.cells)
 
     def trace_id(self, index: int) -> str:
-        """Return the trial's trace id."""
-        return trace_id_for(self.run_id, index)
+        """Return the trial's trace id. A re-evaluation's trials keep the names of those they look at."""
+        if self.trace_ids is not None:
+            return self.trace_ids[index]
+        return trace_id_for(self.rescore.run_id if self.rescore else self.run_id, index)
 
     def index_of(self, trace_id: str) -> int | None:
         """Return the index of the trial with that trace id, None if this run has no such trial."""
+        if self.trace_ids is not None:
+            return self.trace_ids.index(trace_id) if trace_id in self.trace_ids else None
         index = index_in(trace_id)
         return index if index < self.total and self.trace_id(index) == trace_id else None
 
@@ -129,6 +175,9 @@ class Plan(BaseModel):
         Args:
             beginning: Of a trace id, lower case.
         """
+        if self.trace_ids is not None:
+            found = [index for index, one in enumerate(self.trace_ids) if one.startswith(beginning)]
+            return range(found[0], found[-1] + 1) if found else range(0)
         indices = range(self.total)  # ids of one run sort by index
         after_all = f"{beginning}~"  # sorts behind every hexadecimal digit
         return range(

@@ -31,6 +31,8 @@ _ALWAYS: Mapping[type[BaseModel], Collection[str]] = {
 }  # fmt: skip
 """Fields that stand in the canonical form whatever their value: those of Salvo 0.1."""
 
+_OF_THE_JUDGING = frozenset({"description", "tags", "assertions", "threshold"})
+
 
 def canonical_form(scenario: Scenario) -> dict[str, Any]:
     """Return the JSON-ready document that the digest is taken of; validating it gives an equal scenario."""
@@ -44,6 +46,18 @@ def scenario_digest(scenario: Scenario) -> str:
     Salvo 0.1.
     """
     return digest(canonical_json(canonical_form(scenario)))
+
+
+def agent_digest(scenario: Scenario) -> str:
+    """Return the sha256 of what the agent sees: all but the name, the tags and how it is judged.
+
+    Two scenarios with one agent digest put the same question; a recording of the one can be judged by
+    the assertions of the other.
+    """
+    form = canonical_form(scenario)
+    return digest(
+        canonical_json({name: value for name, value in form.items() if name not in _OF_THE_JUDGING})
+    )
 
 
 def freeze(scenario: Scenario) -> tuple[bytes, str]:

@@ -6,59 +6,37 @@ The file is optional. It holds no secrets: keys come from the workers' environme
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.adapters.profile import Profile
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.scenario.checking import checked_document, in_file_order, locate
 from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place
 from salvo_core.scenario.problems import Problem
 from salvo_core.scenario.secrecy import names_a_secret
 from salvo_core.scenario.source import parse_file
+from salvo_core.trace.recording import Pattern, Recording, RecordingMode
 
 FILE_NAME = "salvo.yaml"
 STATE_NAME = ".salvo"
-
-
-def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise PydanticCustomError(
-            "regex", "is not a regular expression: {why}", {"why": str(error)[:80]}
-        ) from None
-    return text
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class JudgeSection(_Section):
-    """How assertions that ask a model are judged."""
-
-    adapter: str = "openai"
-    model: str = "gpt-4o-mini"
-    k: int = Field(default=3, ge=1, le=21)
-    """Votes per assertion."""
-    temperature: float = 0.0
-    max_tokens: int = Field(default=1024, ge=1)
-    """Most output tokens of one vote."""
-    default_threshold: float = Field(default=0.8, ge=0, le=1)
-
-
 class RecordingSection(_Section):
     """What traces keep."""
 
-    mode: Literal["full", "metadata_only"] = "full"
-    custom_redaction_patterns: list[Annotated[str, AfterValidator(_pattern)]] = Field(default_factory=list)
+    mode: RecordingMode = "full"
+    """full keeps what was said, without secrets; metadata_only keeps no content anywhere."""
+    custom_redaction_patterns: list[Pattern] = Field(default_factory=list)
     """Regular expressions; what they match is taken out of traces, besides what always is."""
 
 
@@ -83,7 +61,8 @@ class ProjectFile(_Section):
     """Whether problems are always printed one per line."""
     storage_dir: str = STATE_NAME
     """Folder of the embedded mode, below the project folder unless absolute."""
-    judge: JudgeSection = JudgeSection()
+    judge: JudgeDefaults = JudgeDefaults()
+    """How assertions that ask a model are judged."""
     recording: RecordingSection = RecordingSection()
     redis_url: str | None = None
     """Redis or Valkey of the manifest; the embedded one if not set."""
@@ -126,6 +105,12 @@ class Project(ProjectFile):
     def adapters(self) -> tuple[str, ...]:
         """Names that a scenario may give as its adapter, those of classes (``my_pkg.Agent``) apart."""
         return (*get_args(Profile.model_fields["adapter"].annotation), "scripted", *self.providers)
+
+    @property
+    def recorded(self) -> Recording:
+        """How runs of this project are recorded."""
+        section = self.recording
+        return Recording(mode=section.mode, patterns=tuple(section.custom_redaction_patterns))
 
     def settings(self) -> dict[str, Any]:
         """Return what the file sets of ``salvo_core.settings``, by setting name, and nothing else."""

@@ -7,9 +7,10 @@
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
     runs/<run_id>/manifest.json.zst
     runs/<run_id>/summary.json
+    reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
-Ids come from outside (a message, a command line), so each is checked to be what it
-claims before it becomes part of a path.
+``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
+command line), so each is checked to be what it claims before it becomes part of a path.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from salvo_core.errors import UsageError
 from salvo_core.identity import require_uuid7
 
 RUNS = "runs/"
+REEVALS = "reevals/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
 
@@ -31,19 +33,19 @@ def scenario(digest: str) -> str:
     return f"scenarios/{digest}.json"
 
 
-def plan(run_id: str) -> str:
+def plan(run_id: str, home: str = RUNS) -> str:
     """Return where the run's order lies."""
-    return f"{_run(run_id)}plan.json"
+    return f"{_folder(run_id, home)}plan.json"
 
 
-def trace(run_id: str, trace_id: str, attempt: int) -> str:
+def trace(run_id: str, trace_id: str, attempt: int, home: str = RUNS) -> str:
     """Return where the given attempt at a trial puts its trace: two attempts never share a name (I1)."""
-    return f"{traces(run_id)}{require_uuid7(trace_id, 'trace id')}.a{attempt:d}.json.zst"
+    return f"{traces(run_id, home)}{require_uuid7(trace_id, 'trace id')}.a{attempt:d}.json.zst"
 
 
-def traces(run_id: str) -> str:
+def traces(run_id: str, home: str = RUNS) -> str:
     """Return the prefix under which all traces of the run lie."""
-    return f"{_run(run_id)}traces/"
+    return f"{_folder(run_id, home)}traces/"
 
 
 def parse_trace(key: str) -> tuple[str, int] | None:
@@ -52,15 +54,15 @@ def parse_trace(key: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def manifest(run_id: str) -> str:
+def manifest(run_id: str, home: str = RUNS) -> str:
     """Return where the sealed rows lie."""
-    return f"{_run(run_id)}manifest.json.zst"
+    return f"{_folder(run_id, home)}manifest.json.zst"
 
 
-def summary(run_id: str) -> str:
+def summary(run_id: str, home: str = RUNS) -> str:
     """Return where the numbers that reports and lists read lie."""
-    return f"{_run(run_id)}summary.json"
+    return f"{_folder(run_id, home)}summary.json"
 
 
-def _run(run_id: str) -> str:
-    return f"{RUNS}{require_uuid7(run_id, 'run id')}/"
+def _folder(run_id: str, home: str) -> str:
+    return f"{home}{require_uuid7(run_id, 'run id')}/"

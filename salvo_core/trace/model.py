@@ -6,6 +6,7 @@ Redis, the object in the store, and a person's screen.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any, Literal
 
@@ -39,6 +40,7 @@ ErrorKind = Literal[
     "scenario",  # the scenario asks for what cannot be kept
     "store",  # the order is gone or damaged
     "worker_lost",
+    "judge",  # the conversation is whole, but a judge that the grade needs could not be heard
     "internal",
 ]
 
@@ -141,11 +143,65 @@ class TrialError(Frozen):
     """The failed exchanges of that turn; their tokens count."""
 
 
+class Vote(Frozen):
+    """One answer of a judge, or why there is none: an exchange of its own, kept so that nobody pays again."""
+
+    number: int = Field(ge=0)
+    """Among the votes on the same question, 0-based."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """0-1 by criterion; empty when the vote could not be read."""
+    reasoning: dict[str, str] = Field(default_factory=dict)
+    """By criterion, as far as the judge gave any."""
+    raw: str = ""
+    """What the judge said, before it was read: the arguments of its tool call as JSON, or its text."""
+    error: str | None = None
+    """Why this is no vote: nobody answered, or the answer could not be read."""
+    error_kind: ErrorKind | Literal["unreadable"] | None = None
+    model: str = ""
+    """The model that the provider says answered; empty when it does not say."""
+    usage: Usage = Usage()
+    """Of the exchange that came back; failed ones stand in ``retries``."""
+    cost_usd: float | None = None
+    """Failed exchanges included; None when the model has no known price."""
+    latency_s: float = Field(default=0.0, ge=0)
+    retries: tuple[Retry, ...] = ()
+    attempt: int = 1
+    worker: str = ""
+
+    @property
+    def heard(self) -> bool:
+        """Whether it can be counted."""
+        return self.error is None
+
+    @property
+    def billed(self) -> Usage:
+        """Tokens of the vote and of its failed exchanges."""
+        return sum((retry.usage for retry in self.retries), self.usage)
+
+
+class Judgement(Frozen):
+    """The votes on one question that a judge was asked about a conversation."""
+
+    request: str
+    """Digest of everything the judge was sent: the same question has the same votes."""
+    assertions: tuple[int, ...]
+    """Places in the scenario's list of the assertions that rest on it, 0-based."""
+    adapter: str
+    model: str
+    temperature: float | None
+    max_tokens: int
+    weights: dict[str, float]
+    """By criterion, in the order they were put."""
+    votes: tuple[Vote, ...]
+    """By number."""
+
+
 class Finding(Frozen):
     """What one assertion found, or how it failed to find anything.
 
     ``error`` set means the check itself could not be made: it says nothing about the
-    agent, the score is 0 and the assertion counts as not passed.
+    agent, the score is 0 and the assertion counts as not passed. With ``infra`` set as well, what
+    kept it from being made was infrastructure: then it counts neither way (I6).
     """
 
     assertion: int = Field(ge=0)
@@ -159,6 +215,10 @@ class Finding(Frozen):
     required: bool
     details: str = ""
     error: str | None = None
+    infra: bool = False
+    """A judge could not be heard: it leaves the score; a required one leaves the trial without a grade."""
+    redaction_affected: bool = False
+    """The check would come out differently on what is stored, because something in it was struck out."""
 
 
 class ScenarioRef(Frozen):
@@ -211,6 +271,12 @@ class Trace(Frozen):
     finish_reason: str
     extras: dict[str, Any] = Field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    judgements: tuple[Judgement, ...] = ()
+    """What judges were asked about it, with every vote."""
+    recording: Literal["full", "metadata_only"] = "full"
+    """What was kept: see ``trace.recording``."""
+    redacted: bool = False
+    """Whether something in what was said was struck out before this was stored."""
     score: float | None = None
     grade: Grade | None = None
     provenance: Provenance
@@ -229,6 +295,13 @@ class Trace(Frozen):
     def status(self) -> str:
         """The trial's terminal status: its grade, or why it has none."""
         return self.grade or ("cancelled" if self.outcome == "cancelled" else "infra_error")
+
+    @property
+    def judge_cost_usd(self) -> float | None:
+        """What judging cost, US dollars; None when a price is unknown, 0 without judges. Not the agent's."""
+        costs = [vote.cost_usd for judgement in self.judgements for vote in judgement.votes]
+        known = [cost for cost in costs if cost is not None]
+        return round(math.fsum(known), 6) if len(known) == len(costs) else None
 
     @property
     def retries_total(self) -> int:

@@ -1,0 +1,43 @@
+"""What a run's records keep of what was said: all of it, or only what it was like."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from salvo_core.trace.model import Frozen
+
+RecordingMode = Literal["full", "metadata_only"]
+
+EXCLUDED = "[CONTENT_EXCLUDED]"
+"""Stands where a text was left out; the predecessor's mark."""
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise PydanticCustomError(
+            "regex", "is not a regular expression: {why}", {"why": str(error)[:80]}
+        ) from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression, checked before anything is paid for."""
+
+
+class Recording(Frozen):
+    """How a run is recorded; part of its plan, so that every worker keeps to it.
+
+    Attributes:
+        mode: ``full`` keeps what was said, redacted; ``metadata_only`` keeps no content anywhere.
+        patterns: Regular expressions of the submitter's project: what they match is struck out, besides
+            what always is and what the worker's own project adds.
+    """
+
+    mode: RecordingMode = "full"
+    patterns: tuple[Pattern, ...] = Field(default=(), max_length=100)
