@@ -173,6 +173,7 @@ class Lifespan:
                 started_ms=self._started_ms,
                 salvo_version=VERSION,
                 keys_present=tuple(name for name in self._key_names() if self.settings.secret(name)),
+                signing=Signer(self.settings.signing_keys).fingerprints,
             )
         )
 

@@ -15,7 +15,6 @@ from celery import signals
 from celery.apps.worker import Worker
 from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
-from celery.worker.control import Panel
 from redis.exceptions import RedisError
 
 from salvo_core.errors import SalvoError, UsageError
@@ -47,7 +46,6 @@ def run_worker(
     """
     _log_to_stderr(loglevel)
     _mind_root(settings)
-    _refuse_remote_orders()
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
@@ -124,16 +122,6 @@ def _mind_root(settings: Settings) -> None:
             hint="give it a user of its own (deploy/README.md), "
             "or say --allow-root or SALVO_ALLOW_ROOT=1 if that is what you want",
         )
-
-
-def _refuse_remote_orders() -> None:
-    """Leave Celery's remote control nothing but an answer to ``ping``.
-
-    Its connection must stay (it is what wakes a worker that Redis forgot), but whoever can
-    publish could stop workers, drop trials, or make them read another queue.
-    """
-    for name in set(Panel.data) - {"ping"}:
-        del Panel.data[name]
 
 
 def _log_to_stderr(loglevel: str) -> None:

@@ -3,178 +3,77 @@
 Whoever can write to the queue's list can put anything there, and what kombu and Celery make
 of a message that is none (no JSON, no headers, a date far away) ends in the death of the
 worker or in a slot that is never free again. So each reply is looked at as the bytes that
-came, in the client that received it: what has not the shape of the messages that ``dispatch``
-sends, names no trial, or is not signed where the site has a key, is set aside and counted
-(``fleet.foreign``), and kombu is told that nothing came. Nothing is lost by it: the manifest is
-the truth, and a trial that no message stands for is sent again by a sweep (I1).
+came, in the client that received it (``envelope``). What has not the shape of the messages that
+``dispatch`` sends, names no trial, or is not signed where the site has a key, is set aside
+and counted (``fleet.foreign``), and kombu is told that nothing came. Nothing is lost by it: the
+manifest is the truth, and a trial that no message stands for is sent again by a sweep (I1).
 
 Source:
-    kombu 5.7, ``kombu.transport.redis``; Celery documentation, "Message Protocol", version 2.
+    kombu 5.7, ``kombu.transport.redis``.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import redis as redis_client
 from kombu.transport import redis
-from kombu.utils.encoding import bytes_to_str
-from kombu.utils.json import loads
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from salvo_core.fleet.foreign import ForeignMessage, Reason, set_aside
-from salvo_core.run.plan import TrialMessage
+from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
-
-MESSAGE_BYTES_MAX = 16_384
-"""Ours have about 900."""
+from salvo_worker.envelope import NotOurs, require_ours, require_ping
 
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
 
 logger = logging.getLogger(__name__)
-_Name = Annotated[str, Field(max_length=100)]
 
 
-class NotOurs(Exception):
-    """A message that a worker has no business with.
-
-    Args:
-        reason: What it is counted under.
-        detail: What exactly is wrong; not what it held.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason: Reason = reason
-        self.detail = detail
+_Admits = Callable[["Client", bytes, Callable[[bytes], object]], bool]
 
 
-class _Part(BaseModel):
-    """Part of a message. Other keys may be there too: a newer Salvo may send some."""
+class Listener(redis_client.client.PubSub):
+    """Listens to remote control, and hears only what the client admits."""
 
-    model_config = ConfigDict(strict=True)
+    admits: Callable[[bytes], bool]
 
-
-class _Headers(_Part):
-    task: Literal["salvo.trial"]
-    id: _Name
-    signature: _Name = ""
-    # With these Celery would hold the message back, drop it, unpack it or run something after it.
-    eta: None = None
-    expires: None = None
-    compression: None = None
-    group: None = None
-    shadow: None = None
-    timelimit: list[None] | None = None
-    retries: int = 0
-
-
-class _Properties(_Part):
-    delivery_tag: _Name
-    delivery_info: dict[str, Any]
-    body_encoding: Literal["base64"]
-
-
-class _Envelope(_Part):
-    body: str
-    content_type: Literal["application/json"] = Field(alias="content-type")
-    content_encoding: Literal["utf-8"] = Field(alias="content-encoding")
-    headers: _Headers
-    properties: _Properties
-
-
-class _Embedded(_Part):
-    callbacks: None = None
-    errbacks: None = None
-    chain: None = None
-    chord: None = None
-
-
-_Body: TypeAdapter[Any] = TypeAdapter(
-    tuple[Annotated[list[Any], Field(max_length=0)], dict[str, Any], _Embedded]
-)
-_REASONS: dict[tuple[int | str, ...], Reason] = {
-    ("headers", "task"): "another task",
-    ("content-type",): "another content type",
-    ("content-encoding",): "another content type",
-}
-
-
-def require_ours(raw: bytes, signer: Signer) -> TrialMessage:
-    """Return what a message asks for, if it is one that a producer of this site sends.
-
-    Args:
-        raw: As it lay in the list; untrusted.
-        signer: Whose signature it must carry; without keys, none.
-
-    Raises:
-        NotOurs: It is not.
-    """
-    if len(raw) > MESSAGE_BYTES_MAX:
-        raise NotOurs("too large", f"{len(raw):,} bytes, where {MESSAGE_BYTES_MAX:,} are allowed")
-    try:
-        envelope = _Envelope.model_validate(_read(raw))
-    except ValidationError as error:
-        detail = error.errors(include_url=False, include_input=False)
-        reasons = (_REASONS[one["loc"]] for one in detail if one["loc"] in _REASONS)
-        raise NotOurs(next(reasons, "wrong shape"), _first(error)) from None
-    try:
-        _, arguments, _ = _Body.validate_python(_read(_unpacked(envelope.body)))
-    except ValidationError as error:
-        raise NotOurs("wrong shape", f"body: {_first(error)}") from None
-    try:
-        message = TrialMessage.model_validate(arguments)
-    except ValidationError as error:
-        raise NotOurs("wrong arguments", _first(error)) from None
-    if lack := message.lack(envelope.headers.signature, signer):
-        raise NotOurs(lack, "SALVO_SIGNING_KEY of whoever sent it is not one of this worker's")
-    return message
-
-
-def _read(raw: bytes) -> Any:
-    """Return what kombu will read: with its own reader, so that nothing is new to it afterwards."""
-    try:
-        return loads(bytes_to_str(raw))  # type: ignore[no-untyped-call]
-    except (
-        Exception
-    ) as error:  # no text, no JSON, nested thousands deep, or a type kombu knows and cannot make
-        raise NotOurs("unreadable", type(error).__name__) from None
-
-
-def _unpacked(body: str) -> bytes:
-    try:
-        return base64.b64decode(body, validate=True)
-    except ValueError:
-        raise NotOurs("wrong shape", "body: no base64") from None
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+    def parse_response(self, *arguments: Any, **options: Any) -> Any:
+        """Return what was said, None in place of what is not to be heard."""
+        reply = super().parse_response(*arguments, **options)  # type: ignore[no-untyped-call]
+        said = reply and bytes(reply[0]).endswith(b"message")
+        return None if said and not self.admits(reply[-1]) else reply
 
 
 class Client(redis_client.Redis):
-    """A client of the broker that looks at what BRPOP brings before it hands it on.
+    """A client of the broker that looks at what is received before it hands it on.
 
     Args:
-        admits: Told the bytes of each message; False keeps it from whoever asked.
+        admits: Given this client, a message and what it must pass; False keeps it from kombu.
+        require: What a message of the queue must pass.
         options: Of the client.
     """
 
-    def __init__(self, *, admits: Callable[[Client, bytes], bool], **options: Any) -> None:
+    def __init__(
+        self, *, admits: Callable[..., bool], require: Callable[[bytes], object], **options: Any
+    ) -> None:
         super().__init__(**options)
         self._admits = admits
+        self._require = require
+
+    def pubsub(self, **options: Any) -> Listener:
+        """Return a listener that hears nothing but pings."""
+        listener = Listener(self.connection_pool, **options)
+        listener.admits = lambda raw: self._admits(self, raw, require_ping)
+        return listener
 
     def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
         """Return the reply, or None, as if BRPOP had waited in vain, in place of a message to be kept out."""
         reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
-        if command_name == "BRPOP" and reply and not self._admits(self, reply[1]):
+        if command_name == "BRPOP" and reply and not self._admits(self, reply[1], self._require):
             return None
         return reply
 
@@ -238,9 +137,9 @@ class Channel(redis.Channel):
         logger.error("set aside a message that is not ours: %s%s", what, more)
         self._told_s, self._untold = now_s, 0
 
-    def _admits(self, client: Client, raw: bytes) -> bool:
+    def _admits(self, client: Client, raw: bytes, require: Callable[[bytes], object]) -> bool:
         try:
-            require_ours(raw, self.signer)
+            require(raw)
         except NotOurs as lack:
             self.keep_out(client, raw, lack)
             return False
@@ -248,17 +147,10 @@ class Channel(redis.Channel):
 
     def _get_client(self) -> Any:
         super()._get_client()  # type: ignore[no-untyped-call] # refuses a redis-py that is too old
-        return functools.partial(Client, admits=self._admits)
+        return functools.partial(Client, admits=self._admits, require=self._require_ours)
 
-    def _receive_one(self, listener: Any) -> Any:
-        """Take in one remote-control message; what is none is left, as an unknown command would be."""
-        try:
-            return super()._receive_one(listener)  # type: ignore[no-untyped-call]
-        except self.connection_errors:
-            raise
-        except Exception as error:  # anybody who may publish may publish anything
-            self._tell(f"on the channel of remote control: {type(error).__name__}")
-            return False
+    def _require_ours(self, raw: bytes) -> None:
+        require_ours(raw, self.signer)
 
 
 class Transport(redis.Transport):

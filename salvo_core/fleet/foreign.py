@@ -35,6 +35,7 @@ Reason = Literal[
     "wrong arguments",
     "unsigned",
     "bad signature",
+    "remote control",
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
@@ -44,7 +45,7 @@ class ForeignMessage(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    at_ms: int = Field(ge=0, lt=2**53)
+    at_ms: int = Field(ge=0, lt=2**47)
     """When, by the worker's clock."""
     reason: Reason
     detail: str = Field(max_length=DETAIL_CHARS_MAX)
