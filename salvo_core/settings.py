@@ -75,7 +75,7 @@ def _keys(text: str) -> tuple[str, ...]:
     if not keys:
         raise ValueError("holds no key")  # or a stray comma would switch signing off
     if any(len(key.encode()) < KEY_BYTES_MIN for key in keys):
-        raise ValueError(f"holds a key of fewer than {KEY_BYTES_MIN} bytes")
+        raise ValueError(f"holds a key of fewer than {KEY_BYTES_MIN} bytes (a comma parts two keys)")
     return keys
 
 

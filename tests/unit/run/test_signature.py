@@ -82,7 +82,7 @@ def test_a_signed_plan_is_read_by_who_has_the_key_and_by_who_does_not_ask():
 def test_a_plan_that_was_changed_after_it_was_signed_is_no_order(change):
     signer = Signer((OLD,))
     changed = plan().signed(signer).model_copy(update=change)
-    with pytest.raises(UsageError, match="is not an order of this site: (unsigned|bad signature)") as refused:
+    with pytest.raises(UsageError, match="is not an order of this site") as refused:
         Plan.decode(changed.encode()[0], "runs/x/plan.json", signer)
     assert "SALVO_SIGNING_KEY" in refused.value.hint
 
