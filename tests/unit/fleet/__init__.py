@@ -1,1 +1,1 @@
-"""Tests of the room of the same name."""
+"""What workers share: strangers' messages."""
