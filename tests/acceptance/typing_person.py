@@ -47,6 +47,9 @@ class Person:
         self.environ = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environ}
         self.environ.setdefault("SALVO_ALLOW_ROOT", "1")  # tests may run as root, outside a container too
 
+    umask = -1
+    """Of the commands; -1 is this process's."""
+
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return its process."""
         return subprocess.Popen(
@@ -58,6 +61,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            umask=self.umask,
         )
 
     def types(self, *arguments: str) -> Outcome:
