@@ -94,6 +94,7 @@ class Lifespan:
             transport=transport,
             clock=clock,
             prices=self.project.prices,
+            site_secrets=settings.signing_keys,
         )
         signer = Signer(settings.signing_keys)
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)

@@ -240,9 +240,7 @@ class Plan(BaseModel):
             UsageError: It was not signed, or with another key.
         """
         document: Any = codec.decode(SCHEMA, stored, where=where)
-        signature = document.get("signature") if isinstance(document, dict) else None
-        # Of the document as it stands: made again from this class, a plan of another Salvo reads otherwise.
-        if lack := signer.lack(signature, _SIGNED, _mark(document)):
+        if lack := _lack(document, signer):
             raise UsageError(
                 f"{where} is not an order of this site: {lack}",
                 hint="set SALVO_SIGNING_KEY where runs are submitted to one of the keys of the workers",
@@ -256,8 +254,22 @@ class Plan(BaseModel):
             ) from None
 
 
-def _mark(document: Any) -> str:
+def _lack(document: Any, signer: Signer) -> Lack | None:
+    """Return what is wrong with a stored plan's signature, None if nothing is.
+
+    It is of the document as it stands: made again from ``Plan``, what another Salvo wrote reads otherwise.
+    """
+    if not signer.keys:
+        return None
+    if not isinstance(document, dict):
+        return "unsigned"
+    try:
+        mark = _mark(document)
+    except (ValueError, RecursionError):  # JSON that nobody signs, such as NaN
+        return "bad signature"
+    return signer.lack(document.get("signature"), _SIGNED, mark)
+
+
+def _mark(document: dict[str, Any]) -> str:
     """Return the digest of a plan's document without its signature."""
-    if isinstance(document, dict):
-        document = {name: value for name, value in document.items() if name != "signature"}
-    return digest(canonical_json(document))
+    return digest(canonical_json({name: value for name, value in document.items() if name != "signature"}))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvo_core.errors import UsageError
-from salvo_core.identity import new_run_id
+from salvo_core.identity import digest, new_run_id
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.signature import UNSIGNED, Signer
 
@@ -85,6 +85,15 @@ def test_a_plan_that_was_changed_after_it_was_signed_is_no_order(change):
     with pytest.raises(UsageError, match="is not an order of this site") as refused:
         Plan.decode(changed.encode()[0], "runs/x/plan.json", signer)
     assert "SALVO_SIGNING_KEY" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "null", '{"threshold":NaN}', '{"signature":7}', "[" * 900 + "]" * 900]
+)
+def test_a_document_that_is_no_plan_is_no_order(body):
+    stored = f'{{"schema":"salvo.plan/1","digest":"{digest(body.encode())}","body":{body}}}'.encode()
+    with pytest.raises(UsageError, match="is not an order of this site"):
+        Plan.decode(stored, "runs/x/plan.json", Signer((OLD,)))
 
 
 def test_a_message_is_signed_with_all_that_it_says():
