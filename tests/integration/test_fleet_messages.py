@@ -197,6 +197,9 @@ async def test_a_message_that_is_not_ours_is_set_aside_and_the_worker_goes_on(
 async def test_what_is_set_aside_is_bounded_and_can_be_cleared(fleet: Fleet) -> None:
     await fleet.start()
     redis = fleet.manifest.redis
+    await redis.lpush(f"{QUEUE}\x06\x169", "in a queue of another priority, which kombu reads as well")
+    await until(lambda: _counted(fleet, 1), "the other priority's is counted")
+    await ForeignMessages(redis, "here").clear()
     await redis.lpush(QUEUE, *(f"{number} {'x' * 9000}" for number in range(KEPT + 200)))
     await until(lambda: _counted(fleet, KEPT + 200), "every message is counted")
     assert await redis.llen(FOREIGN) == KEPT
