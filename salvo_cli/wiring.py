@@ -237,6 +237,7 @@ def open_adapters(here: Surroundings) -> AdapterRegistry:
         transport=Transport(1),
         clock=SystemClock(),
         prices=here.project.prices,
+        site_secrets=here.settings.signing_keys,
     )
 
 
