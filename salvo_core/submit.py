@@ -137,6 +137,7 @@ async def submit(
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
     await _freeze_all(order.scenarios, store)
+    plan = plan.signed(dispatcher.signer)
     if not await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0]):
         plan = await read_plan(plan.run_id, store)  # whoever was first under this key has decided
     await open_run(plan, manifest)

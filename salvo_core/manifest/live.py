@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from salvo_core.errors import NotFound
+from salvo_core.identity import is_uuid7
 from salvo_core.manifest import keys
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
@@ -351,13 +352,18 @@ class Manifest:
     async def recent(self, most: int) -> list[str]:
         """Return the newest run ids, newest first."""
         with translated(self.address):
-            return cast(list[str], await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+            return _run_ids(await self.redis.zrevrange(keys.RUNS, 0, most - 1))
 
     async def open_runs(self) -> list[str]:
         """Return the ids of runs that are not sealed, oldest first."""
         with translated(self.address):
-            return cast(list[str], await self.redis.zrange(keys.OPEN, 0, -1))
+            return _run_ids(await self.redis.zrange(keys.OPEN, 0, -1))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self.redis.aclose()
+
+
+def _run_ids(found: Iterable[object]) -> list[str]:
+    """Return what are run ids: whoever else writes to Redis may have put anything beside them."""
+    return [str(run_id) for run_id in found if is_uuid7(run_id)]

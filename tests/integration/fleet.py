@@ -156,6 +156,7 @@ class Fleet:
             "SALVO_SWEEP_S": "0.2",
             "SALVO_LEASE_S": "2",
             "OPENAI_API_KEY": KEY,
+            "SALVO_ALLOW_ROOT": "1",  # tests may run as root, outside a container too
         }
         if s3_endpoint_url:
             self.environ["SALVO_S3_ENDPOINT_URL"] = s3_endpoint_url
