@@ -15,7 +15,7 @@ import math
 import platform
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from salvo_core.adapters.prices import rounded_usd
@@ -35,6 +35,7 @@ from salvo_core.errors import (
 from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
@@ -70,6 +71,8 @@ class Bench:
     """What ``custom`` assertions may call here."""
     redaction_patterns: tuple[str, ...] = ()
     """The project's own, besides those that always apply."""
+    forms: Forms = field(default_factory=Forms)
+    """How providers take a judge's question, as this worker finds out."""
 
     @property
     def worker(self) -> str:
@@ -147,6 +150,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             adapters=bench.adapters,
             manifest=bench.manifest,
             clock=bench.clock,
+            forms=bench.forms,
         )
         trace = _timed(trace, began, bench.clock)
     redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)

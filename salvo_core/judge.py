@@ -18,7 +18,7 @@ from salvo_core.evaluation.grading import UNGRADED
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.counting import count
-from salvo_core.evaluation.judge.panel import Brief, Heard, Interrupted, hear, judges_in
+from salvo_core.evaluation.judge.panel import Brief, Forms, Heard, Interrupted, hear, judges_in
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.plan import Plan
@@ -39,6 +39,7 @@ async def judge(
     adapters: AdapterRegistry,
     manifest: Manifest,
     clock: Clock,
+    forms: Forms,
 ) -> tuple[Trace, Mapping[Judge, Ballot]]:
     """Return the trace with what the scenario's judges said of it, and their ballots for grading.
 
@@ -54,6 +55,7 @@ async def judge(
         adapters: Whom to ask, and what that costs.
         manifest: Where earlier votes are.
         clock: Measures, and waits.
+        forms: What this worker knows of how its providers take a question.
 
     Raises:
         LeaseLost: This attempt no longer holds the trial.
@@ -78,6 +80,7 @@ async def judge(
             past=past,
             keep=held.keep_vote,
             may_ask=lambda: held.interruption() is None,
+            forms=forms,
         )
     except Interrupted as stopped:
         return _stopped(trace, held, stopped, plan), {}

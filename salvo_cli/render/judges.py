@@ -29,7 +29,8 @@ def judges(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) 
     found = [(cell, one) for cell in cells for one in cell.judges]
     if not found:
         return []
-    heads, several = _HEADS, len(name) > 1
+    heads: Sequence[str] = _HEADS
+    several = len(name) > 1
     rows = [_row(cell, one, signs) for cell, one in found[:JUDGES_SHOWN_MAX]]
     if not several:
         heads, rows = heads[1:], [row[1:] for row in rows]

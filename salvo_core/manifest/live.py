@@ -237,7 +237,7 @@ class Manifest:
         """Return the completed turns of an unfinished trial, in order, as far as they can be read."""
         with translated(self.address):
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
-        return readable_turns(lines, f"run {run_id}, trial {index}")
+        return readable_turns(cast(list[str], lines), f"run {run_id}, trial {index}")
 
     async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
         """End the trial, if the claim still holds it.
