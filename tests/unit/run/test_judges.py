@@ -7,7 +7,11 @@ from salvo_core.run.judges import JudgeFold
 from salvo_core.run.summary import Summary, summarise
 from tests.unit.run.builders import plan, row
 
-FACTS = (AssertionFacts("first"), AssertionFacts("judge kind"), AssertionFacts("any of 2"))
+FACTS = (
+    AssertionFacts("first"),
+    AssertionFacts("judge kind", judge_models=("gpt-4o-mini",)),
+    AssertionFacts("any of 2"),
+)
 
 
 def folded(*rows):
@@ -30,6 +34,7 @@ def voted(index, *judged, status="passed", **more):
 def test_votes_are_added_up_by_judge():
     (judge,) = folded(voted(0, (1, 3, 3, 3)), voted(1, (1, 3, 2, 1)), voted(2, (1, 3, 3, 0)))
     assert (judge.assertion, judge.label, judge.trials) == (1, "judge kind", 3)
+    assert (judge.model, judge.k) == ("gpt-4o-mini", 3)
     assert (judge.votes, judge.votes_heard, judge.unheard, judge.graded_without) == (9, 8, 0, 0)
     assert judge.unanimous == 2 / 3
     # 8 votes, 4 in favour; one split pair: observed 2/8, expected 32/56.
