@@ -13,7 +13,7 @@ from salvo_cli.render.tables import Cell, table
 from salvo_core.run.judges import JudgeSummary
 from salvo_core.run.summary import CellSummary
 
-JUDGES_SHOWN_MAX = 24
+JUDGES_SHOWN_MAX = 12
 LABEL_LENGTH_MAX = 60
 _HEADS = ("#", "judge", "trials", "votes heard", "unanimous", "alpha")
 
