@@ -29,6 +29,7 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    early_stop: bool = False
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -57,6 +58,7 @@ class Asked:
             idempotency_key=self.idempotency_key,
             recording=here.project.recorded,
             judge=here.project.judge,
+            early_stop=self.early_stop,
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -120,6 +122,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "calls_max": sum(cell["calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
+        "early_stop": order.early_stop,
     }
 
 

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
@@ -36,6 +37,7 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
@@ -71,6 +73,11 @@ class Bench:
     def worker(self) -> str:
         """This worker's name."""
         return self.leases.worker
+
+    @cached_property
+    def curtailer(self) -> Curtailer:
+        """What ends decided cells, and knows how far this worker has read them."""
+        return Curtailer(self.manifest)
 
 
 async def attempt(message: TrialMessage, bench: Bench) -> None:
@@ -269,10 +276,30 @@ async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int
         )
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
-    if committed.release and plan is not None:
-        await bench.dispatcher.publish(plan.message(index) for index in committed.release)
-    if committed.run_finished:
+    # Before the trials are sent that this one made room for: they may be of no use any more.
+    curtailed = await _curtailed(plan, cell, bench)
+    if plan is not None:
+        wanted = [
+            index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
+        ] + list(curtailed.release)
+        if wanted:
+            await bench.dispatcher.publish(plan.message(index) for index in wanted)
+    if committed.run_finished or curtailed.run_finished:
         await _seal(claim.run_id, bench)
+
+
+async def _curtailed(plan: Plan | None, cell: int, bench: Bench) -> Curtailed:
+    """Return what the end of a trial meant for the rest of its cell."""
+    if plan is None:
+        return Curtailed()
+    try:
+        return await bench.curtailer.look(plan, cell)
+    except SalvoError as error:
+        logger.warning(
+            "run %s: whether cell %d is decided is seen later, at the next trial's end or by a sweep: %s",
+            plan.run_id, cell, error,
+        )  # fmt: skip
+        return Curtailed()
 
 
 async def _seal(run_id: str, bench: Bench) -> None:

@@ -42,6 +42,9 @@ def forecast(document: dict[str, Any]) -> RenderableType:
         )
     else:
         parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}", style="dim"))
+    if document["early_stop"]:
+        told = "early stop: a cell whose verdict is out of reach skips its trials that have not begun"
+        parts.append(Text(told, style="dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
     return Group(*parts)
 

@@ -24,6 +24,7 @@ from salvo_cli.render.numbers import (
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.rows import TERMINAL, Status
 from salvo_core.run.failures import Failure
+from salvo_core.run.stopping import DECIDED
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import WORST_FIRST
 
@@ -153,6 +154,13 @@ def _other_counts(cell: CellSummary) -> str:
     return ", ".join([*told, *([f"{unfinished} to come"] if unfinished else [])]) or "0"
 
 
+def _early_stop(cell: CellSummary) -> str:
+    """Return where the cell stopped, why, and what that spared."""
+    assert cell.early_stop is not None
+    stop, skipped = cell.early_stop, cell.skipped.get(DECIDED, 0)
+    return f"after {stop.after} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped"
+
+
 def _single(cell: CellSummary, signs: Marks) -> RenderableType:
     spread = cell.score
     pairs: list[tuple[str, Cell]] = [
@@ -166,6 +174,7 @@ def _single(cell: CellSummary, signs: Marks) -> RenderableType:
             f"p95 {score(spread.p95)}  threshold {score(cell.threshold)}",
         ),
         ("not graded", _other_counts(cell)),
+        *([("early stop", _early_stop(cell))] if cell.early_stop else []),
     ]
     if cell.latency_s is not None:
         pairs.append(("latency", f"p50 {seconds(cell.latency_s.p50)}  p95 {seconds(cell.latency_s.p95)}"))
@@ -261,6 +270,8 @@ def _explanations(
             head.append(f"  {cell.cell + 1}  ", style="dim")
             parts.append(head + plain(name[cell.cell], "bold"))
             parts.append(Padding.indent(plain(cell.reason), 2))
+            if cell.early_stop:
+                parts.append(Padding.indent(plain(f"stopped early {_early_stop(cell)}"), 2))
         parts += [_failure(failure, cell, whole=whole) for failure in cell.failures[:most]]
         if most is not None and len(cell.failures) > most:
             hidden = f"and {plural(len(cell.failures) - most, 'more assertion')}: --failures shows all"

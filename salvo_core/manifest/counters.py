@@ -37,6 +37,7 @@ class RunCounts:
         now_ms: Server time of this reading.
         cost_usd: Known costs so far.
         cost_unknown: Finished trials whose cost is not known.
+        skipped_ahead: Trials that were skipped before they were released.
         verdict: Set once sealed.
     """
 
@@ -64,6 +65,7 @@ class RunCounts:
     verdict: str | None = None
     exit_code: int | None = None
     per_cell: Mapping[int, CellCounts] = field(default_factory=dict)
+    skipped_ahead: int = 0
 
     @property
     def ended(self) -> int:
@@ -73,7 +75,7 @@ class RunCounts:
     @property
     def waiting(self) -> int:
         """Released trials that nobody has begun: what messages in a queue should stand for."""
-        return max(0, self.released - self.ended - self.statuses["running"])
+        return max(0, self.released - (self.ended - self.skipped_ahead) - self.statuses["running"])
 
     @property
     def rate_per_s(self) -> float | None:
@@ -147,6 +149,7 @@ def read_counts(
         verdict=header.get("verdict"),
         exit_code=stamp("exit_code"),
         per_cell=_per_cell(counters),
+        skipped_ahead=counted("skipped_ahead"),
     )
 
 

@@ -19,6 +19,7 @@ from salvo_core.errors import NotFound
 from salvo_core.manifest import keys
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
+from salvo_core.manifest.releases import Skipped, released
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
 from salvo_core.trace.model import Turn
@@ -77,7 +78,7 @@ class Committed:
 
     won: bool
     run_finished: bool = False
-    release: range = range(0)
+    release: Sequence[int] = range(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +162,9 @@ class Manifest:
         """
         return int(await self._run_script("seed", run_id, start, *trace_ids))
 
-    async def release(self, run_id: str, most: int) -> range:
+    async def release(self, run_id: str, most: int) -> Sequence[int]:
         """Return the next seeded indices, at most ``most``, whose messages the caller publishes now."""
-        start, stop = await self._run_script("release", run_id, most)
-        return range(int(start), int(stop))
+        return released(*await self._run_script("release", run_id, most))
 
     async def submitted(self, run_id: str) -> RunState:
         """Note that all rows are seeded; return the run's state."""
@@ -237,10 +237,10 @@ class Manifest:
         )  # fmt: skip
         if not reply[0]:
             return Committed(won=False)
-        _, is_last, start, stop = (int(part) for part in reply)
+        _, is_last, *moved = reply
         if is_last:
             await self._look_after(claim.run_id)  # until it is sealed; it may have been paused
-        return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
+        return Committed(won=True, run_finished=bool(is_last), release=released(*moved))
 
     async def give_back(self, claim: Claim) -> bool:
         """Return the trial unfinished, so that another worker may take it at once; False when it was lost."""
@@ -301,6 +301,21 @@ class Manifest:
         ended, is_last = await self._run_script("cancel_rows", run_id, start, stop)
         return int(ended), bool(is_last)
 
+    async def skip_rows(self, run_id: str, indices: range, reason: str) -> Skipped:
+        """End the never-begun rows of one cell among these; those that run, or ran before, are left alone.
+
+        Args:
+            run_id: The run; one that is cancelled or over is left as it is.
+            indices: Of one cell's trials, at least one and at most ROWS_PER_CALL.
+            reason: One word, kept in the rows.
+        """
+        ended, is_last, seeded, *moved = await self._run_script(
+            "skip_rows", run_id, indices.start, indices.stop, indices.step, reason
+        )
+        if is_last:
+            await self._look_after(run_id)  # as after a commit
+        return Skipped(int(ended), bool(is_last), int(seeded), released(*moved))
+
     async def sealed(self, run_id: str, verdict: str, exit_code: int) -> bool:
         """Note the verdict of a finished run and let its keys expire; False when it is not finished."""
         done = bool(await self._run_script("seal", run_id, verdict, exit_code, KEPT_AFTER_SEAL_MS))
@@ -341,12 +356,18 @@ class Manifest:
             if stop is None:
                 stop = int(await self.redis.hget(keys.header(run_id), "seeded") or 0)
         for low in range(start, stop, ROWS_PER_CALL):
-            indices = range(low, min(low + ROWS_PER_CALL, stop))
-            with translated(self.address):
-                lines = await self.redis.hmget(keys.manifest(run_id), [str(i) for i in indices])
-            for index, line in zip(indices, lines, strict=True):
-                if line is not None:
-                    yield Row.decode(index, cast(str, line))
+            for row in await self.rows_at(run_id, range(low, min(low + ROWS_PER_CALL, stop))):
+                if row is not None:
+                    yield row
+
+    async def rows_at(self, run_id: str, indices: Sequence[int]) -> list[Row | None]:
+        """Return the rows of these indices, 1 to ROWS_PER_CALL; None for one that was never seeded."""
+        with translated(self.address):
+            lines = await self.redis.hmget(keys.manifest(run_id), [str(index) for index in indices])
+        return [
+            None if line is None else Row.decode(index, cast(str, line))
+            for index, line in zip(indices, lines, strict=True)
+        ]
 
     async def recent(self, most: int) -> list[str]:
         """Return the newest run ids, newest first."""

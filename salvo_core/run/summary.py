@@ -22,6 +22,7 @@ from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
 from salvo_core.run.plan import Cell, Plan
+from salvo_core.run.stopping import Stop, StopFold
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
 from salvo_core.stats.quantiles import quantile
@@ -127,6 +128,10 @@ class CellSummary(_Frozen):
     """By kind, most frequent first."""
     failures: tuple[Failure, ...]
     """By assertion, worst first."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Trials that were skipped, by reason; sorted by name."""
+    early_stop: Stop | None = None
+    """Where the cell was decided, if trials were skipped for it."""
 
     @property
     def label(self) -> str:
@@ -213,7 +218,7 @@ def summarise(
         ValueError: A row is not of this plan, comes twice, or is graded without a score.
     """
     folds = [
-        _CellFold(number, cell, plan.trials, assertions.get(number) or _equal_weights(cell))
+        _CellFold(number, cell, plan, assertions.get(number) or _equal_weights(cell))
         for number, cell in enumerate(plan.cells)
     ]
     seen = bytearray(plan.total)
@@ -222,7 +227,7 @@ def summarise(
             problem = "came twice" if 0 <= row.index < plan.total else f"is outside 0..{plan.total - 1}"
             raise ValueError(f"run {plan.run_id}: manifest row {row.index} {problem}")
         seen[row.index] = 1
-        folds[plan.cell_index(row.index)].add(row)
+        folds[plan.cell_index(row.index)].add(row, plan.trial_index(row.index))
     cells = tuple(fold.summary() for fold in folds)
     verdict = worst(cell.verdict for cell in cells)
     counts = {status: sum(cell.counts[status] for cell in cells) for status in STATUSES}
@@ -253,10 +258,11 @@ def summarise(
 class _CellFold:
     """Collects the rows of one cell, in any order."""
 
-    def __init__(self, number: int, cell: Cell, trials: int, facts: Sequence[AssertionFacts]) -> None:
+    def __init__(self, number: int, cell: Cell, plan: Plan, facts: Sequence[AssertionFacts]) -> None:
         self.number = number
         self.cell = cell
-        self.trials = trials
+        self.trials = plan.trials
+        self.stops = StopFold(plan.trials, cell.threshold)
         self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
         self.scores = array("d")
         self.latencies_s = array("d")
@@ -273,8 +279,9 @@ class _CellFold:
         self.infra_errors = InfraFold()
         self.failures = FailureFold(facts)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, trial: int) -> None:
         self.counts[row.status] += 1
+        self.stops.add(row, trial)
         self.infra_errors.add(row)
         self.failures.add(row)
         if row.status in SCORED:
@@ -304,6 +311,7 @@ class _CellFold:
         scored, passed = len(self.scores), self.counts["passed"]
         interval = wilson(passed, scored)
         strict, lenient = self._ruling(allow_infra=False), self._ruling(allow_infra=True)
+        stop = self.stops.stop()
         return CellSummary(
             cell=self.number,
             scenario_name=self.cell.scenario_name,
@@ -314,7 +322,7 @@ class _CellFold:
             tags=self.cell.tags,
             threshold=self.cell.threshold,
             verdict=strict.verdict,
-            reason=strict.reason,
+            reason=strict.reason if stop is None else f"{strict.reason}; {stop.where(self.trials)}",
             verdict_allow_infra=lenient.verdict,
             trials=self.trials,
             counts=self.counts | {"pending": self.counts["pending"] + unseen},
@@ -335,6 +343,8 @@ class _CellFold:
             outcomes=dict(sorted(self.outcomes.items())),
             infra_errors=self.infra_errors.ranked(),
             failures=self.failures.ranked(),
+            skipped=dict(sorted(self.stops.skipped.items())),
+            early_stop=stop,
         )
 
     def _ruling(self, *, allow_infra: bool) -> Ruling:
