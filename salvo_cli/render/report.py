@@ -270,8 +270,6 @@ def _explanations(
             head.append(f"  {cell.cell + 1}  ", style="dim")
             parts.append(head + plain(name[cell.cell], "bold"))
             parts.append(Padding.indent(plain(cell.reason), 2))
-            if cell.early_stop:
-                parts.append(Padding.indent(plain(f"stopped early {_early_stop(cell)}"), 2))
         parts += [_failure(failure, cell, whole=whole) for failure in cell.failures[:most]]
         if most is not None and len(cell.failures) > most:
             hidden = f"and {plural(len(cell.failures) - most, 'more assertion')}: --failures shows all"

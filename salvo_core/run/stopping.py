@@ -33,9 +33,9 @@ class Stop(BaseModel):
     reason: str
     """For people; trials are numbered from 0, as ``salvo trials`` numbers them."""
 
-    def where(self, trials: int) -> str:
-        """Return in a few words where the cell stopped, of so many trials ordered."""
-        return f"stopped early after {self.after} of {trials} trials"
+    def told(self, trials: int, skipped: int) -> str:
+        """Return in a few words where the cell stopped, of so many trials ordered, and what it spared."""
+        return f"stopped early after {self.after} of {trials} trials, {skipped} skipped"
 
 
 class StopRule(Protocol):

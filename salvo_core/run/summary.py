@@ -22,7 +22,7 @@ from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
 from salvo_core.run.plan import Cell, Plan
-from salvo_core.run.stopping import Stop, StopFold
+from salvo_core.run.stopping import DECIDED, Stop, StopFold
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
 from salvo_core.stats.quantiles import quantile
@@ -311,7 +311,8 @@ class _CellFold:
         scored, passed = len(self.scores), self.counts["passed"]
         interval = wilson(passed, scored)
         strict, lenient = self._ruling(allow_infra=False), self._ruling(allow_infra=True)
-        stop = self.stops.stop()
+        stop, skipped = self.stops.stop(), self.stops.skipped
+        early = "" if stop is None else f"; {stop.told(self.trials, skipped[DECIDED])}"
         return CellSummary(
             cell=self.number,
             scenario_name=self.cell.scenario_name,
@@ -322,7 +323,7 @@ class _CellFold:
             tags=self.cell.tags,
             threshold=self.cell.threshold,
             verdict=strict.verdict,
-            reason=strict.reason if stop is None else f"{strict.reason}; {stop.where(self.trials)}",
+            reason=strict.reason + early,
             verdict_allow_infra=lenient.verdict,
             trials=self.trials,
             counts=self.counts | {"pending": self.counts["pending"] + unseen},
@@ -343,7 +344,7 @@ class _CellFold:
             outcomes=dict(sorted(self.outcomes.items())),
             infra_errors=self.infra_errors.ranked(),
             failures=self.failures.ranked(),
-            skipped=dict(sorted(self.stops.skipped.items())),
+            skipped=dict(sorted(skipped.items())),
             early_stop=stop,
         )
 

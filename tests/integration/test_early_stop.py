@@ -69,7 +69,7 @@ async def test_t42_ten_trials_of_nothing_are_decided_after_exactly_three(site):
     (cell,) = summary.cells
     assert (cell.early_stop.after, cell.early_stop.rule, cell.skipped) == (3, "unreachable", {"decided": 7})
     assert (cell.verdict, summary.exit_code, cell.counts["skipped"]) == ("FAIL", 1, 7)
-    assert cell.reason.endswith("; stopped early after 3 of 10 trials")
+    assert cell.reason.endswith("; stopped early after 3 of 10 trials, 7 skipped")
 
 
 async def test_without_it_every_trial_runs(site):

@@ -1,5 +1,7 @@
 """The report at 80 and 160 columns, with one cell and with forty."""
 
+from dataclasses import replace
+
 import pytest
 
 from salvo_cli.render.console import Marks
@@ -188,3 +190,20 @@ def test_what_a_summary_quotes_of_an_infrastructure_error_is_shown_without_askin
     quoted = errors.model_copy(update={"message": "no such host [/b]"})
     cell = one.cells[0].model_copy(update={"infra_errors": (quoted,)})
     assert "no such host [/b]" in shown(one.model_copy(update={"cells": (cell,)}))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_cell_that_stopped_early_says_where_why_and_how_much_was_skipped(width, cells):
+    order = plan(trials=10, cells=cells).model_copy(update={"early_stop": True})
+    ended = [
+        row(index, "failed", 0.0) if index % cells or index < 3 * cells else row(index, "skipped")
+        for index in range(order.total)
+    ]
+    ended = [replace(one, reason="decided") if one.status == "skipped" else one for one in ended]
+    text = shown(summarise(order, ended, {}, started_ms=1_000, finished_ms=5_000, state="sealed"), width)
+    told = " ".join(text.split())
+    assert "stopped early after 3 of 10 trials, 7 skipped" in told
+    if cells == 1:
+        assert "early stop after 3 of 10 trials: perfect scores in all others would make the average" in told
+        assert "not graded 7 skipped" in told

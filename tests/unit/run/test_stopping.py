@@ -36,7 +36,7 @@ def test_t42_ten_zeros_at_four_fifths_are_decided_after_three():
     assert (
         found.reason == "perfect scores in all others would make the average 0.70, below the threshold 0.80"
     )
-    assert found.where(10) == "stopped early after 3 of 10 trials"
+    assert found.told(10, 7) == "stopped early after 3 of 10 trials, 7 skipped"
 
 
 def test_t42_a_hard_fail_stops_at_once_and_is_named():
