@@ -35,7 +35,7 @@ class Stop(BaseModel):
 
     def told(self, trials: int, skipped: int) -> str:
         """Return in a few words where the cell stopped, of so many trials ordered, and what it spared."""
-        return f"stopped early after {self.after} of {trials} trials, {skipped} skipped"
+        return f"stopped early after {self.after:,} of {trials:,} trials, {skipped:,} skipped"
 
 
 class StopRule(Protocol):

@@ -22,10 +22,10 @@ from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
 from salvo_core.run.plan import Cell, Plan
+from salvo_core.run.spread import Spread
 from salvo_core.run.stopping import DECIDED, Stop, StopFold
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
-from salvo_core.stats.quantiles import quantile
 from salvo_core.trace import codec
 
 SCHEMA = "salvo.summary/1"
@@ -33,30 +33,6 @@ SCHEMA = "salvo.summary/1"
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Spread(_Frozen):
-    """How a number lies over trials; every field is in the number's own unit."""
-
-    mean: float
-    min: float
-    p50: float
-    p95: float
-    max: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
-        ordered = sorted(values)
-        low, high = ordered[0], ordered[-1]
-        return cls(
-            # Rounding must not carry it past the data: the mean of three 0.1 is not 0.10000000000000002.
-            mean=min(max(math.fsum(ordered) / len(ordered), low), high),
-            min=low,
-            p50=quantile(ordered, 0.5),
-            p95=quantile(ordered, 0.95),
-            max=high,
-        )
 
 
 _NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
@@ -130,6 +106,8 @@ class CellSummary(_Frozen):
     """By assertion, worst first."""
     skipped: dict[str, int] = Field(default_factory=dict)
     """Trials that were skipped, by reason; sorted by name."""
+    cost_usd: Spread | None = None
+    """Of the agent, per trial of known cost; None when none is known."""
     early_stop: Stop | None = None
     """Where the cell was decided, if trials were skipped for it."""
 
@@ -345,6 +323,7 @@ class _CellFold:
             infra_errors=self.infra_errors.ranked(),
             failures=self.failures.ranked(),
             skipped=dict(sorted(skipped.items())),
+            cost_usd=Spread.of(self.costs_usd) if self.costs_usd else None,
             early_stop=stop,
         )
 
