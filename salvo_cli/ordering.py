@@ -78,6 +78,13 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+    if order.early_stop and order.concurrency_max is None:
+        screen.print(
+            "note: without -j trials begin as fast as workers take them, "
+            "and --early-stop skips only those that have not begun",
+            markup=False,
+            soft_wrap=True,
+        )
     found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
     if found:
         print_problems(screen, found)

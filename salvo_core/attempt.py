@@ -46,7 +46,7 @@ from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import ErrorKind, Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.redaction import Redactor
-from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
+from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
@@ -167,7 +167,7 @@ async def _converse(
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(_as_trial_error("adapter", error), past)
+        return plan, scenario, _unspoken(_as_trial_error("adapter", error), past, scenario)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -186,16 +186,16 @@ async def _converse(
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
         logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
-        return plan, scenario, _unspoken(_internal_error(error), past)
+        return plan, scenario, _unspoken(_internal_error(error), past, scenario)
     finally:
-        await _let_go(adapter)
+        await _let_go(adapter, message.trace_id)
 
 
-async def _let_go(adapter: Adapter) -> None:
+async def _let_go(adapter: Adapter, trace_id: str) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
     except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("adapter %s could not be closed", adapter.name)
+        logger.exception("trial %s: adapter %s could not be closed", trace_id, adapter.name)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -222,12 +222,12 @@ async def _closed(
     )
 
 
-def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
-    """Return what is known when nobody can speak: what earlier attempts paid for, and the error."""
+def _unspoken(error: TrialError, past: Sequence[Turn], scenario: Scenario | None = None) -> Conversation:
+    """Return what is known when nobody can speak: the prompt, what earlier attempts paid for, the error."""
     costs_usd = [turn.cost_usd for turn in past]
     known = [cost for cost in costs_usd if cost is not None]
     return Conversation(
-        messages=(),
+        messages=tuple(opening(scenario)) if scenario else (),
         turns=tuple(past),
         outcome="infra_error",
         error=error,
@@ -238,7 +238,7 @@ def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
 
 
 def _as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
-    return TrialError(kind=kind, message=error.message, hint=error.hint)
+    return TrialError(kind=kind, message=error.message, error_class=type(error).__name__, hint=error.hint)
 
 
 def _internal_error(error: Exception) -> TrialError:

@@ -336,7 +336,9 @@ def test_t44_a_hard_fail_while_all_are_under_way_stops_nothing(person: Contract)
 
 def test_early_stop_is_named_by_a_dry_run_and_submitted_with_a_run(person: Contract) -> None:
     file = person.wrote("early", [], script={"turns": [BAD]})
-    assert "early stop" in person.types("run", file, "--early-stop", "--dry-run").out
+    dry = person.types("run", file, "--early-stop", "--dry-run")
+    assert "early stop" in dry.out
+    assert "without -j" in dry.err
     assert person.types("run", file, "--dry-run", "--json").document["early_stop"] is False
     run_id = person.types("submit", file, "-n", "10", "-j", "1", "--early-stop", "-q").out.strip()
     assert person.types("wait", run_id, "-q").code == 1
