@@ -29,6 +29,7 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    early_stop: bool = False
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -57,6 +58,7 @@ class Asked:
             idempotency_key=self.idempotency_key,
             recording=here.project.recorded,
             judge=here.project.judge,
+            early_stop=self.early_stop,
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -76,6 +78,13 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
                 markup=False,
                 soft_wrap=True,
             )
+    if order.early_stop and order.concurrency_max is None:
+        screen.print(
+            "note: without -j trials begin as fast as workers take them, "
+            "and --early-stop skips only those that have not begun",
+            markup=False,
+            soft_wrap=True,
+        )
     found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
     if found:
         print_problems(screen, found)
@@ -144,6 +153,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
+        "early_stop": order.early_stop,
     }
 
 

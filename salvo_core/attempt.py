@@ -17,6 +17,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
@@ -37,9 +38,11 @@ from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.judge import judge
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
-from salvo_core.manifest.live import Claim, Manifest, Refusal
+from salvo_core.manifest.live import Manifest
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
@@ -48,7 +51,7 @@ from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.redaction import Redactor
-from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
+from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
 from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
@@ -78,6 +81,11 @@ class Bench:
     def worker(self) -> str:
         """This worker's name."""
         return self.leases.worker
+
+    @cached_property
+    def curtailer(self) -> Curtailer:
+        """What ends decided cells, and knows how far this worker has read them."""
+        return Curtailer(self.manifest)
 
 
 async def attempt(message: TrialMessage, bench: Bench) -> None:
@@ -179,7 +187,7 @@ async def _converse(
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(as_trial_error("adapter", error), past)
+        return plan, scenario, _unspoken(as_trial_error("adapter", error), past, scenario)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -198,16 +206,16 @@ async def _converse(
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
         logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
-        return plan, scenario, _unspoken(internal_error(error), past)
+        return plan, scenario, _unspoken(internal_error(error), past, scenario)
     finally:
-        await _let_go(adapter)
+        await _let_go(adapter, message.trace_id)
 
 
-async def _let_go(adapter: Adapter) -> None:
+async def _let_go(adapter: Adapter, trace_id: str) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
     except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("adapter %s could not be closed", adapter.name)
+        logger.exception("trial %s: adapter %s could not be closed", trace_id, adapter.name)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -229,12 +237,12 @@ async def _closed(
     )
 
 
-def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
-    """Return what is known when nobody can speak: what earlier attempts paid for, and the error."""
+def _unspoken(error: TrialError, past: Sequence[Turn], scenario: Scenario | None = None) -> Conversation:
+    """Return what is known when nobody can speak: the prompt, what earlier attempts paid for, the error."""
     costs_usd = [turn.cost_usd for turn in past]
     known = [cost for cost in costs_usd if cost is not None]
     return Conversation(
-        messages=(),
+        messages=tuple(opening(scenario)) if scenario else (),
         turns=tuple(past),
         outcome="infra_error",
         error=error,
@@ -276,10 +284,30 @@ async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int
         )
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
-    if committed.release and plan is not None:
-        await bench.dispatcher.publish(plan.message(index) for index in committed.release)
-    if committed.run_finished:
+    # Before the trials are sent that this one made room for: they may be of no use any more.
+    curtailed = await _curtailed(plan, cell, bench)
+    if plan is not None:
+        wanted = [
+            index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
+        ] + list(curtailed.release)
+        if wanted:
+            await bench.dispatcher.publish(plan.message(index) for index in wanted)
+    if committed.run_finished or curtailed.run_finished:
         await _seal(claim.run_id, bench)
+
+
+async def _curtailed(plan: Plan | None, cell: int, bench: Bench) -> Curtailed:
+    """Return what the end of a trial meant for the rest of its cell."""
+    if plan is None:
+        return Curtailed()
+    try:
+        return await bench.curtailer.look(plan, cell)
+    except SalvoError as error:
+        logger.warning(
+            "run %s: whether cell %d is decided is seen later, at the next trial's end or by a sweep: %s",
+            plan.run_id, cell, error,
+        )  # fmt: skip
+        return Curtailed()
 
 
 async def _seal(run_id: str, bench: Bench) -> None:

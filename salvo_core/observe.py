@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
@@ -23,11 +24,13 @@ from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, run_name
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.model import Scenario
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
+
+if TYPE_CHECKING:
+    from salvo_core.scenario.model import Scenario
 
 LATEST = "latest"
 CANDIDATES_SHOWN = 5

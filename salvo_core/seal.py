@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
@@ -21,9 +22,11 @@ from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+
+if TYPE_CHECKING:
+    from salvo_core.scenario.model import Scenario
 
 QUOTED_MAX = 24
 """Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""

@@ -8,7 +8,7 @@ from salvo_core.trace.model import ErrorKind, TrialError
 
 def as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
     """Return one of Salvo's own errors as it stands in a trace."""
-    return TrialError(kind=kind, message=error.message, hint=error.hint)
+    return TrialError(kind=kind, message=error.message, error_class=type(error).__name__, hint=error.hint)
 
 
 def internal_error(error: Exception) -> TrialError:
