@@ -152,7 +152,7 @@ async def _converse(
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         cell = plan.cells[message.cell]
-        scenario = await bench.orders.scenario(cell.scenario_digest)
+        scenario = await bench.orders.scenario(plan, cell)
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:

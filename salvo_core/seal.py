@@ -21,7 +21,6 @@ from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -62,18 +61,23 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
 
     A cell whose scenario is gone or damaged is left out.
     """
-    scenarios: dict[str, Scenario] = {}
-    for digest in {cell.scenario_digest for cell in plan.cells}:
+    facts: dict[int, tuple[AssertionFacts, ...]] = {}
+    for number, cell in enumerate(plan.cells):
         try:
-            scenarios[digest] = await orders.scenario(digest)
+            snapshot = await orders.snapshot(plan, cell)
         except (ObjectMissing, ObjectCorrupt) as error:
             # Its trials said so already. The labels in the plan must do: a run that is over can be sealed.
-            logger.warning("failures of scenario %s are ranked with equal weights: %s", digest[:12], error)
-    return {
-        number: tuple(AssertionFacts.of(a) for a in scenarios[cell.scenario_digest].assertions)
-        for number, cell in enumerate(plan.cells)
-        if cell.scenario_digest in scenarios
-    }
+            logger.warning(
+                "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
+            )
+            continue
+        # The plan's labels, because a snapshot may have lost the words that they are made of.
+        labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
+        facts[number] = tuple(
+            AssertionFacts(label, one.weight, one.required)
+            for label, one in zip(labels, snapshot.assertions, strict=False)
+        )
+    return facts
 
 
 async def quoting_infra_errors(summary: Summary, rows: Sequence[Row], store: Store) -> Summary:
