@@ -14,6 +14,7 @@ import logging
 import math
 import platform
 import socket
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,12 +44,16 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import ErrorKind, Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.recording import Recording, RecordingMode
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN = Recording(mode="metadata_only")
+"""How turns are recorded whose plan cannot be read: nobody knows that their words may be kept."""
 
 
 @dataclass(frozen=True)
@@ -134,9 +139,13 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     plan, scenario, conversation = await _converse(message, held, past, bench)
     ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
     trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
-    redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
+    recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
+    redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
+    labels = plan.cells[trace.cell].assertions if plan else ()
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions)
+    recorded = await asyncio.to_thread(
+        _finish, trace, scenario, redactor, bench.functions, mode=recording.mode, labels=labels
+    )
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -178,17 +187,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
+        _log_fault(f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording.mode)
         return plan, scenario, _unspoken(_internal_error(error), past)
     finally:
-        await _let_go(adapter)
+        await _let_go(adapter, plan.recording.mode)
 
 
-async def _let_go(adapter: Adapter) -> None:
+async def _let_go(adapter: Adapter, mode: RecordingMode) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
-    except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("adapter %s could not be closed", adapter.name)
+    except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
+        _log_fault(f"adapter {adapter.name} could not be closed", error, mode)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -244,12 +253,19 @@ def _internal_error(error: Exception) -> TrialError:
 
 
 def _finish(
-    trace: Trace, scenario: Scenario | None, redactor: Redactor, functions: Functions | None
+    trace: Trace,
+    scenario: Scenario | None,
+    redactor: Redactor,
+    functions: Functions | None,
+    *,
+    mode: RecordingMode,
+    labels: Sequence[str],
 ) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor, functions)
+        assertions = scenario.assertions if scenario else ()
+        return finish(trace, assertions, redactor, functions, mode=mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        logger.exception("trace %s cannot be stored as it is", trace.trace_id)
+        _log_fault(f"trace {trace.trace_id} cannot be stored as it is", error, mode)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -258,7 +274,16 @@ def _finish(
             "error": _internal_error(error),
             "finish_reason": "error",
         }
-        return finish(trace.model_copy(update=unsaid), (), redactor)
+        return finish(trace.model_copy(update=unsaid), (), redactor, mode=mode)
+
+
+def _log_fault(what: str, error: Exception, mode: RecordingMode) -> None:
+    """Log a fault with its traceback; of a run that keeps no content, without what the error said."""
+    if mode == "full":
+        logger.error("%s", what, exc_info=error)
+        return
+    places = "".join(traceback.format_tb(error.__traceback__)).rstrip()
+    logger.error("%s: %s, whose words the run does not keep\n%s", what, type(error).__name__, places)
 
 
 async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:

@@ -14,12 +14,14 @@ from salvo_core.errors import LeaseLost, ObjectCorrupt, StoreRefused, StoreUnava
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.grading import evaluate, grade
+from salvo_core.evaluation.keeping import kept
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.rows import Result, Status
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Trace
+from salvo_core.trace.model import Finding, Trace
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 
 SCHEMA = "salvo.trace/1"
@@ -49,17 +51,33 @@ def finish(
     assertions: Sequence[AssertionSpec],
     redactor: Redactor,
     functions: Functions | None = None,
+    *,
+    mode: RecordingMode = "full",
+    labels: Sequence[str] = (),
 ) -> Recorded:
     """Return the trial graded, redacted and encoded.
 
-    Assertions see the conversation as it was; what is encoded is redacted. A trial that
-    infrastructure ended, or that was cancelled, has no grade.
+    Assertions see the conversation as it was; what is encoded is redacted, and in ``metadata_only``
+    holds no content. A trial that infrastructure ended, or that was cancelled, has no grade.
+
+    Args:
+        trace: What happened.
+        assertions: The scenario's list.
+        redactor: Strikes out what must not be kept.
+        functions: Where ``custom`` assertions get their functions from.
+        mode: What the run keeps of what was said.
+        labels: What the plan calls the assertions; without them their own labels are used.
     """
+
+    def evaluated(said: Trace) -> tuple[Finding, ...]:
+        return evaluate(said, assertions, redact=redactor.document, functions=functions)
+
     if trace.outcome not in ("infra_error", "cancelled"):
-        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions)
+        findings = evaluated(trace)
         graded = grade(findings, trace.threshold, outcome=trace.outcome)
         trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
-    body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
+    record = kept(trace, assertions, redactor, evaluated, mode=mode, labels=labels)
+    body, digest = codec.encode(SCHEMA, record, compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
 

@@ -1,8 +1,9 @@
 """The door that closes a run: rows to verdict, and both to the store for good.
 
 Sealing reads only what is settled, so doing it again, or twice at once, writes the same
-bytes. The order is archive, summary, then the verdict in Redis: a run that says it is sealed
-has its numbers in the store.
+bytes. The order is archive, summary, deletion of the scenarios that the store may not keep, then the
+verdict in Redis: a run that says it is sealed has its numbers in the store, and nothing there that
+it should not have.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
+from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -51,6 +53,8 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     summary = await quoting_infra_errors(summary, rows, store)
     await store.put(keys.manifest(run_id), archive)
     await store.put(keys.summary(run_id), summary.encode()[0])
+    if any(cell.withheld for cell in plan.cells):
+        await forget_orders(run_id, store)
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary

@@ -24,6 +24,7 @@ from salvo_core.identity import require_uuid7
 
 RUNS = "runs/"
 REEVALS = "reevals/"
+HOMES = (RUNS, REEVALS)
 ORDERS = "orders/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
@@ -36,7 +37,12 @@ def scenario(digest: str) -> str:
 
 def snapshot(run_id: str, digest: str, home: str = RUNS) -> str:
     """Return where a run keeps what may stay of a withheld scenario."""
-    return f"{_folder(run_id, home)}scenarios/{_require_digest(digest)}.json"
+    return f"{snapshots(run_id, home)}{_require_digest(digest)}.json"
+
+
+def snapshots(run_id: str, home: str = RUNS) -> str:
+    """Return the prefix under which all snapshots of a run lie."""
+    return f"{_folder(run_id, home)}scenarios/"
 
 
 def order(run_id: str, digest: str) -> str:
