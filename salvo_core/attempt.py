@@ -44,7 +44,7 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import ErrorKind, Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
-from salvo_core.trace.recording import Recording, RecordingMode
+from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
 from salvo_core.trial.limits import Limits
@@ -144,7 +144,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     labels = plan.cells[trace.cell].assertions if plan else ()
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(
-        _finish, trace, scenario, redactor, bench.functions, mode=recording.mode, labels=labels
+        _finish, trace, scenario, redactor, bench.functions, recording=recording, labels=labels
     )
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
@@ -187,17 +187,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        _log_fault(f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording.mode)
+        _log_fault(f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
         return plan, scenario, _unspoken(_internal_error(error), past)
     finally:
-        await _let_go(adapter, plan.recording.mode)
+        await _let_go(adapter, plan.recording)
 
 
-async def _let_go(adapter: Adapter, mode: RecordingMode) -> None:
+async def _let_go(adapter: Adapter, recording: Recording) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
     except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
-        _log_fault(f"adapter {adapter.name} could not be closed", error, mode)
+        _log_fault(f"adapter {adapter.name} could not be closed", error, recording)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -258,14 +258,14 @@ def _finish(
     redactor: Redactor,
     functions: Functions | None,
     *,
-    mode: RecordingMode,
+    recording: Recording,
     labels: Sequence[str],
 ) -> Recorded:
     try:
         assertions = scenario.assertions if scenario else ()
-        return finish(trace, assertions, redactor, functions, mode=mode, labels=labels)
+        return finish(trace, assertions, redactor, functions, mode=recording.mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        _log_fault(f"trace {trace.trace_id} cannot be stored as it is", error, mode)
+        _log_fault(f"trace {trace.trace_id} cannot be stored as it is", error, recording)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -274,16 +274,17 @@ def _finish(
             "error": _internal_error(error),
             "finish_reason": "error",
         }
-        return finish(trace.model_copy(update=unsaid), (), redactor, mode=mode)
+        return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-def _log_fault(what: str, error: Exception, mode: RecordingMode) -> None:
+def _log_fault(what: str, error: Exception, recording: Recording) -> None:
     """Log a fault with its traceback; of a run that keeps no content, without what the error said."""
-    if mode == "full":
-        logger.error("%s", what, exc_info=error)
-        return
-    places = "".join(traceback.format_tb(error.__traceback__)).rstrip()
-    logger.error("%s: %s, whose words the run does not keep\n%s", what, type(error).__name__, places)
+    if recording.mode == "full":
+        told = Redactor(patterns=recording.patterns).text("".join(traceback.format_exception(error)))
+    else:
+        places = "".join(traceback.format_tb(error.__traceback__))
+        told = f"{places}{type(error).__name__}, whose words the run does not keep"
+    logger.error("%s\n%s", what, told)
 
 
 async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
