@@ -86,6 +86,19 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
         screen.print()
 
 
+def print_single_votes(screen: Console, order: Order) -> None:
+    """Print which judges are asked only once: with a single vote, nothing evens out a judge's bad day."""
+    from salvo_core.evaluation.judge.panel import unrepeated
+
+    for one in order.scenarios:
+        for place, judge in unrepeated(one.scenario.assertions, order.judge):
+            screen.print(
+                f"note: {one.file}: assertions.{place}, {judge.label()}: majority voting is off, k is 1",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
 def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """Return what an order would run and how many provider calls it makes at most; nothing is sent.
 
@@ -94,7 +107,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """
     from datetime import UTC, datetime
 
-    from salvo_core.submit import calls_max, make_plan
+    from salvo_core.submit import calls_max, judge_calls_max, judge_terms, make_plan
 
     plan = make_plan(order, now=datetime.now(UTC))
     scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
@@ -113,6 +126,16 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
                 "threshold": cell.threshold,
                 "trials": plan.trials,
                 "calls_max": calls_max(one, scenarios, pricing.retries_max),
+                "judge_calls_max": judge_calls_max(one, scenarios, pricing.retries_max),
+                "judges": [
+                    {
+                        "model": terms.model,
+                        "adapter": terms.adapter,
+                        "votes": terms.k,
+                        "price_known": pricing.known(terms.adapter, terms.model),
+                    }
+                    for terms in judge_terms(scenario, plan)
+                ],
                 "price_known": pricing.known(cell.adapter, cell.model),
                 "cost_usd_max": None if limit is None else limit * plan.trials,
             }
@@ -122,6 +145,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "cells": cells,
         "trials": plan.total,
         "calls_max": sum(cell["calls_max"] for cell in cells),
+        "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
     }

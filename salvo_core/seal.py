@@ -76,9 +76,9 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
             )
             continue
         # The plan's labels, because a snapshot may have lost the words that they are made of.
-        labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
+        labels = cell.assertions or (None,) * len(snapshot.assertions)
         facts[number] = tuple(
-            AssertionFacts(label, one.weight, one.required)
+            AssertionFacts.of(one, plan.judge, label)
             for label, one in zip(labels, snapshot.assertions, strict=False)
         )
     return facts

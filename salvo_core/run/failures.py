@@ -15,7 +15,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.rows import SCORED, Row
+from salvo_core.scenario.snapshot import ExcludedAssertion, judge_models
 
 SAMPLES_MAX = 3
 """Trials named for each kind of failure: those with the lowest index."""
@@ -31,11 +34,37 @@ class AssertionFacts:
         label: In a few words, the same for every trial.
         weight: Dimensionless, >= 0.
         required: Whether failing it fails the trial hard.
+        judge_models: Who judges it: the model of each judge in it, in order; empty for other assertions.
     """
 
     label: str
     weight: float = 1.0
     required: bool = False
+    judge_models: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        assertion: AssertionSpec | ExcludedAssertion,
+        defaults: JudgeDefaults | None = None,
+        label: str | None = None,
+    ) -> AssertionFacts:
+        """Return the facts of an assertion of a scenario, or of what a snapshot has left of it.
+
+        Args:
+            assertion: The assertion.
+            defaults: Its run's, for judges.
+            label: What its run's plan calls it.
+        """
+        models = judge_models(assertion)
+        if label is None:
+            label = assertion.type if isinstance(assertion, ExcludedAssertion) else assertion.label()
+        return cls(
+            label=label,
+            weight=assertion.weight,
+            required=assertion.required,
+            judge_models=tuple(model or (defaults or JudgeDefaults()).model for model in models),
+        )
 
 
 class Failure(BaseModel):

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.evaluation.assertion import WEIGHT_MAX, AssertionSpec
 from salvo_core.evaluation.catalogue import parse
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.scenario.digest import agent_digest, canonical_form
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace import codec
@@ -34,6 +35,8 @@ class ExcludedAssertion(Frozen):
     type: str = Field(max_length=64)
     weight: float = Field(ge=0, le=WEIGHT_MAX, allow_inf_nan=False)
     required: bool
+    judge_models: tuple[str | None, ...] = ()
+    """As the function of that name says of the assertion that it was."""
     excluded: Literal[True] = True
 
 
@@ -75,6 +78,13 @@ class Snapshot:
         return tuple(
             (place, one) for place, one in enumerate(self.assertions) if isinstance(one, ExcludedAssertion)
         )
+
+
+def judge_models(assertion: AssertionSpec | ExcludedAssertion) -> tuple[str | None, ...]:
+    """Return the model of each judge in an assertion, in order; None stands for the run's default."""
+    if isinstance(assertion, ExcludedAssertion):
+        return assertion.judge_models
+    return tuple(judge.judge_model for _, judge in judges_in([assertion]))
 
 
 def is_withheld(scenario: Scenario, mode: RecordingMode, redactor: Redactor) -> bool:
@@ -150,13 +160,18 @@ def _document(scenario: Scenario, mode: RecordingMode, redactor: Redactor) -> _D
 
 def _kept(assertion: AssertionSpec, form: dict[str, Any] | None) -> dict[str, Any]:
     """Return an assertion's redacted form, or what is left of it where that is none any more."""
-    left = ExcludedAssertion(type=assertion.type, weight=assertion.weight, required=assertion.required)
+    left = ExcludedAssertion(
+        type=assertion.type,
+        weight=assertion.weight,
+        required=assertion.required,
+        judge_models=judge_models(assertion),
+    ).model_dump(mode="json")
     if form is None:
-        return left.model_dump()
+        return left
     try:
         parse(form)
     except ValidationError:  # a marker inside a schema or an expression can break it
-        return left.model_dump()
+        return left
     return form
 
 
