@@ -57,7 +57,7 @@ class Orders:
         Where nothing is withheld that is all of it. Raises as ``plan`` does.
         """
         if not cell.withheld:
-            return Snapshot.of(await self.scenario(plan, cell))
+            return Snapshot.of(await self.scenario(plan, cell), cell.agent_digest)
         return await self._snapshots.get(keys.snapshot(plan.run_id, cell.scenario_digest, plan.home))
 
     async def _read_plan(self, run_id: str) -> Plan:

@@ -68,9 +68,14 @@ class Snapshot:
     whole: bool = True
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Snapshot:
-        """Return the snapshot of a scenario of which nothing is withheld."""
-        return cls(scenario, tuple(scenario.assertions), agent_digest=agent_digest(scenario))
+    def of(cls, scenario: Scenario, agent: str = "") -> Snapshot:
+        """Return the snapshot of a scenario of which nothing is withheld.
+
+        Args:
+            scenario: As ordered.
+            agent: Its agent digest, if it is at hand; plans of before there was one have none.
+        """
+        return cls(scenario, tuple(scenario.assertions), agent_digest=agent or agent_digest(scenario))
 
     @property
     def excluded(self) -> tuple[tuple[int, ExcludedAssertion], ...]:
