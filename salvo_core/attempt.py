@@ -17,7 +17,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
@@ -50,13 +50,17 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
-from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
+from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN = Recording(mode="metadata_only")
+"""How turns are recorded whose plan cannot be read: nobody knows that their words may be kept."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,12 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             forms=bench.forms,
         )
         trace = _timed(trace, began, bench.clock)
-    redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
+    recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
+    redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
+    labels = plan.cells[trace.cell].assertions if plan else ()
+    finishing = partial(_finish, trace, scenario, redactor, bench.functions, ballots, recording, labels)
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
+    recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -179,7 +186,7 @@ async def _converse(
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         cell = plan.cells[message.cell]
-        scenario = await bench.orders.scenario(cell.scenario_digest)
+        scenario = await bench.orders.scenario(plan, cell)
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
@@ -205,17 +212,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
+        log_fault(logger, f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
         return plan, scenario, _unspoken(internal_error(error), past, scenario)
     finally:
-        await _let_go(adapter, message.trace_id)
+        await _let_go(adapter, message.trace_id, plan.recording)
 
 
-async def _let_go(adapter: Adapter, trace_id: str) -> None:
+async def _let_go(adapter: Adapter, trace_id: str, recording: Recording) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
-    except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("trial %s: adapter %s could not be closed", trace_id, adapter.name)
+    except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
+        log_fault(logger, f"trial {trace_id}: adapter {adapter.name} could not be closed", error, recording)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -258,11 +265,14 @@ def _finish(
     redactor: Redactor,
     functions: Functions | None,
     ballots: Mapping[Judge, Ballot],
+    recording: Recording,
+    labels: Sequence[str],
 ) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor, functions, ballots)
+        assertions = scenario.assertions if scenario else ()
+        return finish(trace, assertions, redactor, functions, ballots, mode=recording.mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        logger.exception("trace %s cannot be stored as it is", trace.trace_id)
+        log_fault(logger, f"trace {trace.trace_id} cannot be stored as it is", error, recording)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -273,7 +283,7 @@ def _finish(
             "error": internal_error(error),
             "finish_reason": "error",
         }
-        return finish(trace.model_copy(update=unsaid), (), redactor)
+        return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
 async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:

@@ -18,6 +18,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     Tags,
     Threshold,
     Trials,
@@ -48,6 +49,7 @@ def submit(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    recording: Recording = None,
     as_json: Json = False,
     quiet: Quiet = False,
     epochs: Epochs = None,
@@ -73,6 +75,7 @@ def submit(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        recording=recording,
     )
     here = surroundings()
     order = asked.order(here)
