@@ -184,6 +184,7 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         total=plan.total,
         cells=len(plan.cells),
         attempts_max=plan.attempts_max,
+        crashes_max=plan.crashes_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
     )

@@ -18,7 +18,7 @@ from salvo_core.manifest import keys
 from salvo_core.manifest.claims import PURPOSES, Claim, Committed, Purpose, Refusal, Renewal
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
-from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
+from salvo_core.manifest.journal import VOTES_READ_MAX, readable_past, readable_turns, readable_vote
 from salvo_core.manifest.releases import Skipped, released
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
@@ -50,7 +50,8 @@ class Manifest:
         self, name: str, run_id: str, *arguments: Any, more_keys: Sequence[str] = ()
     ) -> Any:
         with translated(self.address):
-            return await self._scripts[name](keys=[*keys.scripted(run_id), *more_keys], args=list(arguments))
+            named = [*keys.scripted(run_id), *more_keys, keys.suspects(run_id)]
+            return await self._scripts[name](keys=named, args=list(arguments))
 
     # -- submission ---------------------------------------------------------------------------
 
@@ -69,6 +70,7 @@ class Manifest:
         total: int,
         cells: int,
         attempts_max: int,
+        crashes_max: int = 2,
         concurrency_max: int | None,
         name: str,
     ) -> bool:
@@ -80,6 +82,7 @@ class Manifest:
         made = await self._run_script(
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
+            "crashes_max", crashes_max,
             "concurrency_max", concurrency_max or 0, "name", name,
         )  # fmt: skip
         with translated(self.address):
@@ -130,8 +133,14 @@ class Manifest:
         """
         reply = await self._run_script("claim", run_id, index, trace_id, worker, round(lease_s * 1000))
         match reply:
-            case ["claimed", attempt, purpose] if purpose in PURPOSES:
-                return Claim(run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose))
+            case ["claimed", attempt, purpose, strikes, past] if purpose in PURPOSES:
+                mark = f"run {run_id}, trial {index}"
+                return Claim(
+                    run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose),
+                    strikes=int(strikes), past=readable_past(past, mark),
+                )  # fmt: skip
+            case ["suspect"]:
+                return Refusal("suspect")
             case ["cancelled", is_last]:
                 return Refusal("cancelled", run_finished=bool(is_last))
             case ["done", *_]:
