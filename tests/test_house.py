@@ -26,6 +26,7 @@ DOORS = (
     "submit",
     "resume",
     "cancel",
+    "pause",
     "sweep",
     "observe",
     "replay",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Literal
 
 from salvo_core.clock import Clock
@@ -35,6 +36,9 @@ class HeldTrial:
         self._keeper = keeper
         self.lost = False
         self.suspect = claim.suspect
+        self.abandoned = False
+        """The run was cancelled at once: what is under way is not waited for."""
+        self._exchange: asyncio.Timeout | None = None
         self.cancelled = claim.purpose == "close_cancelled"
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
@@ -44,6 +48,26 @@ class HeldTrial:
         if self.cancelled:
             return "cancelled"
         return "leaving" if self._keeper.leaving else None
+
+    @contextlib.contextmanager
+    def exchange(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Let the limit end what is under way in this block as soon as the run is cancelled at once."""
+        self._exchange = limit
+        try:
+            if self.abandoned:
+                limit.reschedule(0)
+            yield
+        finally:
+            self._exchange = None
+
+    def heed(self, state: str) -> None:
+        """Take note of the run's state, as those are told it who hold trials."""
+        if state in ("cancelling", "cancelling_at_once"):
+            self.cancelled = True
+        if state == "cancelling_at_once" and not self.abandoned:
+            self.abandoned = True
+            if self._exchange is not None:
+                self._exchange.reschedule(0)
 
     async def keep(self, turn: Turn) -> None:
         """Journal a completed turn.
@@ -61,8 +85,7 @@ class HeldTrial:
         if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        if state == "cancelling":
-            self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
+        self.heed(state)  # heard here, a turn after it was said, and not at the next renewal
         if self.suspect:  # something of it was kept: the manifest acquits it, and another may have its turn
             self.suspect = False
             self._keeper.make_room()
@@ -166,8 +189,7 @@ class LeaseKeeper:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
                 each.lost = True
-            if renewal.state == "cancelling":
-                each.cancelled = True
+            each.heed(renewal.state)
 
     async def run(self) -> None:
         """Renew for ever; cancel the task to end it."""

@@ -259,9 +259,14 @@ class Manifest:
         await self._look_after(run_id)
         return bool(await self._run_script("unpause", run_id))
 
-    async def cancel(self, run_id: str) -> tuple[bool, str]:
-        """Stop the run: nothing is begun any more. Return (changed, the state it has now)."""
-        changed, state = await self._run_script("cancel", run_id)
+    async def cancel(self, run_id: str, *, at_once: bool = False) -> tuple[bool, str]:
+        """Stop the run: nothing is begun any more. Return (changed, the state it has now).
+
+        Args:
+            run_id: The run.
+            at_once: Whoever holds a trial abandons the exchange under way too, and does not await its end.
+        """
+        changed, state = await self._run_script("cancel", run_id, int(at_once))
         if state == "cancelling":
             await self._look_after(run_id)  # it may have been paused
         return bool(changed), str(state)

@@ -40,6 +40,7 @@ ErrorKind = Literal[
     "scenario",  # the scenario asks for what cannot be kept
     "store",  # the order is gone or damaged
     "worker_lost",
+    "abandoned",  # its run was cancelled at once, in the midst of an exchange
     "judge",  # the conversation is whole, but a judge that the grade needs could not be heard
     "internal",
 ]

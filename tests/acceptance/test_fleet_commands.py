@@ -93,3 +93,20 @@ def _found(person: Person, subject: str) -> tuple[str, str]:
 def _passed(person: Person) -> int:
     looked = person.types("status", "--json")
     return int(looked.document["counts"]["passed"]) if looked.code == 0 else 0
+
+
+def test_a_run_is_paused_resumed_and_cancelled_from_another_shell_and_foretold_before(fleet: Person):
+    fleet.types("submit", fleet.scenario("slow", "[{text: good}]", latency_s=0.3), "-n", "200", "-q")
+    until(lambda: _passed(fleet) >= 1, "a first trial passed")
+    for command, state in (("pause", "paused"), ("resume", "running"), ("cancel", "sealed")):
+        foretold = fleet.types(command, "latest", "--dry-run")
+        assert (foretold.code, foretold.out.split()[0]) == (0, "would"), foretold
+        assert fleet.types(command, "latest", "--dry-run", "--json").document["dry_run"] is True
+        assert fleet.types("status", "--json").document["state"] != state
+        assert fleet.types(command, "latest", *(["-d"] if command == "resume" else [])).code == 0
+        until(lambda wanted=state: fleet.types("status", "--json").document["state"] == wanted, state)
+    assert 0 < _passed(fleet) < 200
+    for command in ("pause", "cancel"):
+        again = fleet.types(command, "latest", "--json").document
+        assert (again["changed"], again["state"]) == (False, "sealed")
+    assert "nothing to resume" in fleet.types("resume", "latest", "--dry-run").out

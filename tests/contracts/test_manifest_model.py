@@ -52,6 +52,7 @@ class Machine(RuleBasedStateMachine):
         self.run = Run(self.manifest, total=TOTAL, attempts_max=ATTEMPTS_MAX, window=window)
         assert self.do(self.run.open())
         self.state = "submitting"
+        self.at_once = False
         self.rows = {}  # index -> [status, attempt, worker]
         self.strikes = {}
         self.suspects = {}  # index -> the worker that holds it although a worker vanished over it
@@ -231,7 +232,8 @@ class Machine(RuleBasedStateMachine):
             return
         renewal = self.do(self.manifest.renew(worker, newest.values(), lease_s=30))[self.run.id]
         assert renewal.lost == {index for index, claim in newest.items() if not self.holds(claim)}
-        assert renewal.state == self.state
+        at_once = self.state == "cancelling" and self.at_once
+        assert renewal.state == ("cancelling_at_once" if at_once else self.state)
 
     @precondition(lambda self: any(row[0] == "running" for row in self.rows.values()))
     @rule(data=st.data())
@@ -259,12 +261,16 @@ class Machine(RuleBasedStateMachine):
         if paused:
             self.state = "running" if len(self.rows) == TOTAL else "submitting"
 
-    @rule()
-    def cancel(self):
+    @rule(at_once=st.booleans())
+    def cancel(self, at_once):
         changed = self.state in ("submitting", "running", "paused")
         if changed:
             self.state = "cancelling"
-        assert self.do(self.manifest.cancel(self.run.id)) == (changed, self.state)
+        elif self.state == "cancelling" and at_once:
+            changed = not self.at_once
+        if self.state == "cancelling" and at_once:
+            self.at_once = True
+        assert self.do(self.manifest.cancel(self.run.id, at_once=at_once)) == (changed, self.state)
 
     @precondition(lambda self: self.state == "cancelling")
     @rule(start=indices, size=st.integers(1, TOTAL))

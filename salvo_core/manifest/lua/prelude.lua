@@ -29,6 +29,12 @@ local function number(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
+-- The run's state as those who hold trials of it are told: cancelled at once is a word of its own to them.
+local function state_told()
+  local state = redis.call('HGET', RUN, 'state') or 'unknown'
+  return state == 'cancelling' and redis.call('HEXISTS', RUN, 'at_once') == 1 and 'cancelling_at_once' or state
+end
+
 -- True when this attempt of this worker is the one that holds the trial: the fence.
 local function holds(index, attempt, worker)
   local status, held_attempt, trace_id, holder = read_row(index)
