@@ -36,6 +36,7 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
@@ -130,6 +131,9 @@ async def _give_back(claim: Claim, bench: Bench) -> bool:
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     started_at, started_s = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
+    if (again := await rescoring(message, bench.orders)) is not None:
+        await _commit(claim, await rescore(again, held, bench), again, message.cell, bench)
+        return
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
     plan, scenario, conversation = await _converse(message, held, past, bench)
     ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
@@ -261,7 +265,9 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor)
 
 
-async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+async def _commit(
+    claim: Claim, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(

@@ -18,7 +18,20 @@ ROOMS = (
 )  # fmt: skip
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
-DOORS = ("record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history")
+DOORS = (
+    "record",
+    "seal",
+    "attempt",
+    "submit",
+    "resume",
+    "cancel",
+    "sweep",
+    "observe",
+    "replay",
+    "history",
+    "rescore",
+    "reevaluate",
+)
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

@@ -11,7 +11,8 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
-``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
@@ -20,6 +21,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 from __future__ import annotations
 
 RUNS = "salvo:runs"
+REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000
