@@ -146,7 +146,7 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
     """
     source = await _source(wish.ref, observer)
     given = _matched(source.cells, wish.scenarios)
-    cells, changes, left_out, asked = [], [], [], 0
+    cells, changes, labels, left_out, asked = [], [], [], [], 0
     for place, cell in enumerate(source.cells):
         recorded = await _recorded(cell, observer)
         loaded = given.get(place)
@@ -159,16 +159,17 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
         cells.append(_cell(cell, loaded, scenario, wish.threshold))
         changes.append(_change(cell, cells[-1], recorded, scenario))
         asked += len(scenario.assertions)
-        if source.mode != "full":
-            left_out += [one.label() for one in scenario.assertions if one.needs_content()]
-    _require_answerable(left_out, asked, allow_partial=wish.allow_partial)
+        unkept = [number for number, one in enumerate(scenario.assertions) if one.needs_content()]
+        left_out.append(tuple(unkept if source.mode != "full" else ()))
+        labels += [scenario.assertions[number].label() for number in left_out[-1]]
+    _require_answerable(labels, asked, allow_partial=wish.allow_partial)
     if wish.strict and (drifted := [change for change in changes if change.drifted != ()]):
         raise _drifted(drifted)
     return Prepared(
-        plan=_plan(wish, source, cells, now),
+        plan=_plan(wish, source, cells, tuple(left_out) if labels else (), now),
         scenarios=tuple({loaded.digest: loaded for loaded in given.values()}.values()),
         changes=tuple(change for change in changes if change.anything),
-        left_out=tuple(left_out),
+        left_out=tuple(labels),
     )
 
 
@@ -325,7 +326,9 @@ def _drifted(changes: Sequence[Change]) -> NotComparable:
     )
 
 
-def _plan(wish: Wish, source: _Source, cells: Sequence[Cell], now: datetime) -> Plan:
+def _plan(
+    wish: Wish, source: _Source, cells: Sequence[Cell], left_out: tuple[tuple[int, ...], ...], now: datetime
+) -> Plan:
     whole, index = source.plan, source.index
     return Plan(
         run_id=new_run_id(),
@@ -344,5 +347,6 @@ def _plan(wish: Wish, source: _Source, cells: Sequence[Cell], now: datetime) -> 
             judging=wish.judging,
             fresh_votes=wish.fresh_votes,
             allow_partial=wish.allow_partial,
+            left_out=left_out,
         ),
     )

@@ -93,6 +93,8 @@ class CellComparison(_Frozen):
     flipped: int
     rescored: int
     """Trials whose score changed, flipped or not."""
+    left_out: tuple[str, ...] = ()
+    """Labels of assertions that the record could not answer: they left the score."""
 
 
 class ReasonCount(_Frozen):
@@ -195,7 +197,9 @@ def compare(before: Side, after: Side) -> Comparison:
         if len(flips) < FLIPS_MAX:
             flips.append(flip)
     source_cells = [_source_cell(before.plan, after.plan, number) for number in range(len(cells))]
-    compared = tuple(fold.comparison(source) for fold, source in zip(cells, source_cells, strict=True))
+    compared = tuple(
+        fold.comparison(source_cells[number], _left_out(after, number)) for number, fold in enumerate(cells)
+    )
     verdict = worst(cell.after.verdict for cell in compared)
     return Comparison(
         reeval_id=after.plan.run_id,
@@ -223,6 +227,12 @@ def _source_cell(before: Plan, after: Plan, number: int) -> Cell:
     return before.cells[number if index is None else before.cell_index(index)]
 
 
+def _left_out(after: Side, cell: int) -> tuple[str, ...]:
+    assert after.plan.rescore is not None
+    by_cell = after.plan.rescore.left_out
+    return tuple(_label(place, after.facts(cell)) for place in by_cell[cell]) if by_cell else ()
+
+
 class _CellFold:
     """Collects one cell's pairs of rows."""
 
@@ -235,7 +245,7 @@ class _CellFold:
         self._then.append(then)
         self._now.append(now)
 
-    def comparison(self, source: Cell) -> CellComparison:
+    def comparison(self, source: Cell, left_out: tuple[str, ...]) -> CellComparison:
         pairs = list(zip(self._then, self._now, strict=True))
         return CellComparison(
             scenario_name=self._cell.scenario_name,
@@ -244,6 +254,7 @@ class _CellFold:
             after=_figures(self._now, self._cell.threshold),
             flipped=sum(then.status != now.status for then, now in pairs),
             rescored=sum(_score(then) != _score(now) for then, now in pairs),
+            left_out=left_out,
         )
 
 

@@ -97,6 +97,8 @@ class Rescore(BaseModel):
     """Whether they vote anew on what they have voted on; otherwise the same question has the same votes."""
     allow_partial: bool = False
     """Whether assertions that a record without content cannot answer may be left out."""
+    left_out: tuple[tuple[int, ...], ...] = ()
+    """By cell, the places of those assertions; empty when there is none anywhere."""
 
     @field_validator("run_id")
     @classmethod
