@@ -14,6 +14,7 @@ MINIMAL = {
     "jmespath": {"expression": "response", "operator": "eq", "value": 1},
     "cost_limit": {"max_usd": 0.05},
     "latency_limit": {"max_seconds": 3},
+    "judge": {"criteria": [{"name": "polite", "description": "is it?"}]},
     "json_schema": {"json_schema": {"type": "object"}},
     "tool_args": {"tool": "search", "subset": {"q": 1}},
     "custom": {"function": "my_pkg.checks.refunded"},
