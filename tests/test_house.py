@@ -21,6 +21,7 @@ ROOMS = (
 DOORS = (
     "record",
     "seal",
+    "judge",
     "attempt",
     "submit",
     "resume",

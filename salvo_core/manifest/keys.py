@@ -10,6 +10,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
+``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
@@ -55,6 +56,11 @@ def strikes(run_id: str) -> str:
 def journal(run_id: str, index: int) -> str:
     """Return the key of one unfinished trial's turns."""
     return f"salvo:{{{run_id}}}:journal:{index}"
+
+
+def votes(run_id: str, index: int) -> str:
+    """Return the key of what judges have said of one unfinished trial."""
+    return f"salvo:{{{run_id}}}:votes:{index}"
 
 
 def submission(idempotency_key: str) -> str:
