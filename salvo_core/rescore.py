@@ -15,33 +15,41 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
-import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, StoreRefused, StoreUnavailable
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.document import Functions
-from salvo_core.evaluation.grading import evaluate, grade
-from salvo_core.evaluation.rescoring import Division, divide
+from salvo_core.evaluation.grading import evaluate
+from salvo_core.evaluation.judge.assertion import Judge
+from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.evaluation.rescoring import (
+    Division,
+    cost_of_new_usd,
+    divide,
+    judged_before,
+    known_votes,
+)
+from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
-from salvo_core.record import Recorded, StoreClosed, read_trace, store_patiently
+from salvo_core.record import Recorded, StoreClosed, graded, read_trace, store_patiently
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Cell, Plan, TrialMessage
-from salvo_core.run.rescored import SCHEMA, Cited, Found, Rescored
+from salvo_core.run.plan import Cell, Plan, Rescore, TrialMessage
+from salvo_core.run.rescored import SCHEMA, Found, Rescored, blank_record
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Finding, Provenance, ScenarioRef, Trace, TrialError
+from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.redaction import Redactor
-from salvo_core.version import VERSION
+from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +71,8 @@ class Desk(Protocol):
     def functions(self) -> Functions | None: ...  # noqa: D102
     @property
     def redaction_patterns(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def forms(self) -> Forms: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +84,44 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
+class _Task:
+    """One trial of a re-evaluation, held by this worker."""
+
+    plan: Plan
+    order: Rescore
+    held: HeldTrial
+    desk: Desk
+
+    @property
+    def cell(self) -> Cell:
+        return self.plan.cells[self.plan.cell_index(self.held.claim.index)]
+
+    @property
+    def source_index(self) -> int:
+        return self.held.claim.index if self.order.index is None else self.order.index
+
+    @property
+    def redactor(self) -> Redactor:
+        return Redactor(self.desk.adapters.known_secrets(), self.desk.redaction_patterns)
+
+    def blank(self, row: Row | None) -> Rescored:
+        """Return the trial's record with nothing found yet; ``row`` is the recording's, if it is known."""
+        claim = self.held.claim
+        return blank_record(
+            self.plan,
+            row or Row(self.source_index, "pending", 0, claim.trace_id),
+            index=claim.index,
+            attempt=claim.attempt,
+            worker=claim.worker,
+            now=self.desk.clock.now(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class _Again:
     """A recording, and the assertions it is put to."""
 
     row: Row
-    key: str
     trace: Trace
     recorded: Sequence[AssertionSpec]
     """What its findings count in; empty if that scenario is gone."""
@@ -111,32 +154,40 @@ async def rescore(plan: Plan, held: HeldTrial, desk: Desk) -> Recorded | Unchang
 
     Raises:
         LeaseLost: Another attempt holds the trial.
+        Leaving: The worker is shutting down; votes that were under way have been journaled.
         StoreClosed: The store is away: the trial goes back.
     """
-    claim, row = held.claim, None
-    if claim.purpose == "close_cancelled":
-        return Unchanged("cancelled", None)
+    assert plan.rescore is not None
+    task, row = _Task(plan, plan.rescore, held, desk), None
+    if held.claim.purpose != "run" and not await desk.manifest.voted(plan.run_id, held.claim.index):
+        # Nothing has been paid for that could be kept.
+        if held.claim.purpose == "close_cancelled":
+            return Unchanged("cancelled", None)
+        return await _stored(_unscored(worker_lost(plan.attempts_max), None, task), None, task)
     try:
-        if claim.purpose == "close_lost":
-            raise _Unscorable(_lost(plan.attempts_max))
-        row = await _source_row(plan, held, desk)
+        row = await _source_row(task)
         if not _has_a_conversation(row):
-            return Unchanged(row.status, row.result and replace(row.result, digest=""))
-        again = await _read(plan, row, held, desk)
-        record = await _scored(again, plan, held, desk)
+            return Unchanged(row.status, row.result and replace(row.result, digest="", judged=()))
+        record = await _scored(await _read(row, task), task)
     except _Unscorable as problem:
-        record = _unscored(problem.error, plan, row, held, desk)
+        record = _unscored(problem.error, row, task)
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"the recording could not be read: {error}") from error
-    agents = row.result if row else None
-    ended = await asyncio.to_thread(_encoded, record, agents, _redactor(desk))
+    return await _stored(record, row.result if row else None, task)
+
+
+async def _stored(record: Rescored, agents: Result | None, task: _Task) -> Recorded:
+    """Return the trial with its record durable; ``agents`` is what the conversation took."""
+    key = keys.trace(record.reeval_id, record.source.trace_id, record.attempt, keys.REEVALS)
+    body, digest = await asyncio.to_thread(record.encode, task.redactor)
+    ended = Recorded(key, body, cast(Status, record.status), record.result(agents, digest))
 
     def reread(key: str, stored: bytes) -> Recorded:
-        digest = codec.digest_of(SCHEMA, stored, where=key)
+        found = codec.digest_of(SCHEMA, stored, where=key)
         there = Rescored.decode(stored, key)
-        return Recorded(key, stored, cast(Status, there.status), _result(there, agents, digest))
+        return Recorded(key, stored, cast(Status, there.status), there.result(agents, found))
 
-    return await store_patiently(ended, held, desk.store, desk.clock, reread)
+    return await store_patiently(ended, task.held, task.desk.store, task.desk.clock, reread)
 
 
 def _has_a_conversation(row: Row) -> bool:
@@ -146,117 +197,129 @@ def _has_a_conversation(row: Row) -> bool:
     return row.status in SCORED or (row.status == "infra_error" and row.result.error == "judge")
 
 
-async def _source_row(plan: Plan, held: HeldTrial, desk: Desk) -> Row:
+async def _source_row(task: _Task) -> Row:
     """Return the recording's row: Redis's, or the sealed one where Redis has forgotten it."""
-    assert plan.rescore is not None
-    source_id, index = plan.rescore.run_id, _source_index(plan, held.claim.index)
-    row = await anext(desk.manifest.rows(source_id, index, index + 1), None)
+    source_id, index, orders = task.order.run_id, task.source_index, task.desk.orders
+    row = await anext(task.desk.manifest.rows(source_id, index, index + 1), None)
     if row is None:
         try:
-            sealed = await desk.orders.rows(source_id)
+            sealed = await orders.rows(source_id)
         except (ObjectMissing, ObjectCorrupt) as error:
-            raise _Unscorable(_store_error(error)) from error
+            raise _Unscorable(as_trial_error("store", error)) from error
         row = next((one for one in sealed[index : index + 1] if one.index == index), None)
-    if row is None or row.trace_id != held.claim.trace_id or row.status not in TERMINAL:
+    if row is None or row.trace_id != task.held.claim.trace_id or row.status not in TERMINAL:
         raise _Unscorable(
             TrialError(kind="store", message=f"run {source_id} has no trial {index} that has ended")
         )
     return row
 
 
-def _source_index(plan: Plan, index: int) -> int:
-    assert plan.rescore is not None
-    return index if plan.rescore.index is None else plan.rescore.index
-
-
-async def _read(plan: Plan, row: Row, held: HeldTrial, desk: Desk) -> _Again:
-    assert plan.rescore is not None
+async def _read(row: Row, task: _Task) -> _Again:
     assert row.result is not None
-    source_id = plan.rescore.run_id
-    key = keys.trace(source_id, row.trace_id, row.attempt)
+    desk, key = task.desk, keys.trace(task.order.run_id, row.trace_id, row.attempt)
     try:
         stored = await desk.store.get(key)
         trace = await asyncio.to_thread(read_trace, stored, key, row.result.digest)
-        scenario = await desk.orders.scenario(plan.cells[plan.cell_index(held.claim.index)].scenario_digest)
-        source = await desk.orders.plan(source_id)
+        scenario = await desk.orders.scenario(task.cell.scenario_digest)
+        source = await desk.orders.plan(task.order.run_id)
     except (ObjectMissing, ObjectCorrupt) as error:
-        raise _Unscorable(_store_error(error)) from error
+        raise _Unscorable(as_trial_error("store", error)) from error
     try:
         recorded = await desk.orders.scenario(source.cells[source.cell_index(row.index)].scenario_digest)
     except (ObjectMissing, ObjectCorrupt):
-        return _Again(row, key, trace, (), scenario)
-    return _Again(row, key, trace, recorded.assertions, scenario)
+        return _Again(row, trace, (), scenario)
+    return _Again(row, trace, recorded.assertions, scenario)
 
 
-async def _scored(again: _Again, plan: Plan, held: HeldTrial, desk: Desk) -> Rescored:
-    assert plan.rescore is not None
-    trace, assertions = again.trace, again.scenario.assertions
+async def _scored(again: _Again, task: _Task) -> Rescored:
+    order, trace, scenario = task.order, again.trace, again.scenario
     division = divide(
-        assertions,
+        scenario.assertions,
         again.recorded,
         trace.findings,
-        judging=plan.rescore.judging,
-        fresh_votes=plan.rescore.fresh_votes,
+        judging=order.judging,
+        fresh_votes=order.fresh_votes,
         redacted=trace.redacted,
         content=trace.recording == "full",
     )
-    _require_something(division, plan, trace)
-    try:
-        findings = await asyncio.to_thread(_findings, again, division, desk)
-    except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        logger.exception("trial %s could not be scored again for a fault of Salvo's own", trace.trace_id)
-        raise _Unscorable(_internal_error(error)) from error
-    cell = plan.cells[plan.cell_index(held.claim.index)]
-    graded = grade(findings, cell.threshold, outcome=trace.outcome)
-    return Rescored(
-        **_identity(plan, held, desk),
-        source=_cited(plan, again.row, again.key),
-        outcome=trace.outcome,
-        before=Found(
-            scenario=trace.scenario,
-            threshold=trace.threshold,
-            findings=trace.findings,
-            score=trace.score,
-            grade=trace.grade,
-        ),
-        after=Found(
-            scenario=_scenario_ref(cell),
-            threshold=cell.threshold,
-            findings=findings,
-            score=graded.score,
-            grade=graded.grade,
-        ),
-        kept=tuple(division.kept),
-        left_out=division.left_out,
-        recording=trace.recording,
-    )
+    _require_something(division, task, trace)
+    asked, ballots, paid = await _judged(again, division, task)
+    if asked.outcome != "cancelled" and asked.error is None:
+        try:
+            findings = await asyncio.to_thread(_findings, again, division, ballots, task)
+        except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
+            logger.exception("trial %s is not scored for a fault of Salvo's own", trace.trace_id)
+            raise _Unscorable(internal_error(error)) from error
+        asked = graded(asked.model_copy(update={"findings": findings, "threshold": task.cell.threshold}))
+    return _record(asked, again, division, paid, task)
 
 
-def _require_something(division: Division, plan: Plan, trace: Trace) -> None:
+def _require_something(division: Division, task: _Task, trace: Trace) -> None:
     """Refuse a record that cannot answer what it is asked, unless that was agreed to.
 
     Who orders a re-evaluation is told before; this holds for a recording that says otherwise than its run.
     """
-    assert plan.rescore is not None
-    unkept = bool(division.left_out) and trace.recording != "full"
-    if unkept and not (plan.rescore.allow_partial and (division.kept or division.again)):
+    if not division.left_out:
+        return
+    unkept = trace.recording != "full"
+    if (unkept and not task.order.allow_partial) or not (division.kept or division.again):
+        why = "what was said, which is not recorded" if unkept else "a judge, and none is asked"
         raise _Unscorable(
             TrialError(
                 kind="scenario",
-                message=f"{len(division.left_out)} assertions need what was said, which is not recorded",
-                hint="--allow-partial-reeval leaves them out, if others remain",
+                message=f"{len(division.left_out)} of {len(task.cell.assertions)} assertions need {why}",
+                hint="--allow-partial-reeval leaves them out, if others remain" if unkept else "",
             )
         )
 
 
-def _findings(again: _Again, division: Division, desk: Desk) -> tuple[Finding, ...]:
+async def _judged(
+    again: _Again, division: Division, task: _Task
+) -> tuple[Trace, Mapping[Judge, Ballot], float | None]:
+    """Return the recording with what judges say of it now, their ballots, and the new votes' cost, USD."""
+    blank = again.trace.model_copy(
+        update={"error": None, "findings": (), "judgements": (), "judged": (), "score": None, "grade": None}
+    )
+    past = {} if task.order.fresh_votes else known_votes(again.trace)
+    part = again.scenario.model_copy(
+        update={"assertions": [again.scenario.assertions[place] for place in division.again]}
+    )
+    desk = task.desk
+    heard, ballots = await judge(
+        blank,
+        part,
+        task.held,
+        plan=task.plan,
+        adapters=desk.adapters,
+        manifest=desk.manifest,
+        clock=desk.clock,
+        forms=desk.forms,
+        past=past,
+    )
+    stand, stood = judged_before(again.trace, division.origin)
+    judgements = tuple(
+        one.model_copy(update={"assertions": tuple(division.again[place] for place in one.assertions)})
+        for one in heard.judgements
+    )
+    judged = [one.model_copy(update={"assertion": division.again[one.assertion]}) for one in heard.judged]
+    update = {
+        "judgements": judgements + stand,
+        "judged": tuple(sorted([*judged, *stood], key=lambda one: one.assertion)),
+    }
+    return heard.model_copy(update=update), ballots, cost_of_new_usd(judgements, past)
+
+
+def _findings(
+    again: _Again, division: Division, ballots: Mapping[Judge, Ballot], task: _Task
+) -> tuple[Finding, ...]:
     """Return the findings by place: those that stand, and those made now."""
     assertions = again.scenario.assertions
     made = evaluate(
         again.trace,
         [assertions[place] for place in division.again],
-        redact=_redactor(desk).document,
-        functions=desk.functions,
+        redact=task.redactor.document,
+        functions=task.desk.functions,
+        ballots=ballots,
     )
     found = dict(division.kept)
     for place, finding in zip(division.again, made, strict=True):
@@ -265,105 +328,31 @@ def _findings(again: _Again, division: Division, desk: Desk) -> tuple[Finding, .
     return tuple(found[place] for place in sorted(found))
 
 
-def _unscored(error: TrialError, plan: Plan, row: Row | None, held: HeldTrial, desk: Desk) -> Rescored:
-    cell = plan.cells[plan.cell_index(held.claim.index)]
-    assert plan.rescore is not None
-    index = _source_index(plan, held.claim.index)
-    cited = Row(index, "pending", 0, held.claim.trace_id) if row is None else row
-    key = keys.trace(plan.rescore.run_id, cited.trace_id, cited.attempt) if row else ""
-    return Rescored(
-        **_identity(plan, held, desk),
-        source=_cited(plan, cited, key),
-        outcome="infra_error",
-        error=error,
-        after=Found(scenario=_scenario_ref(cell), threshold=cell.threshold),
+def _record(asked: Trace, again: _Again, division: Division, paid: float | None, task: _Task) -> Rescored:
+    trace, blank = again.trace, task.blank(again.row)
+    before = Found(
+        scenario=trace.scenario,
+        threshold=trace.threshold,
+        findings=trace.findings,
+        score=trace.score,
+        grade=trace.grade,
+    )
+    after = {"findings": asked.findings, "score": asked.score, "grade": asked.grade}
+    return blank.model_copy(
+        update={
+            "outcome": asked.outcome,
+            "error": asked.error,
+            "before": before,
+            "after": blank.after.model_copy(update=after),
+            "judgements": asked.judgements,
+            "judged": asked.judged,
+            "kept": tuple(division.kept),
+            "left_out": division.left_out,
+            "judge_cost_usd": paid,
+            "recording": trace.recording,
+        }
     )
 
 
-def _identity(plan: Plan, held: HeldTrial, desk: Desk) -> dict[str, Any]:
-    claim = held.claim
-    return {
-        "reeval_id": plan.run_id,
-        "index": claim.index,
-        "cell": plan.cell_index(claim.index),
-        "attempt": claim.attempt,
-        "evaluated_at": desk.clock.now(),
-        "provenance": Provenance(
-            salvo_version=VERSION,
-            python_version=platform.python_version(),
-            host=socket.gethostname(),
-            worker=claim.worker,
-        ),
-    }
-
-
-def _cited(plan: Plan, row: Row, key: str) -> Cited:
-    assert plan.rescore is not None
-    return Cited(
-        run_id=plan.rescore.run_id,
-        trace_id=row.trace_id,
-        index=row.index,
-        key=key,
-        digest=row.result.digest if row.result else "",
-    )
-
-
-def _scenario_ref(cell: Cell) -> ScenarioRef:
-    return ScenarioRef(digest=cell.scenario_digest, name=cell.scenario_name, file=cell.scenario_file)
-
-
-def _encoded(record: Rescored, agents: Result | None, redactor: Redactor) -> Recorded:
-    body, digest = codec.encode(SCHEMA, redactor.record(record), compress=True)
-    key = keys.trace(record.reeval_id, record.source.trace_id, record.attempt, keys.REEVALS)
-    return Recorded(key, body, cast(Status, record.status), _result(record, agents, digest))
-
-
-def _result(record: Rescored, agents: Result | None, digest: str) -> Result:
-    """Return the row's result: what is found now, and what the recorded conversation took.
-
-    Args:
-        record: What is found now.
-        agents: The recording's; None when nobody knows it.
-        digest: Of the stored record.
-    """
-    return replace(
-        agents or _NOTHING_KNOWN,
-        score=record.after.score,
-        outcome=record.outcome,
-        error=record.error.kind if record.error else "",
-        worker=record.provenance.worker,
-        digest=digest,
-        failed=tuple(
-            (finding.assertion, finding.score) for finding in record.after.findings if not finding.passed
-        ),
-        judge_cost_usd=record.judge_cost_usd,
-        judged=(),
-    )
-
-
-_NOTHING_KNOWN = Result(None, None, 0.0, 0.0, 0, 0, 0, 0, "infra_error", "", "", "")
-
-
-def _redactor(desk: Desk) -> Redactor:
-    return Redactor(desk.adapters.known_secrets(), desk.redaction_patterns)
-
-
-def _store_error(error: SalvoError) -> TrialError:
-    return TrialError(kind="store", message=error.message, hint=error.hint)
-
-
-def _lost(attempts_max: int) -> TrialError:
-    return TrialError(
-        kind="worker_lost",
-        message=f"{attempts_max} workers in a row vanished while they scored this trial again",
-        hint="look at those workers' logs and memory; something in this trial may end them",
-    )
-
-
-def _internal_error(error: Exception) -> TrialError:
-    return TrialError(
-        kind="internal",
-        message=f"Salvo could not score this trial again: {str(error)[:300]}",
-        error_class=type(error).__name__,
-        hint="the worker's log has the details; please report it",
-    )
+def _unscored(error: TrialError, row: Row | None, task: _Task) -> Rescored:
+    return task.blank(row).model_copy(update={"error": error})

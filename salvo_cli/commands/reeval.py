@@ -33,40 +33,45 @@ EPILOG = epilog(
 )
 
 
+_Ref = Annotated[
+    str,
+    typer.Argument(metavar="TRACE_ID|RUN", help="A unique beginning will do; 'latest' is the newest run."),
+]
+_Scenarios = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--scenario", "-s", metavar="PATH",
+        help="Judge by these scenario files, or folders of them, instead of the recorded ones.",
+    ),
+]  # fmt: skip
+_AllowPartial = Annotated[
+    bool,
+    typer.Option(
+        "--allow-partial-reeval", help="Leave out assertions that a recording of metadata cannot answer."
+    ),
+]
+_Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict-scenario", help="Refuse scenarios that ask the agent something else than was recorded."
+    ),
+]
+_JudgeOnly = Annotated[bool, typer.Option("--judge-only", help="Ask judges; let every other finding stand.")]
+_NoJudge = Annotated[bool, typer.Option("--no-judge", help="Let judges' findings stand.")]
+_FreshVotes = Annotated[
+    bool, typer.Option("--fresh-votes", help="Have judges vote anew, and pay, where nothing changed.")
+]
+
+
 def reeval(
-    ref: Annotated[
-        str,
-        typer.Argument(
-            metavar="TRACE_ID|RUN", help="A unique beginning will do; 'latest' is the newest run."
-        ),
-    ],
-    scenarios: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--scenario", "-s", metavar="PATH",
-            help="Judge by these scenario files, or folders of them, instead of the recorded ones.",
-        ),
-    ] = None,
+    ref: _Ref,
+    scenarios: _Scenarios = None,
     threshold: Threshold = None,
-    allow_partial: Annotated[
-        bool,
-        typer.Option(
-            "--allow-partial-reeval", help="Leave out assertions that a recording of metadata cannot answer."
-        ),
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict-scenario", help="Refuse scenarios that ask the agent something else than was recorded."
-        ),
-    ] = False,
-    judge_only: Annotated[
-        bool, typer.Option("--judge-only", help="Ask judges; let every other finding stand.")
-    ] = False,
-    no_judge: Annotated[bool, typer.Option("--no-judge", help="Let judges' findings stand.")] = False,
-    fresh_votes: Annotated[
-        bool, typer.Option("--fresh-votes", help="Have judges vote anew, and pay, where nothing changed.")
-    ] = False,
+    allow_partial: _AllowPartial = False,
+    strict: _Strict = False,
+    judge_only: _JudgeOnly = False,
+    no_judge: _NoJudge = False,
+    fresh_votes: _FreshVotes = False,
     concurrency: Concurrency = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
     allow_infra: AllowInfra = False,
@@ -75,7 +80,7 @@ def reeval(
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
-) -> int:  # fmt: skip
+) -> int:
     """Judge recorded trials again; the agent is not asked, and the run stays as it is.
 
     By default by the recorded scenario and threshold: edit the file and give it with --scenario.

@@ -8,12 +8,13 @@ own functions are always called again, and judges as ``Judging`` says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from salvo_core.evaluation.assertion import AssertionSpec
-from salvo_core.trace.model import Finding
+from salvo_core.trace.model import Finding, Judged, Judgement, Trace, Vote
 
 Judging = Literal["too", "skip", "only"]
 """Judges are asked ``too``, or their findings stand (``skip``), or ``only`` judges are asked."""
@@ -25,11 +26,13 @@ class Division:
 
     Attributes:
         kept: Findings that stand, for the place they have now.
+        origin: For each of those, its place in the recording.
         again: Places to check again, ascending.
         left_out: Places that cannot be answered: they leave the score, weights and all.
     """
 
     kept: Mapping[int, Finding]
+    origin: Mapping[int, int]
     again: tuple[int, ...]
     left_out: tuple[int, ...]
 
@@ -58,6 +61,7 @@ def divide(
     """
     found = {finding.assertion: finding for finding in findings}
     kept: dict[int, Finding] = {}
+    origin: dict[int, int] = {}
     again, left_out = [], []
     for place, assertion in enumerate(assertions):
         before = _recorded_finding(assertion, recorded, found)
@@ -66,6 +70,7 @@ def divide(
         elif before is not None and _stands(
             assertion, before, judging=judging, fresh_votes=fresh_votes, redacted=redacted
         ):
+            origin[place] = before.assertion
             kept[place] = before.model_copy(
                 update={"assertion": place, "weight": assertion.weight, "required": assertion.required}
             )
@@ -73,7 +78,7 @@ def divide(
             left_out.append(place)
         else:
             again.append(place)
-    return Division(kept, tuple(again), tuple(left_out))
+    return Division(kept, origin, tuple(again), tuple(left_out))
 
 
 def kinds(assertion: AssertionSpec) -> frozenset[str]:
@@ -112,3 +117,55 @@ def _stands(
     if judging == "only":
         return True
     return "custom" not in types and before.error is None
+
+
+def known_votes(trace: Trace) -> dict[tuple[str, int], Vote]:
+    """Return the votes of a recording that answer the same question again, by question and number.
+
+    Failed votes are among them, since they decided what was decided; unless they are why something could
+    not be decided at all: then those are asked for again.
+    """
+    undecided = {finding.assertion for finding in trace.findings if finding.infra}
+    return {
+        (judgement.request, vote.number): vote
+        for judgement in trace.judgements
+        for vote in judgement.votes
+        if vote.heard or undecided.isdisjoint(judgement.assertions)
+    }
+
+
+def cost_of_new_usd(judgements: Sequence[Judgement], past: Mapping[tuple[str, int], Vote]) -> float | None:
+    """Return what the votes cost that are not of the past, US dollars; None when a price is unknown."""
+    costs_usd = [
+        vote.cost_usd
+        for judgement in judgements
+        for vote in judgement.votes
+        if past.get((judgement.request, vote.number)) != vote
+    ]
+    known = [cost for cost in costs_usd if cost is not None]
+    return round(math.fsum(known), 6) if len(known) == len(costs_usd) else None
+
+
+def judged_before(
+    trace: Trace, origin: Mapping[int, int]
+) -> tuple[tuple[Judgement, ...], tuple[Judged, ...]]:
+    """Return what judges said for findings that stand, by the places that those have now.
+
+    Args:
+        trace: The recording.
+        origin: Of each finding that stands: place now, place then.
+    """
+    now: dict[int, list[int]] = {}
+    for place, then in origin.items():
+        now.setdefault(then, []).append(place)
+    judgements = tuple(
+        judgement.model_copy(update={"assertions": tuple(places)})
+        for judgement in trace.judgements
+        if (places := sorted(place for then in judgement.assertions for place in now.get(then, ())))
+    )
+    judged = tuple(
+        one.model_copy(update={"assertion": place})
+        for one in trace.judged
+        for place in now.get(one.assertion, ())
+    )
+    return judgements, judged

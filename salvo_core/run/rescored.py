@@ -5,23 +5,32 @@ It is small: the conversation stays where it is, and this cites it by key and di
 
 from __future__ import annotations
 
+import platform
+import socket
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
 from salvo_core.errors import ObjectCorrupt
+from salvo_core.manifest.rows import Result, Row
+from salvo_core.run.plan import Plan
+from salvo_core.store import keys
 from salvo_core.trace import codec
 from salvo_core.trace.model import (
     Finding,
     Frozen,
     Grade,
+    Judged,
     Judgement,
     Outcome,
     Provenance,
     ScenarioRef,
     TrialError,
 )
+from salvo_core.trace.redaction import Redactor
+from salvo_core.version import VERSION
 
 SCHEMA = "salvo.rescored/1"
 
@@ -66,6 +75,8 @@ class Rescored(Frozen):
     after: Found
     judgements: tuple[Judgement, ...] = ()
     """What judges were asked, with every vote, those of the recording included."""
+    judged: tuple[Judged, ...] = ()
+    """What that came to, for each judge, in the order of places."""
     kept: tuple[int, ...] = ()
     """Places of the assertions whose recorded finding stands."""
     left_out: tuple[int, ...] = ()
@@ -80,6 +91,33 @@ class Rescored(Frozen):
     def status(self) -> str:
         """The trial's terminal status: its grade now, or why it has none."""
         return self.after.grade or ("cancelled" if self.outcome == "cancelled" else "infra_error")
+
+    def encode(self, redactor: Redactor) -> tuple[bytes, str]:
+        """Return the stored bytes, without secrets, and the digest."""
+        return codec.encode(SCHEMA, redactor.record(self), compress=True)
+
+    def result(self, agents: Result | None, digest: str) -> Result:
+        """Return what the row says: what is found now, and what the recorded conversation took.
+
+        Args:
+            agents: The recording's; None when nobody knows it.
+            digest: Of the stored record.
+        """
+        return replace(
+            agents or _NOTHING_KNOWN,
+            score=self.after.score,
+            outcome=self.outcome,
+            error=self.error.kind if self.error else "",
+            worker=self.provenance.worker,
+            digest=digest,
+            failed=tuple(
+                (finding.assertion, finding.score)
+                for finding in self.after.findings
+                if not finding.passed and not finding.infra
+            ),
+            judge_cost_usd=self.judge_cost_usd,
+            judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in self.judged),
+        )
 
     @classmethod
     def decode(cls, stored: bytes, where: str, expected_digest: str | None = None) -> Rescored:
@@ -96,3 +134,48 @@ class Rescored(Frozen):
                 f"{where} holds a record that this Salvo cannot read ({error.error_count()} problems)",
                 hint="a newer Salvo may have written it",
             ) from None
+
+
+def blank_record(plan: Plan, row: Row, *, index: int, attempt: int, worker: str, now: datetime) -> Rescored:
+    """Return a trial's record with nothing found yet: an infrastructure error, until something is.
+
+    Args:
+        plan: Of the re-evaluation.
+        row: The recording's.
+        index: The trial's place in the re-evaluation.
+        attempt: Which try this is.
+        worker: Whose.
+        now: When.
+    """
+    assert plan.rescore is not None
+    source_id, cell = plan.rescore.run_id, plan.cells[plan.cell_index(index)]
+    return Rescored(
+        reeval_id=plan.run_id,
+        index=index,
+        cell=plan.cell_index(index),
+        attempt=attempt,
+        source=Cited(
+            run_id=source_id,
+            trace_id=row.trace_id,
+            index=row.index,
+            key=keys.trace(source_id, row.trace_id, row.attempt) if row.recorded else "",
+            digest=row.result.digest if row.result else "",
+        ),
+        outcome="infra_error",
+        after=Found(
+            scenario=ScenarioRef(
+                digest=cell.scenario_digest, name=cell.scenario_name, file=cell.scenario_file
+            ),
+            threshold=cell.threshold,
+        ),
+        evaluated_at=now,
+        provenance=Provenance(
+            salvo_version=VERSION,
+            python_version=platform.python_version(),
+            host=socket.gethostname(),
+            worker=worker,
+        ),
+    )
+
+
+_NOTHING_KNOWN = Result(None, None, 0.0, 0.0, 0, 0, 0, 0, "infra_error", "", "", "")
