@@ -14,7 +14,8 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.rescored import Rescored
 
 if TYPE_CHECKING:
-    from salvo_core.reevaluate import Change, Prepared
+    from salvo_core.reevaluate import Prepared
+    from salvo_core.run.drift import Change
 
 LABELS_SHOWN_MAX = 5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salvo_cli.options import pairs
+from salvo_cli.options import pairs, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    recording: str | None = None
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -41,12 +42,14 @@ class Asked:
         from salvo_core.scenario.loading import load_paths
         from salvo_core.submit import Order
 
+        mode = recording_mode(self.recording)
         labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
         # Every scenario gets the models of the command line, so one without a model is complete.
         default_model = self.models[0] if self.models else None
         loaded = load_paths(
             here.scenario_paths(self.paths), project=here.project, tags=tags, default_model=default_model
         )
+        project = here.project
         return Order(
             scenarios=loaded,
             models=tuple(self.models),
@@ -55,8 +58,9 @@ class Asked:
             concurrency_max=self.concurrency_max,
             labels=labels,
             idempotency_key=self.idempotency_key,
-            recording=here.project.recorded,
-            judge=here.project.judge,
+            recording=project.recorded.model_copy(update={"mode": mode} if mode else {}),
+            judge=project.judge,
+            secrets=open_adapters(here).known_secrets(),
         )
 
     def all_exist(self, here: Surroundings) -> bool:

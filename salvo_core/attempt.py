@@ -39,7 +39,7 @@ from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
-from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.record import Recorded, StoreClosed, finish, log_fault, store_patiently
 from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -48,6 +48,7 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
 from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
@@ -55,6 +56,9 @@ from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN = Recording(mode="metadata_only")
+"""How turns are recorded whose plan cannot be read: nobody knows that their words may be kept."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +161,13 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             forms=bench.forms,
         )
         trace = _timed(trace, began, bench.clock)
-    redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
+    recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
+    redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
+    labels = plan.cells[trace.cell].assertions if plan else ()
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
+    recorded = await asyncio.to_thread(
+        _finish, trace, scenario, redactor, bench.functions, ballots, recording=recording, labels=labels
+    )
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -175,7 +183,7 @@ async def _converse(
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         cell = plan.cells[message.cell]
-        scenario = await bench.orders.scenario(cell.scenario_digest)
+        scenario = await bench.orders.scenario(plan, cell)
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
@@ -201,17 +209,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
+        log_fault(f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
         return plan, scenario, _unspoken(internal_error(error), past)
     finally:
-        await _let_go(adapter)
+        await _let_go(adapter, plan.recording)
 
 
-async def _let_go(adapter: Adapter) -> None:
+async def _let_go(adapter: Adapter, recording: Recording) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
-    except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("adapter %s could not be closed", adapter.name)
+    except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
+        log_fault(f"adapter {adapter.name} could not be closed", error, recording)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -254,11 +262,15 @@ def _finish(
     redactor: Redactor,
     functions: Functions | None,
     ballots: Mapping[Judge, Ballot],
+    *,
+    recording: Recording,
+    labels: Sequence[str],
 ) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor, functions, ballots)
+        assertions = scenario.assertions if scenario else ()
+        return finish(trace, assertions, redactor, functions, ballots, mode=recording.mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        logger.exception("trace %s cannot be stored as it is", trace.trace_id)
+        log_fault(f"trace {trace.trace_id} cannot be stored as it is", error, recording)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -269,7 +281,7 @@ def _finish(
             "error": internal_error(error),
             "finish_reason": "error",
         }
-        return finish(trace.model_copy(update=unsaid), (), redactor)
+        return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
 async def _commit(

@@ -10,33 +10,31 @@ what the record does not keep, a trial that has nothing to be judged by.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePath
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageError
-from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.grading import UNGRADED
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
-from salvo_core.evaluation.rescoring import Judging, asks_the_same
+from salvo_core.evaluation.rescoring import Judging
 from salvo_core.identity import new_run_id
 from salvo_core.manifest.live import Manifest
 from salvo_core.observe import Observer
 from salvo_core.replay import find, replay_trial
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.drift import NAMED_MAX, Change, change_of, label_of, matched, unanswerable
 from salvo_core.run.plan import Cell, Plan, Rescore
-from salvo_core.scenario.digest import agent_digest, differing_fields, freeze
+from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
+from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import open_run, spread
 from salvo_core.trace.recording import RecordingMode
+from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
-
-NAMED_MAX = 5
-"""Cells, or assertions, that a refusal names."""
 
 
 class NotComparable(SalvoError):
@@ -65,6 +63,7 @@ class Wish:
         strict: Whether to refuse scenarios that ask the agent something else.
         judge: How judges are asked where an assertion does not say.
         concurrency_max: Trials at once; None leaves it to the workers.
+        secrets: Exact values that are known here to be secret: struck out of what is stored.
     """
 
     ref: str
@@ -76,33 +75,7 @@ class Wish:
     strict: bool = False
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     concurrency_max: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How a cell's scenario differs from the recorded one.
-
-    Attributes:
-        cell: Which, for people.
-        drifted: Fields of what the agent sees that differ: its answers are to another question. None
-            if they differ and nobody knows in what, because the recorded scenario is gone.
-        added: Labels of assertions that were not asked for before.
-        removed: Labels of assertions that are not asked for any more.
-        reweighed: Labels of assertions that are the same and count differently: weight, required.
-        threshold: Then and now, if it is another one.
-    """
-
-    cell: str
-    drifted: tuple[str, ...] | None = ()
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    reweighed: tuple[str, ...] = ()
-    threshold: tuple[float, float] | None = None
-
-    @property
-    def anything(self) -> bool:
-        """Whether there is something to tell."""
-        return self.drifted != () or bool(self.added or self.removed or self.reweighed or self.threshold)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +84,15 @@ class Prepared:
 
     Attributes:
         plan: The order; nothing of it is written yet.
-        scenarios: Those that must be in the store first.
+        scenarios: Those that were given and must be in the store first, by digest.
+        redactor: What is struck out of what is stored of them.
         changes: What is judged by differs from the recording in this, by cell that has any.
         left_out: Labels of assertions that the record cannot answer.
     """
 
     plan: Plan
-    scenarios: tuple[Loaded, ...]
+    scenarios: Mapping[str, Scenario]
+    redactor: Redactor
     changes: tuple[Change, ...]
     left_out: tuple[str, ...]
 
@@ -145,29 +120,33 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
         UsageError: The run has not ended, or a scenario does not fit.
     """
     source = await _source(wish.ref, observer)
-    given = _matched(source.cells, wish.scenarios)
+    given = matched(source.cells, wish.scenarios)
     cells, changes, labels, left_out, asked = [], [], [], [], 0
     for place, cell in enumerate(source.cells):
-        recorded = await _recorded(cell, observer)
+        recorded = await _recorded(source, place, observer)
         loaded = given.get(place)
-        scenario = loaded.scenario if loaded else recorded
-        if scenario is None:
+        if loaded is None and recorded is None:
             raise NotComparable(
                 f"the scenario of {cell.label} is gone from the store, so there is nothing to judge by",
                 hint="--scenario FILE gives one",
             )
-        cells.append(_cell(cell, loaded, scenario, wish.threshold))
-        changes.append(_change(cell, cells[-1], recorded, scenario))
-        asked += len(scenario.assertions)
-        unkept = [number for number, one in enumerate(scenario.assertions) if one.needs_content()]
-        left_out.append(tuple(unkept if source.mode != "full" else ()))
-        labels += [scenario.assertions[number].label() for number in left_out[-1]]
+        cells.append(_cell(cell, loaded, wish, source))
+        changes.append(change_of(cell, cells[-1], recorded, loaded))
+        by = loaded.scenario.assertions if loaded else recorded.assertions if recorded else ()
+        asked += len(by)
+        left_out.append(unanswerable(by) if source.mode != "full" else ())
+        labels += [label_of(by[number]) for number in left_out[-1]]
     _require_answerable(labels, asked, allow_partial=wish.allow_partial)
     if wish.strict and (drifted := [change for change in changes if change.drifted != ()]):
         raise _drifted(drifted)
     return Prepared(
         plan=_plan(wish, source, cells, tuple(left_out) if labels else (), now),
-        scenarios=tuple({loaded.digest: loaded for loaded in given.values()}.values()),
+        scenarios={
+            loaded.digest: loaded.scenario
+            for place, loaded in given.items()
+            if loaded.digest != source.cells[place].scenario_digest
+        },
+        redactor=_redactor(wish, source),
         changes=tuple(change for change in changes if change.anything),
         left_out=tuple(labels),
     )
@@ -183,8 +162,8 @@ async def reevaluate(prepared: Prepared, *, store: Store, manifest: Manifest, di
         StoreUnavailable, StoreRefused, RedisUnavailable: What is written stays; it can be resumed.
     """
     plan = prepared.plan
-    for loaded in prepared.scenarios:
-        await store.put_if_absent(keys.scenario(loaded.digest), freeze(loaded.scenario)[0])
+    await _keep_snapshots(plan, prepared, store)
+    await keep_scenarios(plan, prepared.scenarios, prepared.redactor, store)
     await store.put_if_absent(keys.plan(plan.run_id, plan.home), plan.encode()[0])
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
@@ -221,83 +200,40 @@ async def _one_trial(trace_id: str, observer: Observer) -> _Source:
     return _Source(await observer.plan(trace.run_id), trace.index, trace.recording)
 
 
-async def _recorded(cell: Cell, observer: Observer) -> Scenario | None:
-    """Return the scenario that a cell ran with; None if it is gone or damaged."""
+async def _keep_snapshots(plan: Plan, prepared: Prepared, store: Store) -> None:
+    """Store what stays of withheld scenarios that are judged by again beside the re-evaluation too.
+
+    It goes by itself then, like a run. Nothing in them is secret, so what a submitter that dies here
+    leaves behind does no harm.
+    """
+    assert plan.rescore is not None
+    for digest in {cell.scenario_digest for cell in plan.cells if cell.withheld} - prepared.scenarios.keys():
+        body = await store.get(keys.snapshot(plan.rescore.run_id, digest))
+        await store.put_if_absent(keys.snapshot(plan.run_id, digest, plan.home), body)
+
+
+async def _recorded(source: _Source, place: int, observer: Observer) -> Snapshot | None:
+    """Return the scenario that a cell ran with, as far as it is kept; None if it is gone or damaged."""
+    cell = place if source.index is None else source.plan.cell_index(source.index)
     try:
-        return await observer.scenario(cell.scenario_digest)
+        return await observer.snapshot(source.plan.run_id, cell)
     except (ObjectMissing, ObjectCorrupt):
         return None
 
 
-def _matched(cells: Sequence[Cell], scenarios: Sequence[Loaded]) -> dict[int, Loaded]:
-    """Return the scenario for each cell: that of its file, else of its name, else the only one there is.
-
-    Raises:
-        UsageError: A cell has none.
-    """
-    if not scenarios:
-        return {}
-    alone = len(scenarios) == 1 and len({cell.scenario_digest for cell in cells}) == 1
-    found = {place: _match(cell, scenarios, alone=alone) for place, cell in enumerate(cells)}
-    unmatched = [cells[place] for place, loaded in found.items() if loaded is None]
-    if unmatched:
-        names = dict.fromkeys(f"{cell.scenario_name!r} ({cell.scenario_file})" for cell in unmatched)
-        raise UsageError(
-            f"no scenario given is one of {', '.join([*names][:NAMED_MAX])}",
-            hint="--scenario takes a folder too: scenarios are matched by file, then by description",
-        )
-    return {place: loaded for place, loaded in found.items() if loaded is not None}
+def _cell(cell: Cell, loaded: Loaded | None, wish: Wish, source: _Source) -> Cell:
+    """Return the re-evaluation's cell: the recorded one, judged by what was given."""
+    threshold = cell.threshold if loaded is None else loaded.scenario.threshold
+    if wish.threshold is not None:
+        threshold = wish.threshold
+    made = cell
+    if loaded is not None and loaded.digest != cell.scenario_digest:
+        made = cell_of(loaded, source.plan.recording.mode, _redactor(wish, source))
+    return made.model_copy(update={"model": cell.model, "adapter": cell.adapter, "threshold": threshold})
 
 
-def _match(cell: Cell, scenarios: Sequence[Loaded], *, alone: bool) -> Loaded | None:
-    same_file = [one for one in scenarios if PurePath(one.file) == PurePath(cell.scenario_file)]
-    same_name = [one for one in scenarios if one.scenario.name == cell.scenario_name]
-    for matching in (same_file, same_name):
-        if len(matching) == 1:
-            return matching[0]
-    return scenarios[0] if alone else None
-
-
-def _cell(cell: Cell, loaded: Loaded | None, scenario: Scenario, threshold: float | None) -> Cell:
-    """Return the re-evaluation's cell: the recorded one, judged by the scenario."""
-    if loaded is None:
-        return cell if threshold is None else cell.model_copy(update={"threshold": threshold})
-    return cell.model_copy(
-        update={
-            "scenario_digest": loaded.digest,
-            "scenario_name": scenario.name,
-            "scenario_file": loaded.file,
-            "assertions": tuple(assertion.label() for assertion in scenario.assertions),
-            "tags": scenario.tags,
-            "agent_digest": agent_digest(scenario),
-            "threshold": scenario.threshold if threshold is None else threshold,
-        }
-    )
-
-
-def _change(cell: Cell, now: Cell, recorded: Scenario | None, scenario: Scenario) -> Change:
-    thresholds = None if cell.threshold == now.threshold else (cell.threshold, now.threshold)
-    if scenario is recorded:
-        return Change(cell.label, threshold=thresholds)
-    before: Sequence[AssertionSpec] = recorded.assertions if recorded else ()
-    after = scenario.assertions
-    told = cell.agent_digest or (agent_digest(recorded) if recorded else "")
-    drifted: tuple[str, ...] | None = ()
-    if told != agent_digest(scenario):
-        drifted = differing_fields(recorded, scenario) if recorded else None
-    return Change(
-        cell.label,
-        drifted=drifted,
-        added=_unasked(after, before),
-        removed=_unasked(before, after),
-        reweighed=tuple(one.label() for one in after if one not in before and not _unasked([one], before)),
-        threshold=thresholds,
-    )
-
-
-def _unasked(assertions: Sequence[AssertionSpec], by: Sequence[AssertionSpec]) -> tuple[str, ...]:
-    """Return the labels of those assertions that are not among others, however much they count there."""
-    return tuple(one.label() for one in assertions if not any(asks_the_same(one, other) for other in by))
+def _redactor(wish: Wish, source: _Source) -> Redactor:
+    return Redactor(wish.secrets, source.plan.recording.patterns)
 
 
 def _require_answerable(left_out: Sequence[str], asked: int, *, allow_partial: bool) -> None:

@@ -14,7 +14,6 @@ skipped, stays what it was: there is nothing to judge (I6). One that only lacks 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
@@ -30,6 +29,7 @@ from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.evaluation.rescoring import (
     Division,
+    Known,
     cost_of_new_usd,
     divide,
     judged_before,
@@ -39,19 +39,17 @@ from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
-from salvo_core.record import Recorded, StoreClosed, graded, read_trace, store_patiently
+from salvo_core.record import Recorded, StoreClosed, graded, log_fault, read_trace, store_patiently
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Cell, Plan, Rescore, TrialMessage
-from salvo_core.run.rescored import SCHEMA, Found, Rescored, blank_record
-from salvo_core.scenario.model import Scenario
+from salvo_core.run.rescored import SCHEMA, Rescored, blank_record, filled
+from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
-
-logger = logging.getLogger(__name__)
 
 
 class Desk(Protocol):
@@ -102,7 +100,8 @@ class _Task:
 
     @property
     def redactor(self) -> Redactor:
-        return Redactor(self.desk.adapters.known_secrets(), self.desk.redaction_patterns)
+        patterns = (*self.desk.redaction_patterns, *self.plan.recording.patterns)
+        return Redactor(self.desk.adapters.known_secrets(), patterns)
 
     def blank(self, row: Row | None) -> Rescored:
         """Return the trial's record with nothing found yet; ``row`` is the recording's, if it is known."""
@@ -123,9 +122,16 @@ class _Again:
 
     row: Row
     trace: Trace
-    recorded: Sequence[AssertionSpec]
+    recorded: Sequence[Known]
     """What its findings count in; empty if that scenario is gone."""
-    scenario: Scenario
+    snapshot: Snapshot
+    """What it is judged by."""
+    same: bool
+    """Whether that is the scenario it was recorded with."""
+
+    @property
+    def assertions(self) -> Sequence[Known]:
+        return _known(self.snapshot)
 
 
 class _Unscorable(Exception):
@@ -220,26 +226,36 @@ async def _read(row: Row, task: _Task) -> _Again:
     try:
         stored = await desk.store.get(key)
         trace = await asyncio.to_thread(read_trace, stored, key, row.result.digest)
-        scenario = await desk.orders.scenario(task.cell.scenario_digest)
         source = await desk.orders.plan(task.order.run_id)
+        cell = source.cells[source.cell_index(row.index)]
+        same = cell.scenario_digest == task.cell.scenario_digest
+        if task.cell.withheld and not same:
+            snapshot = Snapshot.of(await desk.orders.scenario(task.plan, task.cell))
+        else:
+            snapshot = await desk.orders.snapshot(task.plan, task.cell)
     except (ObjectMissing, ObjectCorrupt) as error:
         raise _Unscorable(as_trial_error("store", error)) from error
     try:
-        recorded = await desk.orders.scenario(source.cells[source.cell_index(row.index)].scenario_digest)
+        recorded = _known(await desk.orders.snapshot(source, cell))
     except (ObjectMissing, ObjectCorrupt):
-        return _Again(row, trace, (), scenario)
-    return _Again(row, trace, recorded.assertions, scenario)
+        recorded = ()
+    return _Again(row, trace, recorded, snapshot, same)
+
+
+def _known(snapshot: Snapshot) -> Sequence[Known]:
+    return [one if isinstance(one, AssertionSpec) else None for one in snapshot.assertions]
 
 
 async def _scored(again: _Again, task: _Task) -> Rescored:
-    order, trace, scenario = task.order, again.trace, again.scenario
+    order, trace = task.order, again.trace
     division = divide(
-        scenario.assertions,
+        again.assertions,
         again.recorded,
         trace.findings,
+        same=again.same,
         judging=order.judging,
         fresh_votes=order.fresh_votes,
-        redacted=trace.redacted,
+        redacted=trace.redacted or not again.snapshot.whole,
         content=trace.recording == "full",
     )
     _require_something(division, task, trace)
@@ -248,10 +264,19 @@ async def _scored(again: _Again, task: _Task) -> Rescored:
         try:
             findings = await asyncio.to_thread(_findings, again, division, ballots, task)
         except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-            logger.exception("trial %s is not scored for a fault of Salvo's own", trace.trace_id)
+            what = f"trial {trace.trace_id} is not scored for a fault of Salvo's own"
+            log_fault(what, error, task.plan.recording)
             raise _Unscorable(internal_error(error)) from error
         asked = graded(asked.model_copy(update={"findings": findings, "threshold": task.cell.threshold}))
-    return _record(asked, again, division, paid, task)
+    return filled(
+        task.blank(again.row),
+        trace,
+        asked,
+        division,
+        labels=task.cell.assertions,
+        judge_cost_usd=paid,
+        mode=task.plan.recording.mode,
+    )
 
 
 def _require_something(division: Division, task: _Task, trace: Trace) -> None:
@@ -281,8 +306,8 @@ async def _judged(
         update={"error": None, "findings": (), "judgements": (), "judged": (), "score": None, "grade": None}
     )
     past = {} if task.order.fresh_votes else known_votes(again.trace)
-    part = again.scenario.model_copy(
-        update={"assertions": [again.scenario.assertions[place] for place in division.again]}
+    part = again.snapshot.scenario.model_copy(
+        update={"assertions": [again.assertions[place] for place in division.again]}
     )
     desk = task.desk
     heard, ballots = await judge(
@@ -313,45 +338,19 @@ def _findings(
     again: _Again, division: Division, ballots: Mapping[Judge, Ballot], task: _Task
 ) -> tuple[Finding, ...]:
     """Return the findings by place: those that stand, and those made now."""
-    assertions = again.scenario.assertions
+    asked = {place: one for place in division.again if (one := again.assertions[place])}
     made = evaluate(
         again.trace,
-        [assertions[place] for place in division.again],
+        list(asked.values()),
         redact=task.redactor.document,
         functions=task.desk.functions,
         ballots=ballots,
     )
     found = dict(division.kept)
-    for place, finding in zip(division.again, made, strict=True):
-        affected = again.trace.redacted and assertions[place].needs_content()
+    for (place, assertion), finding in zip(asked.items(), made, strict=True):
+        affected = again.trace.redacted and assertion.needs_content()
         found[place] = finding.model_copy(update={"assertion": place, "redaction_affected": affected})
     return tuple(found[place] for place in sorted(found))
-
-
-def _record(asked: Trace, again: _Again, division: Division, paid: float | None, task: _Task) -> Rescored:
-    trace, blank = again.trace, task.blank(again.row)
-    before = Found(
-        scenario=trace.scenario,
-        threshold=trace.threshold,
-        findings=trace.findings,
-        score=trace.score,
-        grade=trace.grade,
-    )
-    after = {"findings": asked.findings, "score": asked.score, "grade": asked.grade}
-    return blank.model_copy(
-        update={
-            "outcome": asked.outcome,
-            "error": asked.error,
-            "before": before,
-            "after": blank.after.model_copy(update=after),
-            "judgements": asked.judgements,
-            "judged": asked.judged,
-            "kept": tuple(division.kept),
-            "left_out": division.left_out,
-            "judge_cost_usd": paid,
-            "recording": trace.recording,
-        }
-    )
 
 
 def _unscored(error: TrialError, row: Row | None, task: _Task) -> Rescored:

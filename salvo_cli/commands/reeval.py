@@ -90,7 +90,7 @@ def reeval(
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.session import Session
-    from salvo_cli.wiring import surroundings
+    from salvo_cli.wiring import open_adapters, surroundings
     from salvo_core.reevaluate import Wish
     from salvo_core.scenario.loading import load_paths
 
@@ -109,6 +109,7 @@ def reeval(
         strict=strict,
         judge=here.project.judge,
         concurrency_max=concurrency,
+        secrets=open_adapters(here).known_secrets(),
     )
     with Servers(here) as servers:
         servers.begin()

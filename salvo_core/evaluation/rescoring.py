@@ -37,11 +37,16 @@ class Division:
     left_out: tuple[int, ...]
 
 
+Known = AssertionSpec | None
+"""An assertion; None where a record has not kept it, so that it can only be told by its place."""
+
+
 def divide(
-    assertions: Sequence[AssertionSpec],
-    recorded: Sequence[AssertionSpec],
+    assertions: Sequence[Known],
+    recorded: Sequence[Known],
     findings: Sequence[Finding],
     *,
+    same: bool = False,
     judging: Judging = "too",
     fresh_votes: bool = False,
     redacted: bool = False,
@@ -54,6 +59,7 @@ def divide(
         recorded: Those of the recording, in the order that ``findings`` count in; none if they
             are not known any more, and then everything is checked again.
         findings: What the recording found.
+        same: Whether the two lists are of one scenario, so that places are enough to tell what is what.
         judging: What becomes of judges.
         fresh_votes: Whether judges are to vote anew on what they voted on before.
         redacted: Whether something in what was said has been struck out since the findings were made.
@@ -64,9 +70,14 @@ def divide(
     origin: dict[int, int] = {}
     again, left_out = [], []
     for place, assertion in enumerate(assertions):
-        before = _recorded_finding(assertion, recorded, found)
-        if not content and assertion.needs_content():
+        before = found.get(place) if same else _recorded_finding(assertion, recorded, found)
+        if not content and (assertion is None or assertion.needs_content()):
             left_out.append(place)
+        elif assertion is None:
+            if before is None:
+                left_out.append(place)
+            else:
+                kept[place], origin[place] = before, place
         elif before is not None and _stands(
             assertion, before, judging=judging, fresh_votes=fresh_votes, redacted=redacted
         ):
@@ -95,10 +106,10 @@ def asks_the_same(one: AssertionSpec, other: AssertionSpec) -> bool:
 
 
 def _recorded_finding(
-    assertion: AssertionSpec, recorded: Sequence[AssertionSpec], found: Mapping[int, Finding]
+    assertion: Known, recorded: Sequence[Known], found: Mapping[int, Finding]
 ) -> Finding | None:
     for place, before in enumerate(recorded):
-        if place in found and asks_the_same(assertion, before):
+        if place in found and assertion and before and asks_the_same(assertion, before):
             return found[place]
     return None
 

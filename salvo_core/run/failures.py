@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.manifest.rows import SCORED, Row
 
 SAMPLES_MAX = 3
@@ -37,11 +36,6 @@ class AssertionFacts:
     label: str
     weight: float = 1.0
     required: bool = False
-
-    @classmethod
-    def of(cls, assertion: AssertionSpec) -> AssertionFacts:
-        """Return the facts of an assertion of a scenario."""
-        return cls(label=assertion.label(), weight=assertion.weight, required=assertion.required)
 
 
 class Failure(BaseModel):

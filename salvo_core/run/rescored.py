@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from salvo_core.errors import ObjectCorrupt
+from salvo_core.evaluation.rescoring import Division
 from salvo_core.manifest.rows import Result, Row
 from salvo_core.run.plan import Plan
 from salvo_core.store import keys
@@ -27,8 +29,10 @@ from salvo_core.trace.model import (
     Outcome,
     Provenance,
     ScenarioRef,
+    Trace,
     TrialError,
 )
+from salvo_core.trace.recording import RecordingMode, without_content
 from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
 
@@ -175,6 +179,58 @@ def blank_record(plan: Plan, row: Row, *, index: int, attempt: int, worker: str,
             host=socket.gethostname(),
             worker=worker,
         ),
+    )
+
+
+def filled(
+    blank: Rescored,
+    before: Trace,
+    now: Trace,
+    division: Division,
+    *,
+    labels: Sequence[str],
+    judge_cost_usd: float | None,
+    mode: RecordingMode,
+) -> Rescored:
+    """Return the record of a trial that was scored again.
+
+    Args:
+        blank: As it began.
+        before: The recording.
+        now: The recording with what is found now: findings, grade, judgements, or why there is none.
+        division: What was checked again.
+        labels: What the plan calls the assertions, by place: words that may be kept.
+        judge_cost_usd: Of new votes, US dollars; None when a price is unknown.
+        mode: What is kept of what was said; a recording without content says so itself.
+    """
+    findings = tuple(
+        one.model_copy(update={"label": labels[one.assertion]}) if one.assertion < len(labels) else one
+        for one in now.findings
+    )
+    now = now.model_copy(update={"findings": findings})
+    if "metadata_only" in (before.recording, mode):
+        now = without_content(now)
+    then = Found(
+        scenario=before.scenario,
+        threshold=before.threshold,
+        findings=before.findings,
+        score=before.score,
+        grade=before.grade,
+    )
+    after = {"findings": now.findings, "score": now.score, "grade": now.grade}
+    return blank.model_copy(
+        update={
+            "outcome": now.outcome,
+            "error": now.error,
+            "before": then,
+            "after": blank.after.model_copy(update=after),
+            "judgements": now.judgements,
+            "judged": now.judged,
+            "kept": tuple(division.kept),
+            "left_out": division.left_out,
+            "judge_cost_usd": judge_cost_usd,
+            "recording": now.recording,
+        }
     )
 
 
