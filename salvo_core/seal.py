@@ -12,8 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
+from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
@@ -26,6 +29,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
+from salvo_core.scenario.snapshot import ExcludedAssertion
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -110,10 +114,16 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
         # The plan's labels, because a snapshot may have lost the words that they are made of.
         labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
         facts[number] = tuple(
-            AssertionFacts(label, one.weight, one.required)
+            _facts(label, one, plan.judge)
             for label, one in zip(labels, snapshot.assertions, strict=False)
         )
     return facts
+
+
+def _facts(label: str, assertion: AssertionSpec | ExcludedAssertion, defaults: JudgeDefaults) -> AssertionFacts:
+    if isinstance(assertion, ExcludedAssertion):
+        return AssertionFacts(label, assertion.weight, assertion.required)
+    return replace(AssertionFacts.of(assertion, defaults), label=label)
 
 
 async def quoting_infra_errors(

@@ -137,7 +137,8 @@ def judge_calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: 
     """Return how many calls the run's judges make at most; arguments as in ``calls_max``.
 
     Judges that are asked the same thing share their votes; only those that are alike to the letter
-    are known to before anything was said.
+    are known to before anything was said. Not counted is what a provider refuses that takes no tools: a
+    worker learns that from its first votes.
     """
     return plan.trials * sum(
         terms.k * (1 + retries_max(terms.adapter))

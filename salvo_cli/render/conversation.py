@@ -182,7 +182,10 @@ def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
 
 def _finding(finding: Finding, signs: Marks) -> RenderableType:
     line = Text(signs.passed if finding.passed else signs.failed, style="green" if finding.passed else "red")
-    line.append(f" {score(finding.score)}  ").append_text(plain(finding.label))
+    worth = score(finding.score)
+    if finding.infra:  # it counts neither way
+        line, worth = Text(signs.alarm, style="magenta"), "   -"
+    line.append(f" {worth}  ").append_text(plain(finding.label))
     if finding.required:
         line.append("  required", style="bold")
     if finding.weight != 1:

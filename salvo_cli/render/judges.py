@@ -51,12 +51,19 @@ def judges(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) 
 def _row(cell: CellSummary, one: JudgeSummary, signs: Marks) -> list[Cell]:
     return [
         str(cell.cell + 1),
-        one_line(one.label, LABEL_LENGTH_MAX),
+        _who(one),
         f"{one.trials:,}",
         f"{one.votes_heard:,}/{one.votes:,}",
         signs.dash if one.unanimous is None else percent(one.unanimous),
         signs.dash if one.alpha is None else f"{one.alpha:.2f}",
     ]
+
+
+def _who(one: JudgeSummary) -> Text:
+    """Return what is judged, and below it by whom."""
+    asked = plural(one.k, "vote")
+    who = f"{one_line(one.model, LABEL_LENGTH_MAX)}, {asked} a trial" if one.model else f"{asked} a trial"
+    return plain(one_line(one.label, LABEL_LENGTH_MAX)).append("\n").append_text(plain(f"  {who}", "dim"))
 
 
 def _without(one: JudgeSummary) -> str:

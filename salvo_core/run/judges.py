@@ -22,6 +22,10 @@ class JudgeSummary(BaseModel):
     assertion: int
     """Its place in the scenario's list, 0-based; of a judge inside a group, the group's."""
     label: str
+    model: str
+    """Who was asked; empty when the scenario could not be read."""
+    k: int
+    """Votes a trial."""
     trials: int
     """In which it was asked."""
     votes: int
@@ -42,6 +46,7 @@ class JudgeSummary(BaseModel):
 @dataclass
 class _Votes:
     trials: int = 0
+    k: int = 0
     asked: int = 0
     heard: int = 0
     unheard: int = 0
@@ -69,6 +74,7 @@ class JudgeFold:
             votes = self._judges.setdefault((assertion, met[assertion]), _Votes())
             met[assertion] += 1
             votes.trials += 1
+            votes.k = max(votes.k, asked)
             votes.asked += asked
             votes.heard += heard
             votes.by_trial[heard, in_favour] += 1
@@ -78,14 +84,18 @@ class JudgeFold:
 
     def summaries(self) -> tuple[JudgeSummary, ...]:
         """Return one summary a judge, in the scenario's order."""
-        return tuple(self._summary(place, self._judges[place, nth]) for place, nth in sorted(self._judges))
+        return tuple(self._summary(place, nth) for place, nth in sorted(self._judges))
 
-    def _summary(self, assertion: int, votes: _Votes) -> JudgeSummary:
+    def _summary(self, assertion: int, nth: int) -> JudgeSummary:
+        votes = self._judges[assertion, nth]
         known = assertion < len(self._facts)
+        facts = self._facts[assertion] if known else AssertionFacts(f"assertion {assertion}")
         agreed = agreement(votes.by_trial)
         return JudgeSummary(
             assertion=assertion,
-            label=self._facts[assertion].label if known else f"assertion {assertion}",
+            label=facts.label,
+            model=facts.judge_models[nth] if nth < len(facts.judge_models) else "",
+            k=votes.k,
             trials=votes.trials,
             votes=votes.asked,
             votes_heard=votes.heard,

@@ -156,7 +156,19 @@ async def test_a_replayed_run_tells_of_its_judges_what_the_live_one_told(site):
     assert (await replay_run(plan.run_id, site.observer())).summary == summary
     assert [len(cell.judges) for cell in summary.cells] == [1, 2]
     assert summary.cells[0].judges[0].unanimous == 0.0
-    assert summary.cells[0].judges[0].label == "judge kind"
+    first = summary.cells[0].judges[0]
+    assert (first.label, first.model, first.k) == ("judge kind", "gpt-4o-mini", 3)
+
+
+async def test_what_a_judge_repeats_of_a_secret_is_struck_out_of_what_is_stored(site):
+    secret = "the-keys-own-words-4711"
+    plan, message = await judged_trial(site, [f"It said {secret}", YES], judge(k=2), judge("a", k=1))
+    bench = site.bench()
+    bench.adapters.secrets = frozenset({secret})
+    _, trace = await ended(site, plan, message, bench)
+    assert secret not in trace.model_dump_json()
+    assert "[REDACTED]" in trace.judgements[0].votes[0].raw
+    assert "[REDACTED]" in trace.findings[1].error
 
 
 # -- a judge that cannot be asked --------------------------------------------------------------------

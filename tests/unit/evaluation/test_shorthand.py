@@ -157,6 +157,8 @@ def test_labels_are_short_and_on_one_line(type_name):
             hostile = long if isinstance(value, str) else [long]
             if key == "assertions":
                 hostile = [{"type": "tool_called", "tool": long}]
+            if key == "criteria":
+                hostile = [{"name": f"{n} {'é' * 70}", "description": long} for n in range(50)]
             label = parse({"type": type_name, **MINIMAL[type_name], key: hostile}).label()
             assert len(label) <= 80
             assert label.isprintable()
