@@ -114,13 +114,14 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
         # The plan's labels, because a snapshot may have lost the words that they are made of.
         labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
         facts[number] = tuple(
-            _facts(label, one, plan.judge)
-            for label, one in zip(labels, snapshot.assertions, strict=False)
+            _facts(label, one, plan.judge) for label, one in zip(labels, snapshot.assertions, strict=False)
         )
     return facts
 
 
-def _facts(label: str, assertion: AssertionSpec | ExcludedAssertion, defaults: JudgeDefaults) -> AssertionFacts:
+def _facts(
+    label: str, assertion: AssertionSpec | ExcludedAssertion, defaults: JudgeDefaults
+) -> AssertionFacts:
     if isinstance(assertion, ExcludedAssertion):
         return AssertionFacts(label, assertion.weight, assertion.required)
     return replace(AssertionFacts.of(assertion, defaults), label=label)
