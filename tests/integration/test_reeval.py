@@ -7,14 +7,14 @@ import pytest
 from salvo_core.attempt import attempt
 from salvo_core.errors import UsageError
 from salvo_core.manifest.rows import TERMINAL
-from salvo_core.observe import Observer
 from salvo_core.record import SCHEMA as TRACE_SCHEMA
-from salvo_core.reevaluate import NotComparable, NothingToJudge, Wish, prepare, reevaluate
+from salvo_core.reevaluate import NotComparable, NothingToJudge, Wish, prepare
 from salvo_core.replay import NotReplayable, replay_run
 from salvo_core.resume import resume
 from salvo_core.store import keys
 from salvo_core.store.memory import MemoryStore
 from salvo_core.trace import codec
+from tests.integration.reevaluating import again, ordered, ran, records
 from tests.integration.site import SCENARIO, Fuse, Killed, Site, loaded, order
 
 pytestmark = pytest.mark.servers
@@ -30,33 +30,6 @@ async def site(redis_url):
     made = Site(redis_url, MemoryStore())
     yield made
     await made.aclose()
-
-
-async def ran(site, **fields):
-    plan = await site.submit(order(**fields))
-    await site.work()
-    site.stage.asked.clear()
-    return plan
-
-
-async def ordered(site, ref, *scenarios, **wish):
-    prepared = await prepare(Wish(ref, scenarios, **wish), site.observer(), now=datetime.now(UTC))
-    return await reevaluate(prepared, store=site.store, manifest=site.manifest, dispatcher=site.outbox)
-
-
-async def again(site, ref, *scenarios, **wish):
-    """Order a re-evaluation and do it; return its plan and its comparison."""
-    plan = await ordered(site, ref, *scenarios, **wish)
-    await site.work()
-    return plan, await site.observer().comparison(plan.run_id)
-
-
-async def records(site, plan):
-    return [
-        await site.observer().rescored(plan.run_id, row)
-        for row in await site.rows(plan.run_id)
-        if row.recorded
-    ]
 
 
 async def test_nothing_changes_when_nothing_changed_and_no_model_is_asked(site):
@@ -298,4 +271,3 @@ async def test_a_message_that_its_plan_would_not_send_is_no_trial_of_it(site):
     site.outbox.waiting.clear()
     await attempt(message.model_copy(update={"index": 7}), site.bench())
     assert [row.status for row in await site.rows(reeval.run_id)] == ["pending"]
-    assert isinstance(site.observer(), Observer)
