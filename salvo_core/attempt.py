@@ -42,6 +42,7 @@ from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -149,6 +150,9 @@ async def _give_back(claim: Claim, bench: Bench) -> bool:
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
+    if (again := await rescoring(message, bench.orders)) is not None:
+        await _commit(claim, await rescore(again, held, bench), again, message.cell, bench)
+        return
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
     plan, scenario, conversation = await _converse(message, held, past, bench)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
@@ -286,7 +290,9 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+async def _commit(
+    claim: Claim, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(

@@ -30,6 +30,8 @@ DOORS = (
     "observe",
     "replay",
     "history",
+    "rescore",
+    "reevaluate",
 )
 
 ONLY_IN = {

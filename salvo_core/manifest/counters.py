@@ -96,8 +96,10 @@ class RunCounts:
         return None if rate is None else (self.total - self.ended) / rate
 
 
-def increments(cell: int, status: Status, result: Result) -> list[str | int]:
+def increments(cell: int, status: Status, result: Result | None) -> list[str | int]:
     """Return counter fields and increments, alternating, that one terminal row is worth."""
+    if result is None:
+        return [f"cell:{cell}:{status}", 1]
     pairs: dict[str, int] = {
         "input_tokens": result.input_tokens,
         "output_tokens": result.output_tokens,

@@ -12,7 +12,8 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
-``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
@@ -26,6 +27,7 @@ from salvo_core.errors import UsageError
 from salvo_core.identity import require_uuid7
 
 RUNS = "salvo:runs"
+REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000

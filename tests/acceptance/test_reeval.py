@@ -1,0 +1,214 @@
+"""Recorded runs judged again, as somebody at a shell does it."""
+
+import signal
+
+import pytest
+
+from tests.acceptance.typing_person import Person, until
+
+pytestmark = pytest.mark.servers
+
+UNKNOWN = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"
+
+
+def ids(person: Person, run: str = "latest") -> list[str]:
+    return [trial["trace_id"] for trial in person.types("trials", run, "--json").document["trials"]]
+
+
+def written(
+    person: Person, name: str, assertions: str, *, turns: str = "[{text: good}]", more: str = ""
+) -> str:
+    """Write a scripted scenario; return its path."""
+    (person.folder / f"{name}.yaml").write_text(
+        f"description: {name}\nadapter: scripted\nmodel: pretend\nprompt: Be good.\n"
+        f"script: {{turns: {turns}}}\nassertions: {assertions}\n{more}"
+    )
+    return f"{name}.yaml"
+
+
+def reevals(person: Person) -> list[str]:
+    return sorted(path.name for path in (person.folder / ".salvo" / "store" / "reevals").glob("*"))
+
+
+def test_t61_an_answer_whose_secret_was_struck_out_passes_again_and_says_so(person):
+    file = written(
+        person, "token", "[{type: output_contains, value: 'token=999999'}]", turns="[{text: ok token=999999}]"
+    )
+    assert person.types("run", file, "-n", "1", "-q").code == 0
+    again = person.types("reeval", ids(person)[0])
+    assert again.code == 0, again.out + again.err
+    assert "has been struck out" in again.out
+    document = person.types("reeval", ids(person)[0], "--json").document
+    (finding,) = document["trial"]["after"]["findings"]
+    assert (finding["passed"], finding["redaction_affected"]) == (True, True)
+
+
+def test_t63_a_snapshot_that_passes_is_0_and_leaves_one_re_evaluation_beside_an_unchanged_list(person):
+    person.types("run", written(person, "trial", "[{type: output_contains, value: good}]"), "-n", "2", "-q")
+    listed = person.types("list", "--json").document["runs"]
+    (trace_id, _) = ids(person)
+    again = person.types("reeval", trace_id, "--json")
+    assert again.code == 0
+    assert again.document["comparison"]["cells"][0]["after"]["verdict"] == "PASS"
+    assert again.document["trial"]["source"]["trace_id"] == trace_id
+    assert reevals(person) == [again.document["run_id"]]
+    now = person.types("list", "--json").document["runs"]
+    assert [run["run_id"] for run in now] == [run["run_id"] for run in listed]
+    (told,) = person.types("list", "--reevals", "--json").document["reevals"]
+    assert (told["run_id"], told["of"]) == (again.document["run_id"], listed[0]["run_id"])
+    assert told["run_id"][:18] in person.types("list", "--reevals").out
+
+
+def test_t63_a_failure_is_1_a_required_one_2_and_an_unknown_id_1(person):
+    file = written(person, "trial", "[{type: output_contains, value: good}]")
+    person.types("run", file, "-n", "1", "-q")
+    (trace_id,) = ids(person)
+    written(person, "trial", "[{type: output_contains, value: bad}]")
+    assert person.types("reeval", trace_id, "-s", file, "-q").code == 1
+    written(person, "trial", "[{type: output_contains, value: bad, required: true}]")
+    hard = person.types("reeval", trace_id, "-s", file, "-q")
+    assert hard.code == 2
+    assert "HARD FAIL" in hard.out
+    unknown = person.types("reeval", UNKNOWN)
+    assert (unknown.code, unknown.out) == (1, "")
+    assert UNKNOWN in unknown.err
+
+
+def test_t64_strict_scenario_minds_what_the_agent_saw_and_not_how_it_is_judged(person):
+    file = written(person, "trial", "[{type: latency_limit, max_seconds: 60}]")
+    person.types("run", file, "-n", "1", "-q")
+    (trace_id,) = ids(person)
+    same = person.types("reeval", trace_id, "-s", file, "--strict-scenario")
+    assert same.code == 0
+    assert "note:" not in same.err
+    written(person, "trial", "[{type: latency_limit, max_seconds: 50}]")
+    bound = person.types("reeval", trace_id, "-s", file, "--strict-scenario")
+    assert bound.code == 0
+    assert "note: trial" in bound.err
+    (person.folder / file).write_text((person.folder / file).read_text().replace("Be good.", "Be better."))
+    warned = person.types("reeval", trace_id, "-s", file)
+    assert warned.code == 0
+    assert "warning: trial" in warned.err
+    assert "(prompt)" in warned.err
+    before = reevals(person)
+    refused = person.types("reeval", trace_id, "-s", file, "--strict-scenario")
+    assert (refused.code, refused.out) == (1, "")
+    assert "prompt" in refused.err
+    assert reevals(person) == before
+
+
+def test_t65_a_recording_of_metadata_is_judged_by_what_needs_no_content(person):
+    spoken = "{type: jmespath, expression: response.content, operator: contains, value: good}"
+    both = written(person, "both", f"[{spoken}, {{type: latency_limit, max_seconds: 60}}]")
+    person.types("run", both, "-n", "1", "-q", "--recording", "metadata_only")
+    (trace_id,) = ids(person)
+    refused = person.types("reeval", trace_id)
+    assert (refused.code, refused.out) == (1, "")
+    assert "`jmespath`" in refused.err
+    assert "--allow-partial-reeval" in refused.err
+    allowed = person.types("reeval", trace_id, "--allow-partial-reeval")
+    assert allowed.code == 0
+    assert "1 skipped" in allowed.out
+    assert allowed.out.count("latency_limit") == 1
+    only = written(person, "only", f"[{spoken}]")
+    person.types("run", only, "-n", "1", "-q", "--recording", "metadata_only")
+    for more in ((), ("--allow-partial-reeval",)):
+        assert person.types("reeval", "latest", *more).code == 1
+    bare = written(person, "bare", "[]")
+    person.types("run", bare, "-n", "1", "-q", "--recording", "metadata_only")
+    assert person.types("reeval", "latest", "-q").code == 0
+
+
+def test_t66_an_infrastructure_error_is_refused_alone_and_stays_one_in_its_run(person):
+    broken = written(person, "broken", "[]", turns="[{error: {kind: authentication}}]")
+    assert person.types("run", broken, "-n", "1", "-q").code == 3
+    refused = person.types("reeval", ids(person)[0])
+    assert (refused.code, refused.out) == (3, "")
+    assert "nothing to judge" in refused.err
+    whole = person.types("reeval", "latest", "-q")
+    assert whole.code == 3
+    assert "0 of 1 trial flipped" in whole.out
+
+
+def test_t67_the_threshold_of_the_run_counts_unless_told_otherwise(person):
+    file = written(
+        person, "half", "[{type: output_contains, value: good}, {type: output_contains, value: bad}]"
+    )
+    assert person.types("run", file, "-n", "1", "-q", "--threshold", "0").code == 0
+    assert person.types("reeval", "latest", "-q").code == 0
+    stricter = person.types("reeval", "latest", "-q", "--threshold", "0.8")
+    assert stricter.code == 1
+    assert "threshold: 0 → 0.8" in stricter.out
+    assert person.types("reeval", "latest", "-q", "-s", file).code == 1  # the file's own
+
+
+def test_a_re_evaluation_is_asked_about_and_reported_like_a_run(person):
+    file = written(person, "trial", "[{type: output_contains, value: good}]")
+    person.types("run", file, "-n", "3", "-q")
+    written(person, "trial", "[{type: output_contains, value: 'bad [/b]'}]")
+    detached = person.types("reeval", "latest", "-s", file, "--detach")
+    assert detached.code == 0
+    reeval_id = detached.out.strip()
+    assert person.types("wait", reeval_id, "-q").code == 1
+    told = person.types("report", reeval_id)
+    assert (told.code, told.out) == (0, person.types("resume", reeval_id, "-q").out)
+    for part in (
+        "PASS → ✗ FAIL",
+        "3 of 3 trials flipped",
+        "newly failing: output_contains 'bad [/b]'",
+        *ids(person),
+    ):
+        assert part in told.out
+    document = person.types("report", reeval_id, "--json").document
+    assert [flip["trial"] for flip in document["comparison"]["flips"]] == [0, 1, 2]
+    assert "trial" in person.types("report", reeval_id, "-V").out
+    assert person.types("status", reeval_id, "--json").document["verdict"] == "FAIL"
+    assert len(person.types("trials", reeval_id, "--json").document["trials"]) == 3
+    assert person.types("replay", reeval_id).code == 1
+    assert person.types("cancel", reeval_id, "-y").code in (0, 64)
+
+
+def test_options_that_say_nothing_together_and_files_that_are_none_are_usage_errors(person):
+    file = written(person, "trial", "[{type: output_contains, value: good}]")
+    person.types("run", file, "-n", "1", "-q")
+    assert person.types("reeval", "latest", "--no-judge", "--fresh-votes").code == 64
+    assert person.types("reeval", "latest", "-s", "nowhere.yaml").code == 64
+    assert person.types("list", "--reevals", "--scenario", "x").code == 64
+    assert not reevals(person)
+
+
+def test_a_worker_killed_half_way_loses_nothing_and_scores_nothing_twice(person):
+    """The worker of a detached re-evaluation is killed; `resume` brings another."""
+    (person.folder / "checks.py").write_text(
+        "import pathlib, time\n\n\ndef seen(trace, assertion):\n"
+        "    time.sleep(0.2)\n"
+        "    with pathlib.Path(__file__).with_name('seen.txt').open('a') as log:\n"
+        "        log.write(trace.trace_id + '\\n')\n"
+        "    return {'score': 1.0, 'passed': True}\n"
+    )
+    person.environ |= {
+        "SALVO_ALLOW_IMPORTS": "checks.*",
+        "PYTHONPATH": f"{person.environ['PYTHONPATH']}:{person.folder}",
+    }
+    file = written(person, "trial", "[{type: output_contains, value: good}]")
+    person.types("run", file, "-n", "12", "-q")
+    written(person, "trial", "[{type: output_contains, value: good}, {type: custom, function: checks.seen}]")
+    reeval_id = person.types("reeval", "latest", "-s", file, "--detach").out.strip()
+    log = person.folder / "seen.txt"
+    until(lambda: log.exists() and len(log.read_text().split()) >= 3, "some trials are scored")
+    kill_worker(person)
+    resumed = person.types("resume", reeval_id, "--json", "-q")
+    assert resumed.code == 0, resumed.err
+    assert resumed.document["comparison"]["flipped"] == 0
+    assert resumed.document["summary"]["counts"]["passed"] == 12
+    assert set(log.read_text().split()) == set(ids(person))
+
+
+def kill_worker(person: Person) -> None:
+    """Kill -9 every worker of the project; its server goes on."""
+    import os
+    from pathlib import Path
+
+    for pid in person.processes():
+        if b"worker" in (Path("/proc") / str(pid) / "cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
