@@ -1,18 +1,18 @@
-"""One vote: the exchange with a provider that it takes, in whatever form the provider allows.
+"""One vote: the exchange with a provider that it takes, in whatever manner the provider allows.
 
-Not every provider lets a model be forced to call a tool, and not every model has tools at all. So a
-question has three forms, tried in this order and remembered per adapter and model in ``Forms``: the
-tool forced, the tool offered, no tool and the same JSON asked for in text (the wording is the same in
-all three). The next form is tried only when the provider refuses the request for good, or fails with a
-500, and its own words speak of tools or functions; everything else, a wrong model's name among it,
-fails the vote.
+Not every provider lets a model be forced to call a tool, not every model has tools at all, and some
+take neither a temperature nor ``max_tokens`` by that name. When a provider refuses a request for good
+and its own words name one of these, that one is conceded and the same question asked again: the tool
+forced, then offered, then none and the same JSON asked for in text (the wording covers all three);
+without temperature; with ``max_completion_tokens``. A manner that worked is remembered per adapter and
+model in ``Forms``. Every other refusal, a wrong model's name among it, fails the vote.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from salvo_core.adapters.prices import rounded_usd
@@ -25,10 +25,43 @@ from salvo_core.evaluation.judge.reading import TOOL_NAME, Unreadable, raw_text,
 from salvo_core.trace.model import Retry, Usage, Vote
 
 FORCED, OFFERED, PLAIN = range(3)
-"""The forms of a question."""
+"""How a question comes with its tool: it must be called, it may be, there is none."""
 
 _REFUSALS = frozenset({400, 404, 422, 500, 501})
 _OF_TOOLS = re.compile(r"(?i)\btools?\b|tool_|tool-|\bfunction")
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a provider is asked.
+
+    Attributes:
+        tools: FORCED, OFFERED or PLAIN.
+        temperature: Whether it is sent.
+        max_tokens: Whether it is sent under that name, or as ``max_completion_tokens``.
+    """
+
+    tools: int = FORCED
+    temperature: bool = True
+    max_tokens: bool = True
+
+    def conceding(self, failed: TurnFailed) -> Manner | None:
+        """Return how to ask again after a refusal; None if it names nothing that could be conceded.
+
+        Servers refuse tools with 400 or 422, llama.cpp with 500, OpenRouter with 404, each in its own
+        prose; the machine-readable names say nothing of it. The host's name is no part of the prose.
+        """
+        error = failed.error
+        if error.status_code not in _REFUSALS or error.kind not in ("permanent", "transient"):
+            return None
+        words = error.message.partition(" answered ")[2]
+        if self.max_tokens and "max_completion_tokens" in words:
+            return replace(self, max_tokens=False)
+        if self.temperature and "temperature" in words:
+            return replace(self, temperature=False)
+        if self.tools < PLAIN and _OF_TOOLS.search(words):
+            return replace(self, tools=self.tools + 1)
+        return None
 
 
 class Bar(Protocol):
@@ -49,17 +82,18 @@ class Bar(Protocol):
 
 @dataclass(slots=True)
 class Forms:
-    """Which form of a question each adapter and model takes, as far as was found out; one per worker."""
+    """In which manner each adapter and model can be asked, as far as was found out; one per worker."""
 
-    found: dict[tuple[str, str], int] = field(default_factory=dict)
+    found: dict[tuple[str, str], Manner] = field(default_factory=dict)
 
-    def of(self, adapter: str, model: str) -> int:
-        """Return the form to try."""
-        return self.found.get((adapter, model), FORCED)
+    def of(self, adapter: str, model: str) -> Manner:
+        """Return the manner to begin with."""
+        return self.found.get((adapter, model), Manner())
 
-    def refused(self, adapter: str, model: str, form: int) -> None:
-        """Remember that a form is refused there, so that the next trial does not ask in vain."""
-        self.found[adapter, model] = max(self.of(adapter, model), form + 1)
+    def worked(self, adapter: str, model: str, manner: Manner) -> None:
+        """Remember a manner in which an answer came, so that the next trial does not ask in vain."""
+        if manner != self.of(adapter, model):
+            self.found[adapter, model] = manner
 
 
 @dataclass(slots=True)
@@ -82,30 +116,33 @@ class Exchange:
             said = f"{adapter.message} ({adapter.hint})" if adapter.hint else adapter.message
             return self._vote(error=said, error_kind="adapter")
         rng = random.Random(f"{self.trace_id}/{self.question.request}/{self.number}")  # noqa: S311
-        while True:
-            form = self.forms.of(self.question.adapter, self.question.model)
+        asked = self.question
+        manner: Manner | None = self.forms.of(asked.adapter, asked.model)
+        while manner is not None:
             try:
-                answered = await self._asked(adapter, form, rng)
-            except TurnFailed as failed:
+                answered = await self._asked(adapter, manner, rng)
+            except TurnFailed as error:
+                failed = error
                 self._billed(failed.retries, failed.cost_usd)
-                if form < PLAIN and _refuses_tools(failed):
-                    self.forms.refused(self.question.adapter, self.question.model, form)
-                    continue
-                return self._vote(error=failed.message, error_kind=failed.error.kind)
+                manner = manner.conceding(failed)
+                continue
+            self.forms.worked(asked.adapter, asked.model, manner)
             self._billed(answered.retries, answered.cost_usd)
             return self._read(answered)
+        return self._vote(error=failed.message, error_kind=failed.error.kind)
 
-    async def _asked(self, adapter: Adapter, form: int, rng: random.Random) -> AnsweredTurn:
+    async def _asked(self, adapter: Adapter, manner: Manner, rng: random.Random) -> AnsweredTurn:
         asked = self.question
         return await send_with_retries(
             adapter,
             asked.messages,
-            None if form == PLAIN else (asked.tool,),
+            None if manner.tools == PLAIN else (asked.tool,),
             TurnConfig(
                 model=asked.model,
-                temperature=asked.temperature,
-                max_tokens=asked.max_tokens,
-                must_call=TOOL_NAME if form == FORCED else "",
+                temperature=asked.temperature if manner.temperature else None,
+                max_tokens=asked.max_tokens if manner.max_tokens else None,
+                extras={} if manner.max_tokens else {"max_completion_tokens": asked.max_tokens},
+                must_call=TOOL_NAME if manner.tools == FORCED else "",
                 trace_id=self.trace_id,
                 trial=self.trial,
                 turn=self.number,
@@ -141,15 +178,3 @@ class Exchange:
         return Vote.model_validate(
             {"number": self.number, "retries": self.retries, "cost_usd": cost_usd, **fields}
         )
-
-
-def _refuses_tools(failed: TurnFailed) -> bool:
-    """Tell whether a provider will not take tools, or will not have one forced, and not just this request.
-
-    Servers answer that with 400 or 422, llama.cpp with 500, OpenRouter with 404, and each in its own
-    prose; the machine-readable names say nothing of it. The host's name is no part of the prose.
-    """
-    error = failed.error
-    if error.status_code not in _REFUSALS or error.kind not in ("permanent", "transient"):
-        return False
-    return _OF_TOOLS.search(error.message.partition(" answered ")[2]) is not None

@@ -136,7 +136,8 @@ async def hear(
     Raises:
         Interrupted: ``may_ask`` said no.
     """
-    inquiries, asked = _inquiries(trace, assertions, brief, defaults)
+    # Long conversations are work to put into words: off the loop.
+    inquiries, asked = await asyncio.to_thread(_inquiries, trace, assertions, brief, defaults)
     missing = list(_missing(inquiries.values(), past))
     adapters = {name: _adapter(bar, name) for name in {one.question.adapter for one, _ in missing}}
     slots, stopped = asyncio.Semaphore(at_once_max), False

@@ -171,7 +171,7 @@ def test_details_tell_how_every_figure_spreads_also_on_pass(width, cells):
     assert heads in [line.split() for line in text.splitlines()]
     assert "2 completed" in text
     assert "$0.0200 · $0.0100 a trial · $0.0100 a pass" in text
-    assert text.count("2 in 2 trials") >= min(cells, 24)
+    assert text.count("2 in 2 trials") >= min(cells, 12)
     assert ("more cells: --scenario picks one" in text) == (cells > 24)
     assert max(map(len, text.splitlines())) <= width
 
@@ -206,6 +206,8 @@ def test_judges_are_told_of_without_a_line_too_wide(width, cells):
     assert max(map(len, text.splitlines())) <= width
     assert "Judges" in text
     assert "judge politeness [/b], accuracy" in text
+    assert text.count("graded without") == min(cells, 12)
+    assert len(text.splitlines()) < 170
 
 
 def test_t55_the_headline_says_what_agents_and_judges_cost_together_and_apart():

@@ -1,6 +1,7 @@
 """Asking judges: one exchange a vote, each kept, none asked twice."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from salvo_core.errors import (
 from salvo_core.evaluation.catalogue import parse
 from salvo_core.evaluation.grading import evaluate
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
-from salvo_core.evaluation.judge.exchange import Forms
+from salvo_core.evaluation.judge.exchange import PLAIN, Forms, Manner
 from salvo_core.evaluation.judge.panel import Bar, Interrupted, judges_in, unrepeated
 from tests.unit.evaluation.builders import trace
 from tests.unit.evaluation.judge.court import Kept, PretendBar, PretendJudge, heard, judge, says, writes
@@ -156,9 +157,47 @@ async def test_a_provider_without_forced_tools_is_asked_in_another_form_and_that
     ]
     (vote,) = found.judgements[0].votes
     assert (vote.scores, len(vote.retries), vote.billed.input_tokens) == ({"good": 0.9}, 2, 1020)
+    assert forms.of("openai", "gpt-4o-mini") == Manner(tools=PLAIN)
     again = PretendJudge(picky)
     await heard([judge(k=2)], again, forms=forms)
     assert [bool(tools) for _, tools, _ in again.seen] == [False, False]
+
+
+async def test_a_model_without_temperature_and_with_another_name_for_its_bound_is_asked_without_them():
+    def reasoning(messages, tools, config):
+        if config.max_tokens:
+            said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+        elif config.temperature is not None:
+            said = "Unsupported value: 'temperature' does not support 0.0 with this model."
+        else:
+            return says(good=0.9)
+        return ProviderPermanent(f"host.test answered 400: {said}", status_code=400)
+
+    adapter, forms = PretendJudge(reasoning), Forms()
+    found = await heard([judge(k=1)], adapter, forms=forms)
+    assert found.judgements[0].votes[0].heard
+    _, _, config = adapter.seen[-1]
+    assert (config.extras, config.must_call) == ({"max_completion_tokens": 1024}, "score_criteria")
+    assert len(adapter.seen) == 3
+    await heard([judge(k=1)], adapter, forms=forms)
+    assert len(adapter.seen) == 4
+
+
+async def test_a_manner_that_did_not_help_is_not_remembered():
+    error = ProviderPermanent("host.test answered 400: bad tools, or bad something", status_code=400)
+    adapter, forms = PretendJudge(error), Forms()
+    found = await heard([judge(k=1)], adapter, forms=forms)
+    (vote,) = found.judgements[0].votes
+    assert (vote.error_kind, len(vote.retries), len(adapter.seen)) == ("permanent", 3, 3)
+    assert not forms.found
+
+
+async def test_an_answer_that_was_cut_off_says_so():
+    cut = replace(writes('{"good": {"score": 0.'), finish_reason="length")
+    found = await heard([judge(k=1)], PretendJudge(cut))
+    (vote,) = found.judgements[0].votes
+    assert vote.error.endswith("(it was cut off at max_tokens)")
+    assert vote.raw == '{"good": {"score": 0.'
 
 
 @pytest.mark.parametrize(
