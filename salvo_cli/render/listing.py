@@ -20,15 +20,21 @@ WIDE = 120
 _STATUS_STYLES = {"passed": "green", "failed": "red", "hard_fail": "bold red", "infra_error": "magenta"}
 
 
-def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
-    """Return runs, one a line, in the order given."""
+def runs(listing: Sequence[RunCounts], *, signs: Marks, now_ms: int = 0) -> RenderableType:
+    """Return runs, one a line, in the order given.
+
+    Args:
+        listing: What to show.
+        signs: Marks that the terminal can show.
+        now_ms: Unix time, for runs that Redis has forgotten: their counts know only when they ended.
+    """
     rows: list[list[Cell]] = []
     for counts in listing:
         verdict = next((known for known in EXIT_CODES if known == counts.verdict), None)
         rows.append(
             [
                 short(counts.run_id),
-                ago(counts.created_ms, counts.now_ms),
+                ago(counts.created_ms, max(counts.now_ms, now_ms)),
                 verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan"),
                 f"{counts.ended:,}/{counts.total:,}",
                 f"{counts.statuses['passed']:,}",
