@@ -99,7 +99,8 @@ class Observer:
         run_ids = await self._stored_runs(run_prefix(word))
         if len(run_ids) > 1 and word == run_prefix(word):  # every trial of each of them begins so
             raise _ambiguous(word, "the trials of several runs begin with", run_ids)
-        others = await aliased(word, CANDIDATES_SHOWN, self.store)
+        aliases = await aliased(word, CANDIDATES_SHOWN, self.store)
+        others = [trace_id for trace_id in aliases if await self._aliased_place(trace_id)]
         firsts, count = list(others), len(others)
         for run_id in run_ids:
             plan = await self._plan_if_any(run_id)
@@ -110,7 +111,7 @@ class Observer:
         if not count:
             raise NotFound(f"no trace id begins with {word!r}", hint=_WHERE_TRACE_IDS_ARE)
         if count > 1:
-            more = " or more" if len(others) == CANDIDATES_SHOWN else ""
+            more = " or more" if len(aliases) == CANDIDATES_SHOWN else ""
             raise _ambiguous(word, f"{count:,}{more} trace ids begin with", firsts)
         return firsts[0]
 
@@ -258,8 +259,11 @@ class Observer:
         for run_id in await self._stored_runs(run_prefix(trace_id)):
             if (place := await self._place_in(run_id, trace_id)) is not None:
                 return place
-        of_another_salvo = await run_of(trace_id, self.store)
-        return await self._place_in(of_another_salvo, trace_id) if of_another_salvo else None
+        return await self._aliased_place(trace_id)
+
+    async def _aliased_place(self, trace_id: str) -> tuple[str, int] | None:
+        run_id = await run_of(trace_id, self.store)
+        return await self._place_in(run_id, trace_id) if run_id else None
 
     async def _place_in(self, run_id: str, trace_id: str) -> tuple[str, int] | None:
         plan = await self._plan_if_any(run_id)

@@ -22,7 +22,7 @@ _NULLS = (
 
 def past_id(number: int, at_ms: int = ENDED_MS) -> str:
     """Return a uuid7 of that time stamp, the same for the same number."""
-    value = at_ms << 80 | 0x7 << 76 | 0b10 << 62 | number
+    value = at_ms << 80 | 0x7 << 76 | 0b10 << 62 | number << 8  # apart from the next in more than the end
     return str(uuid6.UUID(int=value))
 
 
