@@ -156,12 +156,23 @@ def _fail(
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
     if problems:
-        print_problems(screen, getattr(error, "problems", ()))
+        print_problems(screen, getattr(error, "problems", ()), ci=_for_programs())
         screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
     return code
+
+
+def _for_programs() -> bool:
+    """Tell whether problems are told one per line, also when it is the project's own file that has them."""
+    from salvo_cli.wiring import environment, surroundings
+    from salvo_core.settings import resolve
+
+    try:
+        return bool(surroundings().settings.ci_mode)
+    except SalvoError:
+        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode)
 
 
 def _crashed(as_json: bool, error: Exception) -> int:

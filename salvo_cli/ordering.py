@@ -78,7 +78,7 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
             )
     found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
     if found:
-        print_problems(screen, found)
+        print_problems(screen, found, ci=here.settings.ci_mode)
         screen.print()
 
 
