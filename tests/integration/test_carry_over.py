@@ -9,6 +9,7 @@ from salvo_core.manifest.traces import TraceManifest
 from salvo_core.predecessor.collection import Collection
 from salvo_core.predecessor.folder import Folder
 from salvo_core.replay import find, latest_recorded, replay_run, replay_trial
+from salvo_core.resume import resume
 from salvo_core.store import keys
 from salvo_core.store.memory import MemoryStore
 from salvo_core.submit import is_forgotten
@@ -96,6 +97,13 @@ async def test_a_replayed_run_folds_to_the_summary_that_was_stored(site, past, r
         replayed = await replay_run(run.run_id, site.observer())
         assert (replayed.summary, replayed.skipped) == (summary, ())
         assert summary.labels == {"imported": "salvo-ai 0.1"}
+
+
+async def test_nobody_can_run_a_carried_run_on(site, past):
+    run_id = past.run(1, [trial(1)], n_requested=3)  # two trials that were never written
+    await carried(site, past)
+    done = await resume(run_id, store=site.store, manifest=site.manifest, dispatcher=site.outbox)
+    assert (done.state, done.published, site.outbox.sent) == ("sealed", 0, [])
 
 
 async def test_history_has_carried_runs_and_ours_side_by_side(site, past):
