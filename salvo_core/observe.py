@@ -21,12 +21,15 @@ from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
 from salvo_core.run.aliases import aliased, run_of
+from salvo_core.run.comparison import Comparison
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, run_name
+from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
 
@@ -50,10 +53,10 @@ class Observer:
         self._orders = Orders(store)
 
     async def resolve(self, ref: str) -> str:
-        """Return the run id that a person's word means.
+        """Return the id of the run, or of the re-evaluation, that a person's word means.
 
         Args:
-            ref: ``latest``, a run id, or the beginning of exactly one.
+            ref: ``latest``, which is a run, or an id, or the beginning of exactly one.
 
         Raises:
             NotFound: No run, or more than one; the hint lists candidates.
@@ -71,8 +74,13 @@ class Observer:
                 f"{ref[:60]!r} is not a run",
                 hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
             )
-        known = [run_id for run_id in await self.manifest.recent(RUNS_KEPT) if run_id.startswith(word)]
-        found = known or await self._stored_runs(word)
+        recent = [
+            *await self.manifest.recent(RUNS_KEPT),
+            *await self.manifest.recent(RUNS_KEPT, reevals=True),
+        ]
+        found = [run_id for run_id in recent if run_id.startswith(word)]
+        if not found:
+            found = [*await self._stored_runs(word), *await self._stored_runs(word, keys.REEVALS)]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -126,9 +134,11 @@ class Observer:
         except NotFound:
             return counts_of(await self._sealed(run_id))
 
-    async def listing(self, limit: int) -> list[RunCounts]:
-        """Return the newest runs, newest first."""
-        run_ids = await self.manifest.recent(limit) or (await self._stored_runs(""))[:limit]
+    async def listing(self, limit: int, *, reevals: bool = False) -> list[RunCounts]:
+        """Return the newest runs, or the newest re-evaluations, newest first."""
+        home = keys.REEVALS if reevals else keys.RUNS
+        run_ids = await self.manifest.recent(limit, reevals=reevals)
+        run_ids = run_ids or (await self._stored_runs("", home))[:limit]
         found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
         listed = []
         for answer in found:
@@ -149,9 +159,8 @@ class Observer:
         try:
             await self.manifest.counts(run_id)
         except NotFound:
-            key = keys.manifest(run_id)
             try:
-                stored = await self.store.get(key)
+                key, stored = await get_from_home(self.store, keys.manifest, run_id)
             except ObjectMissing:
                 raise self._unknown(run_id) from None
             for row in decode_rows(stored, key):
@@ -207,6 +216,24 @@ class Observer:
             finished_ms=counts.finished_ms,
             state=counts.state,
         )
+
+    async def comparison(self, reeval_id: str) -> Comparison | None:
+        """Return how a sealed re-evaluation differs from what it looked at; None where none is stored.
+
+        Raises:
+            ObjectCorrupt: It is damaged.
+        """
+        key = keys.comparison(reeval_id)
+        try:
+            return Comparison.decode(await self.store.get(key), key)
+        except ObjectMissing:
+            return None
+
+    async def rescored(self, reeval_id: str, row: Row) -> Rescored:
+        """Return the record that a re-evaluation's row names; raises as ``trace_of`` does."""
+        assert row.result is not None
+        key = keys.trace(reeval_id, row.trace_id, row.attempt, keys.REEVALS)
+        return Rescored.decode(await self.store.get(key), key, row.result.digest)
 
     async def trace(self, trace_id: str) -> Trace:
         """Return a trial's stored record.
@@ -307,15 +334,15 @@ class Observer:
         return None
 
     async def _sealed(self, run_id: str) -> Summary:
-        key = keys.summary(run_id)
         try:
-            return Summary.decode(await self.store.get(key), key)
+            key, stored = await get_from_home(self.store, keys.summary, run_id)
+            return Summary.decode(stored, key)
         except ObjectMissing:
             raise self._unknown(run_id) from None
 
-    async def _stored_runs(self, prefix: str) -> list[str]:
-        """Return run ids in the store, newest first (uuid7 sorts by time)."""
-        found = [name async for name in self.store.list_folders(keys.RUNS + prefix)]
+    async def _stored_runs(self, prefix: str, home: str = keys.RUNS) -> list[str]:
+        """Return ids in the store, newest first (uuid7 sorts by time)."""
+        found = [name async for name in self.store.list_folders(home + prefix)]
         return sorted((name for name in found if is_uuid7(name)), reverse=True)
 
     def _unknown(self, run_id: str) -> UsageError:
@@ -348,6 +375,8 @@ def counts_of(summary: Summary) -> RunCounts:
         statuses=summary.counts,
         cost_usd=summary.cost.total_usd or 0.0,
         cost_unknown=summary.cost.unknown,
+        judge_cost_usd=summary.judge_cost.total_usd or 0.0,
+        judge_cost_unknown=summary.judge_cost.unknown,
         input_tokens=summary.input_tokens,
         output_tokens=summary.output_tokens,
         turns=0,

@@ -17,7 +17,9 @@ from functools import cached_property
 
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
@@ -26,6 +28,7 @@ from salvo_core.run.withholding import cell_of, forget_orders, is_sealed, keep_s
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
@@ -118,7 +121,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
 
 
 def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:
-    """Return how many provider calls the run makes at most.
+    """Return how many provider calls the run makes at most, its judges' included.
 
     Args:
         plan: The run.
@@ -127,7 +130,27 @@ def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callab
     """
     return plan.trials * sum(
         scenarios[cell.scenario_digest].max_turns * (1 + retries_max(cell.adapter)) for cell in plan.cells
+    ) + judge_calls_max(plan, scenarios, retries_max)
+
+
+def judge_calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:
+    """Return how many calls the run's judges make at most; arguments as in ``calls_max``.
+
+    Judges that are asked the same thing share their votes; only those that are alike to the letter
+    are known to before anything was said. Not counted is what a provider refuses that takes no tools: a
+    worker learns that from its first votes.
+    """
+    return plan.trials * sum(
+        terms.k * (1 + retries_max(terms.adapter))
+        for cell in plan.cells
+        for terms in judge_terms(scenarios[cell.scenario_digest], plan)
     )
+
+
+def judge_terms(scenario: Scenario, plan: Plan) -> list[Terms]:
+    """Return how each different judge of a scenario is asked in this run."""
+    asked = {one: one.terms(plan.judge) for _, one in judges_in(scenario.assertions)}
+    return list(asked.values())
 
 
 async def submit(
@@ -163,6 +186,7 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         attempts_max=plan.attempts_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
+        reeval=plan.rescore is not None,
     )
 
 
@@ -196,14 +220,14 @@ async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) ->
 
 
 async def read_plan(run_id: str, store: Store) -> Plan:
-    """Return a run's plan from the store.
+    """Return the plan of a run, or of a re-evaluation, from the store.
 
     Raises:
         UsageError: There is none.
     """
-    key = keys.plan(run_id)
     try:
-        return Plan.decode(await store.get(key), key)
+        key, stored = await get_from_home(store, keys.plan, run_id)
+        return Plan.decode(stored, key)
     except ObjectMissing:
         raise UsageError(
             f"run {run_id} has no plan in {store.address}",
@@ -220,7 +244,7 @@ async def is_forgotten(run_id: str, *, store: Store, manifest: Manifest) -> bool
     else:
         return False
     try:
-        await store.get(keys.summary(run_id))
+        await get_from_home(store, keys.summary, run_id)
     except ObjectMissing:
         return False
     return True

@@ -20,9 +20,21 @@ ROOMS = (
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
 DOORS = (
-    "record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history",
+    "record",
+    "seal",
+    "judge",
+    "attempt",
+    "submit",
+    "resume",
+    "cancel",
+    "sweep",
+    "observe",
+    "replay",
+    "history",
+    "rescore",
+    "reevaluate",
     "carry_over",
-)  # fmt: skip
+)
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

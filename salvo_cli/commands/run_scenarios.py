@@ -21,6 +21,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     RunJson,
     Tags,
     Threshold,
@@ -57,6 +58,7 @@ def run(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    recording: Recording = None,
     allow_infra: AllowInfra = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
@@ -92,6 +94,7 @@ def run(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        recording=recording,
     )
     here = surroundings()
     if dry_run:
@@ -130,13 +133,15 @@ def _run(here: Surroundings, asked: Asked, telling: Telling, *, allow_infra: boo
         order = asked.order(here)
         servers.begin()
 
-        from salvo_cli.ordering import print_warnings
+        from salvo_cli.ordering import print_single_votes, print_warnings
         from salvo_cli.render.console import console
         from salvo_cli.reporting import require_one_cell
         from salvo_cli.session import Session
 
         screen = console(stderr=True)
         print_warnings(screen, here, order)
+        if telling.more:
+            print_single_votes(screen, order)
         if telling.legacy:
             require_one_cell(order)  # before a cent is spent
         session = Session(

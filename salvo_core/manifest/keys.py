@@ -10,8 +10,10 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
+``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
-``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
@@ -20,6 +22,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 from __future__ import annotations
 
 RUNS = "salvo:runs"
+REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000
@@ -53,6 +56,11 @@ def strikes(run_id: str) -> str:
 def journal(run_id: str, index: int) -> str:
     """Return the key of one unfinished trial's turns."""
     return f"salvo:{{{run_id}}}:journal:{index}"
+
+
+def votes(run_id: str, index: int) -> str:
+    """Return the key of what judges have said of one unfinished trial."""
+    return f"salvo:{{{run_id}}}:votes:{index}"
 
 
 def submission(idempotency_key: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable
 from salvo_core.manifest.live import Claim, Manifest
-from salvo_core.trace.model import Turn
+from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,13 @@ class HeldTrial:
         Raises:
             LeaseLost: Another attempt holds the trial.
         """
-        state = await self._keeper.manifest.journal(self.claim, turn)
+        self._heed(await self._keeper.manifest.journal(self.claim, turn))
+
+    async def keep_vote(self, question: str, vote: Vote) -> None:
+        """Journal a judge's vote on a question; raises as ``keep``."""
+        self._heed(await self._keeper.manifest.vote(self.claim, question, vote))
+
+    def _heed(self, state: str | None) -> None:
         if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")

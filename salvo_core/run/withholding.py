@@ -101,13 +101,17 @@ async def keep_scenarios(
         StoreUnavailable, StoreRefused: What is written stays; writing again is harmless.
     """
     withheld = {cell.scenario_digest for cell in plan.cells if cell.withheld}
-    puts = [(keys.scenario(d), freeze(one)[0]) for d, one in scenarios.items() if d not in withheld]
-    for digest in withheld:
-        scenario = scenarios[digest]
-        puts.append((keys.order(plan.run_id, digest), freeze(scenario)[0]))
-        kept = freeze_snapshot(scenario, plan.recording.mode, redactor)
-        puts.append((keys.snapshot(plan.run_id, digest, plan.home), kept))
-    await asyncio.gather(*(store.put_if_absent(key, body) for key, body in puts))
+    orders, snapshots = {}, {}
+    for digest, scenario in scenarios.items():
+        if digest in withheld:
+            orders[keys.order(plan.run_id, digest)] = freeze(scenario)[0]
+            kept = freeze_snapshot(scenario, plan.recording.mode, redactor)
+            snapshots[keys.snapshot(plan.run_id, digest, plan.home)] = kept
+        else:
+            orders[keys.scenario(digest)] = freeze(scenario)[0]
+    # In this order: what was abandoned is found by its orders.
+    for objects in (orders, snapshots):
+        await asyncio.gather(*(store.put_if_absent(key, body) for key, body in objects.items()))
 
 
 async def forget_orders(run_id: str, store: Store) -> int:

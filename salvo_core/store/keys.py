@@ -100,6 +100,11 @@ def summary(run_id: str, home: str = RUNS) -> str:
     return f"{_folder(run_id, home)}summary.json"
 
 
+def comparison(reeval_id: str) -> str:
+    """Return where a re-evaluation keeps how its verdicts differ from those it looked at."""
+    return f"{_folder(reeval_id, REEVALS)}comparison.json"
+
+
 def _folder(run_id: str, home: str) -> str:
     return f"{home}{require_uuid7(run_id, 'run id')}/"
 
