@@ -41,10 +41,14 @@ def judges(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) 
     if len(found) > JUDGES_SHOWN_MAX:
         hidden = f"and {plural(len(found) - JUDGES_SHOWN_MAX, 'more judge')}: --json has all"
         parts.append(Text(hidden, style="dim"))
-    for cell, one in found:
-        if one.graded_without:
-            where = f"{name[cell.cell]}: " if several else ""
-            parts.append(plain(where + _without(one), "yellow"))
+    missed = [(cell, one) for cell, one in found if one.graded_without]
+    for cell, one in missed[:JUDGES_SHOWN_MAX]:
+        where = f"{name[cell.cell]}: " if several else ""
+        parts.append(plain(where + _without(one), "yellow"))
+    if len(missed) > JUDGES_SHOWN_MAX:
+        parts.append(
+            Text(f"and so for {plural(len(missed) - JUDGES_SHOWN_MAX, 'more judge')}", style="yellow")
+        )
     return [*parts, Text("")]
 
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from salvo_core.evaluation.grading import reaches
 from salvo_core.evaluation.judge.defaults import VOTES_MAX
 from salvo_core.identity import canonical_json, digest
-from salvo_core.trace.model import Judgement, Vote
+from salvo_core.trace.model import Judged, Judgement, Vote
 
 NOT_KEPT = "salvo-ai kept no more of it than that it could not be read"
 _UNKNOWN_TOKENS = 0
@@ -44,12 +45,37 @@ def judgement_of(metadata: Mapping[str, Any], *, place: int, trace_id: str) -> J
     return Judgement(
         request=digest(canonical_json(["salvo-ai", trace_id, place])),
         assertions=(place,),
-        adapter="",
+        adapter="unknown",
         model=str(metadata.get("judge_model", ""))[:200],
         temperature=None,
         max_tokens=_UNKNOWN_TOKENS,
         weights={str(one.get("name", "")): _number(one.get("weight")) or 0.0 for one in criteria},
         votes=tuple(votes),
+    )
+
+
+def judged_by(judgement: Judgement, threshold: float) -> Judged:
+    """Return what the votes of a judgement came to.
+
+    Args:
+        judgement: Of one assertion.
+        threshold: The weighted score from which a vote is in favour, 0-1.
+    """
+    total = math.fsum(judgement.weights.values())
+    heard = [vote for vote in judgement.votes if vote.heard]
+    means = [
+        math.fsum(vote.scores.get(name, 0.0) * weight for name, weight in judgement.weights.items()) / total
+        if total > 0
+        else 0.0
+        for vote in heard
+    ]
+    return Judged(
+        assertion=judgement.assertions[0],
+        request=judgement.request,
+        k=len(judgement.votes),
+        threshold=threshold,
+        heard=len(heard),
+        in_favour=sum(reaches(mean, threshold) for mean in means),
     )
 
 

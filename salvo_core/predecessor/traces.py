@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 from salvo_core.evaluation.assertion import DETAILS_CHARS_MAX
 from salvo_core.evaluation.document import Document
+from salvo_core.evaluation.judge.assertion import Judge
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.wording import one_line
 from salvo_core.predecessor.collection import FoundTrial
 from salvo_core.predecessor.documents import Call, RunTrace, Said, Trial
-from salvo_core.predecessor.judges import judgement_of
+from salvo_core.predecessor.judges import judged_by, judgement_of
 from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import (
@@ -92,7 +94,8 @@ def trace_of(found: FoundTrial, index: int, where: Surroundings) -> Trace:
     infra = trial.status == "infra_error"
     when = _when(trial, told, plan)
     messages = tuple(map(_message, told.messages)) if told else ()
-    made = Trace(
+    judgements = _judgements(trial, plan.trace_id(index))
+    return Trace(
         trace_id=plan.trace_id(index),
         run_id=plan.run_id,
         index=index,
@@ -117,7 +120,8 @@ def trace_of(found: FoundTrial, index: int, where: Surroundings) -> Trace:
         finish_reason=told.finish_reason if told else "",
         extras=told.extras_resolved if told else {},
         findings=_findings(trial, where),
-        judgements=_judgements(trial, plan.trace_id(index)),
+        judgements=judgements,
+        judged=tuple(judged_by(one, _judges_threshold(one, where.scenario)) for one in judgements),
         recording=where.mode,
         score=None if infra else min(max(trial.score, 0.0), 1.0),
         grade=None if trial.status == "infra_error" else trial.status,
@@ -128,7 +132,6 @@ def trace_of(found: FoundTrial, index: int, where: Surroundings) -> Trace:
             worker=WHO,
         ),
     )
-    return made
 
 
 def marked(trace: Trace, redacted: Trace, scenario: Scenario | None) -> Trace:
@@ -272,3 +275,11 @@ def _judgements(trial: Trial, trace_id: str) -> tuple[Judgement, ...]:
         if result.assertion_type == "judge" and result.metadata
     )
     return tuple(one for one in told if one is not None)
+
+
+def _judges_threshold(judgement: Judgement, scenario: Scenario | None) -> float:
+    """Return the threshold of a judge's own: what the project said of it then was not kept."""
+    place = judgement.assertions[0]
+    asked = scenario.assertions[place] if scenario and place < len(scenario.assertions) else None
+    own = asked.threshold if isinstance(asked, Judge) else None
+    return JudgeDefaults().default_threshold if own is None else own

@@ -206,6 +206,8 @@ def test_judges_are_told_of_without_a_line_too_wide(width, cells):
     assert max(map(len, text.splitlines())) <= width
     assert "Judges" in text
     assert "judge politeness [/b], accuracy" in text
+    assert text.count("graded without") == min(cells, 24)
+    assert len(text.splitlines()) < 170
 
 
 def test_t55_the_headline_says_what_agents_and_judges_cost_together_and_apart():

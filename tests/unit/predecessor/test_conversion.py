@@ -221,7 +221,19 @@ def test_a_judges_votes_are_kept_as_far_as_they_are_known(past):
     assert [vote.scores for vote in judgement.votes] == [{"polite": 0.9}, {"polite": 0.7}, {}]
     assert [vote.heard for vote in judgement.votes] == [True, True, False]
     assert trace.judge_cost_usd == 0.0003
+    assert [(one.assertion, one.k, one.heard, one.in_favour) for one in trace.judged] == [(0, 3, 2, 1)]
     assert trace.findings[0].label == "judge polite"
+
+
+def test_a_judges_own_threshold_counts_its_votes(past):
+    criteria = [{"name": "polite", "description": "Is it?", "weight": 1}]
+    own = snapshot(assertions=[assertion("judge", criteria=criteria, threshold=0.5)])
+    run = converted(past, [trial(1, eval_results=[judged(0.9, 0.7, k=2)])], scenario=own)
+    assert run.notes == ()
+    assert run.scenario.assertions[0].k is None
+    assert [(one.threshold, one.in_favour) for one in run.traces[0].judged] == [(0.5, 2)]
+    (judge,) = pack(run, REDACTOR).summary.cells[0].judges
+    assert (judge.votes, judge.votes_heard) == (2, 2)
 
 
 def test_a_judge_of_unknown_price_did_not_cost_nothing(past):

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvo_core.trace.model import Finding, Message, Retry, ScenarioRef, ToolCall, Trace, TrialError, Turn
+from salvo_core.trace.model import (
+    Finding,
+    Judged,
+    Message,
+    Retry,
+    ScenarioRef,
+    ToolCall,
+    Trace,
+    TrialError,
+    Turn,
+)
 from salvo_core.trace.redaction import MARKER, Redactor
 from tests.unit.trial.builders import trace
 
@@ -333,3 +343,8 @@ def test_t60_a_pattern_that_takes_too_long_hides_the_whole_text(monkeypatch):
     # After a few such texts the pattern is not waited for any more, and what it cannot answer for goes.
     assert redactor.text("short") == MARKER
     assert redactor.text("") == ""
+
+
+def test_what_ties_a_judges_votes_to_its_question_is_form_whatever_a_pattern_says():
+    counted = Judged(assertion=0, request="ab" * 32, k=3, threshold=0.8, heard=3, in_favour=3)
+    assert Redactor(patterns=["[0-9a-f]{32,}"]).record(counted)["request"] == "ab" * 32
