@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -26,12 +26,19 @@ from salvo_core.predecessor.folder import Skipped
 from salvo_core.predecessor.traces import marked
 from salvo_core.record import SCHEMA, result_of
 from salvo_core.run.aliases import keep_alias
+from salvo_core.run.failures import AssertionFacts
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.digest import freeze
 from salvo_core.scenario.model import Scenario
-from salvo_core.scenario.snapshot import ExcludedAssertion, freeze_remains, freeze_snapshot
-from salvo_core.seal import quoting_infra_errors
+from salvo_core.scenario.snapshot import (
+    ExcludedAssertion,
+    Snapshot,
+    freeze_remains,
+    freeze_snapshot,
+    thaw_snapshot,
+)
+from salvo_core.seal import facts_of, quoting_infra_errors
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
@@ -194,7 +201,8 @@ def pack(converted: Converted, redactor: Redactor) -> Packed:
     It is work: a caller with an event loop runs it in a thread.
     """
     plan = converted.plan
-    objects = [_scenario_object(converted, redactor)]
+    scenario = _scenario_object(converted, redactor)
+    objects = [] if scenario is None else [scenario]
     rows = {index: _skipped_row(plan, index, why) for index, why in converted.skipped.items()}
     for trace in converted.traces:
         kept = _kept(trace, converted.scenario, redactor)
@@ -207,14 +215,14 @@ def pack(converted: Converted, redactor: Redactor) -> Packed:
     summary = summarise(
         plan,
         in_order,
-        {0: converted.facts},
+        {0: _facts(converted, scenario)},
         started_ms=converted.started_ms,
         finished_ms=converted.ended_ms,
         state="sealed",
     )
     return Packed(
         plan,
-        tuple(one for one in objects if one is not None),
+        tuple(objects),
         tuple(in_order),
         encode_rows(plan.run_id, in_order),
         summary,
@@ -265,6 +273,17 @@ def _scenario_object(converted: Converted, redactor: Redactor) -> tuple[str, byt
     except ValidationError:  # a model or an adapter without a name
         return None
     return key, freeze_remains(named, left, redactor)
+
+
+def _facts(converted: Converted, stored: tuple[str, bytes] | None) -> Sequence[AssertionFacts]:
+    """Return what ranking its failures needs, as whoever reads the store will have it."""
+    plan, cell = converted.plan, converted.plan.cells[0]
+    if converted.scenario is not None and not cell.withheld:
+        return facts_of(cell, Snapshot.of(converted.scenario), plan.judge)
+    if stored is None:
+        return converted.facts
+    key, body = stored
+    return facts_of(cell, thaw_snapshot(body, key), plan.judge)
 
 
 def _differences(found: FoundRun, summary: Summary) -> list[str]:

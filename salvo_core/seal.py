@@ -25,11 +25,11 @@ from salvo_core.record import read_trace
 from salvo_core.run.comparison import Side, compare
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan
+from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
-from salvo_core.scenario.snapshot import ExcludedAssertion
+from salvo_core.scenario.snapshot import ExcludedAssertion, Snapshot
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -111,12 +111,17 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
                 "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
             )
             continue
-        # The plan's labels, because a snapshot may have lost the words that they are made of.
-        labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
-        facts[number] = tuple(
-            _facts(label, one, plan.judge) for label, one in zip(labels, snapshot.assertions, strict=False)
-        )
+        facts[number] = facts_of(cell, snapshot, plan.judge)
     return facts
+
+
+def facts_of(cell: Cell, snapshot: Snapshot, defaults: JudgeDefaults) -> tuple[AssertionFacts, ...]:
+    """Return what ranking failures needs to know of one cell's assertions, as far as records keep it."""
+    # The plan's labels, because a snapshot may have lost the words that they are made of.
+    labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
+    return tuple(
+        _facts(label, one, defaults) for label, one in zip(labels, snapshot.assertions, strict=False)
+    )
 
 
 def _facts(

@@ -14,7 +14,10 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from uuid import UUID
 
+from pydantic import ValidationError
+
 from salvo_core.evaluation.assertion import LABEL_CHARS_MAX, WEIGHT_MAX
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.wording import one_line
 from salvo_core.identity import canonical_json, digest, trace_id_for
 from salvo_core.predecessor.collection import FoundRun
@@ -150,8 +153,25 @@ def _plan(found: FoundRun, cell: Cell, mode: RecordingMode, redactor: Redactor) 
         labels={LABEL: LABELLED},
         salvo_version=VERSION,
         recording=Recording(mode=mode),
+        judge=_judge(found),
         trace_ids=tuple(ids.get(index) or trace_id_for(run_id, index) for index in range(total)),
     )
+
+
+def _judge(found: FoundRun) -> JudgeDefaults:
+    """Return how judges were asked in the run, as far as one of their results tells."""
+    told = (
+        one.metadata
+        for trial in found.trials
+        for one in trial.trial.eval_results
+        if one.assertion_type == "judge" and one.metadata
+    )
+    first = next(told, {})
+    model, k = first.get("judge_model"), first.get("judge_k")
+    try:
+        return JudgeDefaults(**({"model": model[:200]} if isinstance(model, str) and model else {}), k=k)
+    except (TypeError, ValidationError):
+        return JudgeDefaults()
 
 
 def redacted_cell(cell: Cell, redactor: Redactor) -> Cell:

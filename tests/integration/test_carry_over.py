@@ -15,7 +15,7 @@ from salvo_core.store.memory import MemoryStore
 from salvo_core.submit import is_forgotten
 from salvo_core.trace.redaction import Redactor
 from tests.integration.site import Fuse, Killed, Site, order
-from tests.past import SECRET, Past, judged, snapshot, trial
+from tests.past import SECRET, Past, assertion, judged, snapshot, trial
 
 pytestmark = pytest.mark.servers
 
@@ -89,8 +89,11 @@ async def test_a_replayed_run_folds_to_the_summary_that_was_stored(site, past, r
         n_requested=5,
         early_stopped=True,
     )
+    criteria = [{"name": "polite", "description": "Is it?", "weight": 1}]
+    judge = snapshot(assertions=[assertion("judge", criteria=criteria)])
+    past.run(4, [trial(1, eval_results=[judged(0.9, 0.7)])], recorded=recorded, scenario=judge)
     runs, collection = await carried(site, past)
-    assert [run.state for run in runs] == ["carried"] * 3
+    assert [run.state for run in runs] == ["carried"] * 4
     assert len(collection.skipped) == 0
     for run in runs:
         summary = await site.observer().summary(run.run_id)

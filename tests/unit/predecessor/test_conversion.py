@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salvo_core.carry_over import pack
@@ -233,7 +233,7 @@ def test_a_judges_own_threshold_counts_its_votes(past):
     assert run.scenario.assertions[0].k is None
     assert [(one.threshold, one.in_favour) for one in run.traces[0].judged] == [(0.5, 2)]
     (judge,) = pack(run, REDACTOR).summary.cells[0].judges
-    assert (judge.votes, judge.votes_heard) == (2, 2)
+    assert (judge.model, judge.votes, judge.votes_heard) == ("gpt-4o-mini", 2, 2)
 
 
 def test_a_judge_of_unknown_price_did_not_cost_nothing(past):
@@ -274,6 +274,7 @@ def test_t61_a_finding_that_redaction_would_change_is_marked_and_others_are_not(
 statuses = st.sampled_from(["passed", "failed", "hard_fail", "infra_error"])
 
 
+@settings(deadline=None, max_examples=30)  # each writes a folder and reads it
 @given(
     trials=st.lists(st.tuples(statuses, st.floats(-3, 3), st.integers(0, 10**6)), min_size=1, max_size=5),
     threshold=st.floats(-1, 2),
