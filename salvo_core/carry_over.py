@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from functools import partial
+from typing import Literal, TypeVar, cast
 
 from pydantic import ValidationError
 
@@ -52,6 +53,7 @@ State = Literal["carried", "present", "clash", "readable"]
 """``present``: carried over before. ``clash``: another run has its id. ``readable``: only looked at."""
 
 _SAME = 1e-9
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,9 @@ class Porter:
 
     async def _write(self, packed: Packed, converted: Converted) -> list[str]:
         plan, store = packed.plan, self._store
-        named = await _all(keep_alias(one.trace_id, plan.run_id, store) for one in converted.traces)
+        named = await _all(partial(keep_alias, one.trace_id, plan.run_id, store) for one in converted.traces)
         elsewhere = sum(run_id != plan.run_id for run_id in named)
-        await _all(store.put(key, body) for key, body in packed.objects)
+        await _all(partial(store.put, key, body) for key, body in packed.objects)
         await store.put(keys.manifest(plan.run_id), packed.archive)
         summary = await quoting_infra_errors(packed.summary, packed.rows, store)
         await store.put(keys.summary(plan.run_id), summary.encode()[0])
@@ -306,12 +308,12 @@ def _beyond_the_data(found: FoundRun) -> bool:
     return bool(scores) and p95 is not None and p95 > max(scores) + _SAME
 
 
-async def _all(writes: Iterable[Awaitable[str | None]]) -> list[str | None]:
-    """Wait for many writes, a bounded number at a time; return their answers in order."""
+async def _all(writes: Iterable[Callable[[], Awaitable[Answer]]]) -> list[Answer]:
+    """Do many writes, a bounded number at a time; return their answers in order."""
     gate = asyncio.Semaphore(WRITES_AT_ONCE)
 
-    async def one(write: Awaitable[str | None]) -> str | None:
+    async def one(write: Callable[[], Awaitable[Answer]]) -> Answer:
         async with gate:
-            return await write
+            return await write()
 
     return list(await asyncio.gather(*map(one, writes)))

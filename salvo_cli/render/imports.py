@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, marks, one_line, plain
-from salvo_cli.render.numbers import plural, verdict_text
+from salvo_cli.render.numbers import plural, short, verdict_text
 from salvo_cli.render.tables import Cell, table
 from salvo_core.carry_over import CarriedRun
 from salvo_core.predecessor.folder import Skipped
@@ -80,7 +80,7 @@ def page(told: Imported, screen: Console, aside: Console) -> None:
         screen.print(plain("no run there can be read"))
     for run in told.runs:
         for note in _notes(run):
-            aside.print(plain(f"note: {run.run_id}: {note}", "dim"), soft_wrap=True)
+            aside.print(plain(f"note: run {short(run.run_id)}: {note}", "dim"), soft_wrap=True)
     differing = sum(run.spread_differs for run in told.runs)
     if differing:
         text = f"note: the p95 score of {plural(differing, 'run')} lay above every score; here it does not"
@@ -111,7 +111,7 @@ def _runs(told: Imported, signs: Marks) -> Any:
         verdict = next((known for known in EXIT_CODES if known == run.verdict), None)
         rows.append(
             [
-                run.run_id,
+                short(run.run_id),
                 *([_STATES[run.state]] if several else []),
                 verdict_text(verdict, signs) if verdict else Text(one_line(run.verdict, 20)),
                 f"{run.traces:,}/{run.trials:,}",
@@ -142,6 +142,6 @@ def _next(told: Imported, aside: Console) -> None:
     if told.dry_run:
         aside.print(plain("nothing was written: without --dry-run it is", "dim"), soft_wrap=True)
     elif here:
-        ref = here[-1].run_id
+        ref = short(here[-1].run_id)
         hint = f"salvo report {ref} · salvo report --history · salvo replay {ref} · salvo trials {ref}"
         aside.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)

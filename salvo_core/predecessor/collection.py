@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -36,6 +37,9 @@ from salvo_core.predecessor.folder import (
 
 LATEST = frozenset({"latest", ".latest", "latest-recorded", ".latest-recorded"})
 """Links and files that say which run or recording was the last: ids say it too."""
+
+_ENDED_MS_MAX = 253_402_300_799_999
+"""The last moment that has a date here, Unix time; a uuid7 can hold a later one."""
 
 _MANIFEST = f"{TRACES}/manifest.json"
 _INDEX = "index.json"
@@ -255,6 +259,8 @@ class Collection:
 def _require_whole(suite: Suite, run_id: str) -> None:
     if suite.run_id != run_id:
         raise Unreadable(f"calls itself run {suite.run_id[:60]!r}")
+    if UUID(run_id).int >> 80 > _ENDED_MS_MAX:
+        raise Unreadable("has an id of the year 10000 or later")
     if not suite.trials:
         raise Unreadable("is a run without a trial")
     numbers = [trial.trial_number for trial in suite.trials]

@@ -21,13 +21,16 @@ SCHEMA = "salvo.alias/1"
 async def keep_alias(trace_id: str, run_id: str, store: Store) -> str:
     """Store which run a trial belongs to; return the run that its alias names: the first writer's.
 
-    Raises:
-        ObjectCorrupt: There is an alias already, and it is damaged.
+    An alias that is damaged is replaced: nothing is lost with it.
     """
     body, _ = codec.encode(SCHEMA, {"run_id": run_id}, compress=False)
     if await store.put_if_absent(keys.alias(trace_id), body):
         return run_id
-    return await run_of(trace_id, store) or run_id
+    try:
+        return await run_of(trace_id, store) or run_id
+    except ObjectCorrupt:
+        await store.put(keys.alias(trace_id), body)
+        return run_id
 
 
 async def run_of(trace_id: str, store: Store) -> str | None:

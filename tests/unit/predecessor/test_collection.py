@@ -1,12 +1,19 @@
 """What is found in the predecessor's folder, and how each kind of damage is named."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from salvo_core.carry_over import pack
 from salvo_core.predecessor.collection import Collection
+from salvo_core.predecessor.conversion import convert
 from salvo_core.predecessor.folder import Folder
-from tests.past import Past, conversation, past_id, snapshot, trial
+from salvo_core.trace.redaction import Redactor
+from tests.past import SECRET, Past, conversation, judged, past_id, snapshot, trial
 
 
 @pytest.fixture
@@ -178,3 +185,66 @@ def test_runs_that_nobody_wants_leave_no_traces_over(past):
     collection.leave([other])
     collection.run(wanted)
     assert collection.leftovers() == (0, 0)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.just("2026-01-01T00:00:00Z"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def places(value, path=()):
+    """Every place in a document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+def replaced(value, path, by):
+    if not path:
+        return by
+    head, *rest = path
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[head] = replaced(value[head], rest, by)
+    return copy
+
+
+@settings(deadline=None, max_examples=120)
+@given(drawn=st.data())
+def test_whatever_one_value_of_one_file_becomes_nothing_breaks(drawn):
+    with tempfile.TemporaryDirectory() as folder:
+        past = Past(Path(folder))
+        run_id = past.run(1, [trial(1, eval_results=[judged(0.9)]), trial(2, "infra_error")])
+        files = sorted(str(path.relative_to(past.folder)) for path in past.folder.rglob("*.json"))
+        name = drawn.draw(st.sampled_from(files))
+        whole = json.loads((past.folder / name).read_text())
+        path = drawn.draw(st.sampled_from(list(places(whole))))
+        past.write(name, replaced(whole, path, drawn.draw(json_values)))
+        collection = opened(past)
+        found = collection.run(run_id) if run_id in collection.run_ids else None
+        if found is None:
+            assert collection.skipped
+        else:
+            packed = pack(convert(found, Redactor()), Redactor())
+            assert [row.index for row in packed.rows] == list(range(packed.plan.total))
+            assert SECRET.encode() not in packed.summary.encode()[0]
+        collection.leftovers()
+
+
+def test_a_run_of_the_year_10000_is_refused(past):
+    past.run(1)
+    far = past_id(1, 2**48 - 1)
+    past.write(
+        f"runs/{far}.json",
+        json.loads(next((past.folder / "runs").glob("*-*.json")).read_text()) | {"run_id": far},
+    )
+    collection = opened(past)
+    assert collection.run(far) is None
+    assert "year 10000" in skipped(collection)[f"runs/{far}.json"]
