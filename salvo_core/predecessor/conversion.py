@@ -154,6 +154,7 @@ def _plan(found: FoundRun, cell: Cell, mode: RecordingMode, redactor: Redactor) 
         salvo_version=VERSION,
         recording=Recording(mode=mode),
         judge=_judge(found),
+        early_stop=suite.early_stopped,
         trace_ids=tuple(ids.get(index) or trace_id_for(run_id, index) for index in range(total)),
     )
 
