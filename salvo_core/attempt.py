@@ -35,6 +35,7 @@ from salvo_core.errors import (
 from salvo_core.evaluation.document import Functions
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
+from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -66,6 +67,8 @@ class Bench:
     """What ``custom`` assertions may call here."""
     redaction_patterns: tuple[str, ...] = ()
     """The project's own, besides those that always apply."""
+    rebuilder: Rebuilder | None = None
+    """Looks for runs that Redis does not know; without it, their messages are dropped."""
 
     @property
     def worker(self) -> str:
@@ -95,6 +98,8 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
+        if claim.reason == "unknown" and bench.rebuilder is not None:
+            await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
         if claim.run_finished:
             await _seal(message.run_id, bench)
         return
@@ -131,6 +136,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     started_at, started_s = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
+    held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
     ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
     trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
@@ -263,6 +269,8 @@ def _finish(
 
 async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+    if not committed.won and await bench.leases.reseated(claim):
+        committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(
             "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt

@@ -18,7 +18,10 @@ ROOMS = (
 )  # fmt: skip
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
-DOORS = ("record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history")
+DOORS = (
+    "record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history",
+    "restore", "rebuild", "audit", "repair",
+)  # fmt: skip
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

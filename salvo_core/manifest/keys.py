@@ -10,6 +10,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
+``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
@@ -53,6 +54,16 @@ def strikes(run_id: str) -> str:
 def journal(run_id: str, index: int) -> str:
     """Return the key of one unfinished trial's turns."""
     return f"salvo:{{{run_id}}}:journal:{index}"
+
+
+def unfinished(run_id: str, index: int) -> list[str]:
+    """Return the keys that only an unfinished trial has: they go when it ends."""
+    return [journal(run_id, index)]
+
+
+def rebuilding(run_id: str) -> str:
+    """Return the key that tells workers that one of them is rebuilding the run."""
+    return f"salvo:{{{run_id}}}:rebuilding"
 
 
 def submission(idempotency_key: str) -> str:

@@ -43,6 +43,21 @@ local function book_end(ended)
   return 1
 end
 
+-- Brings the state of a run in line with its counters after they were put right from outside: a run is over when
+-- every row has ended, and not before. A run without a header, which is being rebuilt, has no state yet.
+local function settle()
+  local state = redis.call('HGET', RUN, 'state')
+  local over = state and number(COUNTERS, 'ended') >= number(RUN, 'total')
+  if over and (state == 'running' or state == 'cancelling') then
+    redis.call('HSET', RUN, 'state', 'finished')
+    redis.call('HSETNX', RUN, 'finished_ms', now_ms())
+  elseif not over and (state == 'finished' or state == 'sealed') then
+    redis.call('HSET', RUN, 'state', 'running')
+    redis.call('HDEL', RUN, 'finished_ms', 'verdict', 'exit_code')
+    for _, key in ipairs({RUN, ROWS, COUNTERS}) do redis.call('PERSIST', key) end
+  end
+end
+
 -- Moves the release cursor so that at most `concurrency_max` trials are queued or running.
 -- Returns the range [from, to) whose messages the caller must now publish.
 local function release_more()
