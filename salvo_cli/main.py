@@ -15,12 +15,14 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.commands import (
+    audit,
     cancel,
     config,
     doctor,
     init,
     list_runs,
     manifest,
+    rebuild,
     replay,
     report,
     resume,
@@ -86,6 +88,8 @@ for _name, _does, _module, _function in (
     ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
     ("cancel", "End a run for good.", cancel, cancel.cancel),
     ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
+    ("audit", "Does a run's every row match its trace?", audit, audit.audit),
+    ("rebuild", "Bring back a run that Redis has lost.", rebuild, rebuild.rebuild),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),

@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
-from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
@@ -275,7 +275,8 @@ class Observer:
         try:
             return Summary.decode(await self.store.get(key), key)
         except ObjectMissing:
-            raise self._unknown(run_id) from None
+            await self.plan(run_id)  # raises for a run that nobody knows
+            raise lost(run_id, self.manifest.address, self.store.address) from None
 
     async def _stored_runs(self, prefix: str) -> list[str]:
         """Return run ids in the store, newest first (uuid7 sorts by time)."""
@@ -292,6 +293,20 @@ class Observer:
 def _ambiguous(word: str, what: str, candidates: Sequence[str]) -> NotFound:
     shown = ", ".join(candidates[:CANDIDATES_SHOWN])
     return NotFound(f"{what} {word!r}", hint=f"give more of it: {shown}")
+
+
+def lost(run_id: str, redis: str, store: str) -> RunLost:
+    """Return the error for a run that is not over and that Redis does not know.
+
+    Args:
+        run_id: The run.
+        redis: The server's address, for people.
+        store: As redis.
+    """
+    return RunLost(
+        f"run {run_id} is not over, and Redis at {redis} knows nothing of it: only {store} does",
+        hint=f"`salvo rebuild {run_id}` restores what is stored and runs what is missing",
+    )
 
 
 def counts_of(summary: Summary) -> RunCounts:

@@ -24,6 +24,7 @@ from salvo_core.run.discrepancies import mistaken
 from salvo_core.run.plan import Plan
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+from salvo_core.submit import open_run
 from salvo_core.trace import codec
 from salvo_core.trace.model import Trace
 
@@ -142,15 +143,7 @@ async def restore(
     begun = [_pending(plan, index, 1) for index in journals]
     for low in range(0, len(begun), ROWS_PER_CALL):
         await looked.repairs.restate(plan.run_id, begun[low : low + ROWS_PER_CALL], len(plan.cells))
-    await manifest.open(
-        plan.run_id,
-        total=plan.total,
-        cells=len(plan.cells),
-        attempts_max=plan.attempts_max,
-        concurrency_max=plan.concurrency_max,
-        name=plan.name,
-        remembered=looked.remembered(),
-    )
+    await open_run(plan, manifest, looked.remembered())
     return Restored(len(looked.found), len(missing), len(journals), tuple(looked.damaged))
 
 

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
-from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
@@ -43,18 +42,34 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
         return None
     if counts.state not in ("finished", "sealed"):
         return None
-    orders = Orders(store)
-    plan = await orders.plan(run_id)
+    plan = await Orders(store).plan(run_id)
     rows = [row async for row in manifest.rows(run_id)]
-    facts = await assertion_facts(plan, orders)
-    # Folding and packing 100,000 rows is seconds of work: off the loop.
-    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, counts)
-    summary = await quoting_infra_errors(summary, rows, store)
+    summary, archive = await fold(
+        plan, rows, store, started_ms=counts.started_ms, finished_ms=counts.finished_ms
+    )
     await store.put(keys.manifest(run_id), archive)
     await store.put(keys.summary(run_id), summary.encode()[0])
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary
+
+
+async def fold(
+    plan: Plan, rows: Sequence[Row], store: Store, *, started_ms: int | None, finished_ms: int | None
+) -> tuple[Summary, bytes]:
+    """Return what a finished run's rows come to, the same every time: its summary, and the archive's bytes.
+
+    Args:
+        plan: The order.
+        rows: All of them, in index order.
+        store: Where scenarios, and traces of infrastructure errors, are read.
+        started_ms: First claim, Unix time.
+        finished_ms: End of the last row, Unix time.
+    """
+    facts = await assertion_facts(plan, Orders(store))
+    # Folding and packing 100,000 rows is seconds of work: off the loop.
+    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, started_ms, finished_ms)
+    return await quoting_infra_errors(summary, rows, store), archive
 
 
 async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[AssertionFacts, ...]]:
@@ -107,9 +122,11 @@ async def _said(run_id: str, row: Row, store: Store) -> str:
 
 
 def _fold(
-    plan: Plan, rows: Sequence[Row], facts: dict[int, tuple[AssertionFacts, ...]], counts: RunCounts
+    plan: Plan,
+    rows: Sequence[Row],
+    facts: dict[int, tuple[AssertionFacts, ...]],
+    started_ms: int | None,
+    finished_ms: int | None,
 ) -> tuple[Summary, bytes]:
-    summary = summarise(
-        plan, rows, facts, started_ms=counts.started_ms, finished_ms=counts.finished_ms, state="sealed"
-    )
+    summary = summarise(plan, rows, facts, started_ms=started_ms, finished_ms=finished_ms, state="sealed")
     return summary, encode_rows(plan.run_id, rows)

@@ -80,11 +80,16 @@ class Repairs:
 
     async def lines(self, run_id: str, total: int) -> AsyncIterator[tuple[int, str]]:
         """Yield (index, row's text) of every index below total, in order; empty where there is no row."""
-        for low in range(0, total, ROWS_PER_CALL):
-            indices = range(low, min(low + ROWS_PER_CALL, total))
+        async for index, line in self.lines_of(run_id, range(total)):
+            yield index, line
+
+    async def lines_of(self, run_id: str, indices: Sequence[int]) -> AsyncIterator[tuple[int, str]]:
+        """Yield (index, row's text) of these indices, as ``lines`` does."""
+        for low in range(0, len(indices), ROWS_PER_CALL):
+            window = indices[low : low + ROWS_PER_CALL]
             with translated(self.manifest.address):
-                found = await self.redis.hmget(keys.manifest(run_id), [str(index) for index in indices])
-            for index, line in zip(indices, found, strict=True):
+                found = await self.redis.hmget(keys.manifest(run_id), [str(index) for index in window])
+            for index, line in zip(window, found, strict=True):
                 yield index, cast(str, line or "")
 
     async def belongings(self, run_id: str, total: int) -> Belongings:
@@ -156,6 +161,13 @@ class Repairs:
         guards = {field: read.get(field, 0) for field in fields | HISTORY}
         arguments = [item for pair in (*guards.items(), *wrong.items()) for item in pair]
         return bool(await self._run("recount", run_id, len(guards), *arguments))
+
+    async def restore_header(self, run_id: str, fields: Mapping[str, int]) -> None:
+        """Write what the plan says of the run into its header."""
+        with translated(self.manifest.address):
+            await self.redis.hset(
+                keys.header(run_id), mapping={name: str(number) for name, number in fields.items()}
+            )
 
     async def tidy(self, run_id: str, index: int) -> bool:
         """Remove what an ended trial no longer needs, lease one that runs without; tell if anything was."""

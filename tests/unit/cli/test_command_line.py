@@ -21,6 +21,8 @@ COMMANDS = (
     "replay",
     "cancel",
     "resume",
+    "audit",
+    "rebuild",
     "worker",
     "config",
     "doctor",
