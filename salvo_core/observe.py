@@ -135,6 +135,17 @@ class Observer:
                 raise answer
         return listed
 
+    async def lost_runs(self, limit: int) -> list[str]:
+        """Return which of the newest runs are not over and known to the store alone, if Redis knows no run.
+
+        A Redis that knows some has not come back empty, and is not doubted.
+        """
+        if await self.manifest.recent(1):
+            return []
+        run_ids = (await self._stored_runs(""))[:limit]
+        found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
+        return [run_id for run_id, answer in zip(run_ids, found, strict=True) if isinstance(answer, RunLost)]
+
     async def rows(self, run_id: str) -> AsyncIterator[Row]:
         """Yield the run's rows in index order.
 
@@ -148,7 +159,7 @@ class Observer:
             try:
                 stored = await self.store.get(key)
             except ObjectMissing:
-                raise self._unknown(run_id) from None
+                raise await self._absent(run_id) from None
             for row in decode_rows(stored, key):
                 yield row
             return
@@ -275,13 +286,20 @@ class Observer:
         try:
             return Summary.decode(await self.store.get(key), key)
         except ObjectMissing:
-            await self.plan(run_id)  # raises for a run that nobody knows
-            raise lost(run_id, self.manifest.address, self.store.address) from None
+            raise await self._absent(run_id) from None
 
     async def _stored_runs(self, prefix: str) -> list[str]:
         """Return run ids in the store, newest first (uuid7 sorts by time)."""
         found = [name async for name in self.store.list_folders(keys.RUNS + prefix)]
         return sorted((name for name in found if is_uuid7(name)), reverse=True)
+
+    async def _absent(self, run_id: str) -> NotFound:
+        """Return the error for a run whose sealed documents are not there."""
+        try:
+            await self.plan(run_id)
+        except NotFound as unknown:
+            return unknown
+        return lost(run_id, self.manifest.address, self.store.address)
 
     def _unknown(self, run_id: str) -> UsageError:
         return NotFound(

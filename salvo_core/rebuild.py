@@ -104,10 +104,6 @@ async def rebuild(
         published = await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
         published += (await spread(plan, manifest=manifest, dispatcher=dispatcher))[1]
         await seal(run_id, store=store, manifest=manifest)
-        logger.warning(
-            "run %s is rebuilt: %d of %d trials were stored, %d messages are sent",
-            run_id, restored.rows, plan.total, published,
-        )  # fmt: skip
     else:
         published = 0
     counts = await manifest.counts(run_id)
@@ -145,14 +141,14 @@ class Rebuilder:
     _over: OrderedDict[str, float] = field(default_factory=OrderedDict)
     _looked_at_s: float = -math.inf
     _under_way: dict[str, asyncio.Task[Presence]] = field(default_factory=dict)
-    _open: frozenset[str] = frozenset()
+    _open: set[str] = field(default_factory=set)
 
     async def watch(self, open_runs: Iterable[str]) -> None:
         """Compare the runs that are open with those that were: one that is gone may be lost."""
-        before, self._open = self._open, frozenset(open_runs)
+        before, self._open = self._open, set(open_runs)
         for run_id in before - self._open:
-            if not await is_known(run_id, self.manifest):
-                await self.consider(run_id)
+            if not await is_known(run_id, self.manifest) and await self.consider(run_id) == "later":
+                self._open.add(run_id)  # nobody knows yet: it is asked for again with the next sweep
 
     async def consider(self, run_id: str) -> Presence:
         """Rebuild a run that Redis does not know, if the store says that it is not over; return what is so.
@@ -228,15 +224,21 @@ class Rebuilder:
         logger.warning("run %s is unknown to Redis and not over: rebuilding it from the store", run_id)
         beat = asyncio.create_task(self._keep_at_it(run_id, repairs))
         try:
-            await rebuild(
+            done = await rebuild(
                 run_id,
                 store=self.store,
                 manifest=self.manifest,
                 dispatcher=self.dispatcher,
                 before_sending=lambda: self.clock.sleep(self.settle_s),
             )
+            if done.restored is not None:
+                logger.warning(
+                    "run %s is rebuilt: %d trials were stored, %d were not, %d messages are sent",
+                    run_id, done.restored.rows, done.restored.missing, done.published,
+                )  # fmt: skip
         finally:
             beat.cancel()
+            await asyncio.gather(beat, return_exceptions=True)
             await repairs.end_rebuilding(run_id)
         return "known"
 

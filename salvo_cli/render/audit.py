@@ -104,14 +104,13 @@ def audit_document(found: Audit, done: Repaired | None, *, exit_code: int) -> di
 
 
 def _where(one: Discrepancy) -> str:
-    if one.index is None:
-        return "run"
-    return f"{one.index}  {one.trace_id}" if one.trace_id else str(one.index)
+    return "run" if one.index is None else str(one.index)
 
 
 def _what(one: Discrepancy) -> str:
-    text = one_line(one.what, WHAT_MAX)
-    return f"{one.kind.replace('_', ' ')}: {text}" + (f"\n{one.key}" if one.index is None and one.key else "")
+    named = one.key if one.index is None else one.trace_id
+    text = f"{one.kind.replace('_', ' ')}: {one_line(one.what, WHAT_MAX)}"
+    return f"{text}\n{one_line(named, WHAT_MAX)}" if named else text
 
 
 def _remarks(found: Audit) -> list[str]:

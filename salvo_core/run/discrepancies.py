@@ -38,12 +38,12 @@ Remedy = Literal["restate", "rerun", "tidy", "header", "recount", "watch", "seal
 
 REMEDIES: Mapping[Remedy, str] = {
     "restate": "restore the row",
-    "rerun": "run the trial again (only with --rerun)",
+    "rerun": "with --rerun: run it again",
     "tidy": "tidy up",
     "header": "restore the header",
     "recount": "count again",
     "watch": "look after it again",
-    "seal": "write it again from the rows",
+    "seal": "write it again",
     "none": "nothing",
 }
 """What ``--repair`` does about each, in a few words."""
