@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
@@ -192,7 +193,8 @@ class Observer:
         except NotFound:
             return await self._sealed(run_id)
         if counts.state == "sealed":
-            return await self._sealed(run_id)
+            with suppress(RunLost):  # somebody removed it: it is told once more from the rows
+                return await self._sealed(run_id)
         plan = await self.plan(run_id)
         rows = [row async for row in self.manifest.rows(run_id)]
         return summarise(
