@@ -82,6 +82,19 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
         screen.print()
 
 
+def print_single_votes(screen: Console, order: Order) -> None:
+    """Print which judges are asked only once: with a single vote, nothing evens out a judge's bad day."""
+    from salvo_core.evaluation.judge.panel import unrepeated
+
+    for one in order.scenarios:
+        for place, judge in unrepeated(one.scenario.assertions, order.judge):
+            screen.print(
+                f"note: {one.file}: assertions.{place}, {judge.label()}: majority voting is off, k is 1",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
 def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """Return what an order would run and how many provider calls it makes at most; nothing is sent.
 

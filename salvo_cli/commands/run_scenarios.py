@@ -130,13 +130,15 @@ def _run(here: Surroundings, asked: Asked, telling: Telling, *, allow_infra: boo
         order = asked.order(here)
         servers.begin()
 
-        from salvo_cli.ordering import print_warnings
+        from salvo_cli.ordering import print_single_votes, print_warnings
         from salvo_cli.render.console import console
         from salvo_cli.reporting import require_one_cell
         from salvo_cli.session import Session
 
         screen = console(stderr=True)
         print_warnings(screen, here, order)
+        if telling.more:
+            print_single_votes(screen, order)
         if telling.legacy:
             require_one_cell(order)  # before a cent is spent
         session = Session(

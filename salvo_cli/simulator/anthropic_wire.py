@@ -50,6 +50,7 @@ class AnthropicWire:
         refuse_streaming(document)
         check_number(document, "temperature", 0, 1)
         _check_tools(document.get("tools"))
+        must_call = _forced(document)
         call_id = _check_conversation(messages)
         # a conversation may end with the beginning of the answer: that turn is still to come
         before = messages[:-1] if messages[-1]["role"] == "assistant" else messages
@@ -59,6 +60,7 @@ class AnthropicWire:
             opening=next((text_of(m.get("content")) for m in messages if m["role"] == "user"), ""),
             seed=seed_of(document),
             call_id=call_id,
+            must_call=must_call,
         )
 
     def reply(self, asked: Asked, turn: ScriptTurn, usage: Usage, mark: str) -> dict[str, Any]:
@@ -114,6 +116,25 @@ def _check_tools(tools: Any) -> None:
         require(
             isinstance(tool.get("input_schema"), dict), "a tool needs a schema", param=f"{at}.input_schema"
         )
+
+
+def _forced(document: dict[str, Any]) -> str:
+    """Return the tool that ``tool_choice`` forces, "" if none; refuse a choice that cannot be made."""
+    choice = document.get("tool_choice")
+    if choice is None:
+        return ""
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    require(kind in ("auto", "any", "tool", "none"), "must have a type", param="tool_choice.type")
+    tools = document.get("tools") or []
+    require(bool(tools), "may only be given with tools", param="tool_choice")
+    if kind != "tool":
+        return ""
+    require(
+        choice.get("name") in [tool["name"] for tool in tools],
+        "names a tool that is not among the tools",
+        param="tool_choice.name",
+    )
+    return str(choice["name"])
 
 
 def _check_conversation(messages: list[dict[str, Any]]) -> str:

@@ -19,6 +19,7 @@ class Asked:
         opening: Text of the first user message.
         seed: The request's own seed.
         call_id: Id of the first tool call in the conversation, which a simulator once made up.
+        must_call: The tool that the answer is told to call; empty when the model may choose.
     """
 
     model: str
@@ -26,6 +27,7 @@ class Asked:
     opening: str = ""
     seed: int | None = None
     call_id: str = ""
+    must_call: str = ""
 
 
 class Refused(Exception):

@@ -10,6 +10,10 @@ In this order:
 4. The first user message: each request without an assistant message starts the next trial of
    its wording. A later turn without any tool call in it belongs to the wording as a whole.
 
+A judge is asked the same question several times with one trace id, and each vote is an opinion of its
+own. So a first turn that is told which tool to call has its place among those of its trial and wording
+in its key: each vote follows its own draw.
+
 By 4 a first turn that is tried again is a new trial to us, so there (and only there) failures
 are counted for the wording: "an error, then ok" still ends in ok.
 """
@@ -60,6 +64,10 @@ class Callers:
             trace_id: The header as sent, empty when absent; only its first 200 characters count.
             asked: The request.
         """
+        if trace_id and asked.must_call and not asked.turn:
+            name = trace_id[:_NAME_LENGTH_MAX]
+            vote = f"{name}v{self._next(f'{name} {_short_hash(asked.opening)}')}"
+            return Caller(vote, name, mark=_short_hash(vote))
         named = trace_id[:_NAME_LENGTH_MAX] or (str(asked.seed) if asked.seed is not None else "")
         if named:
             return Caller(named, named, mark=_short_hash(named))

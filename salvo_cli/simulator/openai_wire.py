@@ -48,6 +48,7 @@ class OpenAIWire:
         check_whole_number(document, "max_tokens")
         check_whole_number(document, "max_completion_tokens")
         _check_tools(document.get("tools"))
+        must_call = _forced(document)
         call_id = _check_conversation(messages)
         return Asked(
             model=model,
@@ -55,6 +56,7 @@ class OpenAIWire:
             opening=next((text_of(m.get("content")) for m in messages if m["role"] == "user"), ""),
             seed=seed_of(document),
             call_id=call_id,
+            must_call=must_call,
         )
 
     def reply(self, asked: Asked, turn: ScriptTurn, usage: Usage, mark: str) -> dict[str, Any]:
@@ -125,6 +127,26 @@ def _check_tools(tools: Any) -> None:
             "a function's name has 1 to 64 letters, digits, dashes and underscores",
             param=f"{at}.function.name",
         )
+
+
+def _forced(document: dict[str, Any]) -> str:
+    """Return the tool that ``tool_choice`` forces, "" if none; refuse a choice that cannot be made."""
+    choice = document.get("tool_choice")
+    if choice is None:
+        return ""
+    tools = document.get("tools") or []
+    require(bool(tools), "'tool_choice' is only allowed when 'tools' are given", param="tool_choice")
+    if isinstance(choice, str):
+        require(choice in ("none", "auto", "required"), f"{choice[:40]!r} is no choice", param="tool_choice")
+        return ""
+    function = choice.get("function") if isinstance(choice, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    require(
+        name in [tool["function"]["name"] for tool in tools],
+        "'tool_choice' names a tool that is not among 'tools'",
+        param="tool_choice",
+    )
+    return str(name)
 
 
 def _check_conversation(messages: list[dict[str, Any]]) -> str:

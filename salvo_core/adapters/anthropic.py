@@ -44,6 +44,8 @@ def request_body(
     if config.temperature is not None:
         body["temperature"] = config.temperature
     body.update({key: value for key, value in config.extras.items() if key not in _OURS})
+    if tools and config.must_call:
+        body["tool_choice"] = {"type": "tool", "name": config.must_call}
     return body
 
 

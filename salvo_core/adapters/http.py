@@ -20,6 +20,9 @@ The whole conversation is posted each time, so that the endpoint need keep no st
       "config": {"temperature": null, "seed": null, "max_tokens": null, "extras": {}}
     }
 
+``config`` holds ``must_call`` as well, the name of a tool, when the answer has to call that tool: this is
+how an endpoint is asked to be a judge.
+
 The answer is a JSON object with ``content``, ``tool_calls`` or both, and nothing that
 is not listed here. A turn without tool calls ends the conversation::
 
@@ -99,6 +102,8 @@ def request_body(
             "seed": config.seed,
             "max_tokens": config.max_tokens,
             "extras": config.extras,
+            # Only where it is wanted: agents that validate what they get know nothing of judges.
+            **({"must_call": config.must_call} if tools and config.must_call else {}),
         },
     }
 

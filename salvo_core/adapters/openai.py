@@ -49,6 +49,8 @@ def request_body(
     wanted = {"temperature": config.temperature, "max_tokens": max_tokens, "seed": config.seed}
     body.update({key: value for key, value in wanted.items() if value is not None})
     body.update({key: value for key, value in config.extras.items() if key not in _OURS})
+    if tools and config.must_call:
+        body["tool_choice"] = {"type": "function", "function": {"name": config.must_call}}
     return body
 
 

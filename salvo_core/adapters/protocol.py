@@ -38,7 +38,7 @@ class TurnConfig:
         must_call: Name of the tool that the model must call; empty leaves it the choice.
         trace_id: The trial's id; sent as ``X-Salvo-Trace-Id`` so that two systems' logs can be joined.
         trial: The repetition within the cell, 0-based; the seed of scripted variation.
-        turn: Turns that came back before this one, 0-based.
+        turn: Turns that came back before this one, 0-based; of a judge's vote, its number.
     """
 
     model: str

@@ -11,6 +11,7 @@ from salvo_core.evaluation.arguments import ToolArgs
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.custom import Custom
 from salvo_core.evaluation.groups import AllOf, AnyOf, Not
+from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.limits import CostLimit, LatencyLimit
 from salvo_core.evaluation.output import OutputContains, OutputFitsSchema
 from salvo_core.evaluation.query import JmespathQuery
@@ -25,6 +26,7 @@ Assertion = Annotated[
     | JmespathQuery
     | CostLimit
     | LatencyLimit
+    | Judge
     | Custom
     | Not
     | AnyOf
@@ -42,6 +44,7 @@ ASSERTION_TYPES: Mapping[str, type[AssertionSpec]] = {
     "jmespath": JmespathQuery,
     "cost_limit": CostLimit,
     "latency_limit": LatencyLimit,
+    "judge": Judge,
     "custom": Custom,
     "not": Not,
     "any_of": AnyOf,

@@ -18,10 +18,11 @@ whole, before it is cut to a readable length: half of a key would match no patte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Protocol
 
+from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.wording import quoted
 from salvo_core.trace.model import Message, ToolCall, Trace
 
@@ -46,6 +47,7 @@ class Document:
         redact: Removes secrets from a JSON value (``trace.redaction.Redactor.document``); None
             when the trace holds none any more.
         functions: For ``custom`` assertions; None where no code of a team's own can run.
+        ballots: What judges said, by ``judge`` assertion (``panel.hear``); None where none was asked.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class Document:
         trace: Trace,
         redact: Callable[[Any], Any] | None = None,
         functions: Functions | None = None,
+        ballots: Mapping[Any, Ballot] | None = None,
     ) -> None:
         self.trace = trace
         self.functions = functions
+        self.ballots: Mapping[Any, Ballot] = ballots or {}
         self._redact = redact
 
     def redacted(self, value: Any) -> Any:

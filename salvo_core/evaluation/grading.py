@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.document import Document, Functions
+from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.trace.model import Finding, Grade, Outcome, Trace
 
 SCORE_TOLERANCE = 1e-9
@@ -37,6 +38,7 @@ def evaluate(
     *,
     redact: Callable[[Any], Any] | None = None,
     functions: Functions | None = None,
+    ballots: Mapping[Any, Ballot] | None = None,
 ) -> tuple[Finding, ...]:
     """Return one finding per assertion, in their order.
 
@@ -51,8 +53,9 @@ def evaluate(
             trace that was redacted when it was stored.
         functions: Where ``custom`` assertions get their functions from; without it they are findings
             with an error.
+        ballots: What judges said (``judge.panel.hear``); without it judge assertions could not be made.
     """
-    document = Document(trace, redact, functions)
+    document = Document(trace, redact, functions, ballots)
     return tuple(_finding(index, assertion, document) for index, assertion in enumerate(assertions))
 
 
@@ -68,6 +71,7 @@ def _finding(index: int, assertion: AssertionSpec, document: Document) -> Findin
         required=assertion.required,
         details=check.details,
         error=check.error,
+        infra=check.infra,
     )
 
 

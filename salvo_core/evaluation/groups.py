@@ -83,7 +83,7 @@ class Not(Group):
         """Pass if the assertion fails; one that cannot be checked cannot be negated either."""
         inner = self.assertion.tried(document)
         if inner.error is not None:
-            return Check.impossible(inner.error)
+            return Check.impossible(inner.error, infra=inner.infra)
         said = "this holds, and must not" if inner.passed else "as wanted, this does not hold"
         return Check.of(not inner.passed, f"{said}: {inner.details}")
 
@@ -132,8 +132,8 @@ class AnyOf(_Several):
         """Pass if any member passes."""
         checks = self._checks(document)
         held = [member.label() for member, one in zip(self.assertions, checks, strict=True) if one.passed]
-        if not held and (error := _first_error(checks)) is not None:
-            return Check.impossible(error)
+        if not held and (unknown := _unknown(checks)) is not None:
+            return unknown
         of_them = f"{len(held)} of {len(checks)} hold" if held else f"none of {len(checks)} holds"
         details = f"{of_them}: {'; '.join(held) if held else self._told(checks)}"
         return Check(max(one.score for one in checks), bool(held), one_line(details, DETAILS_CHARS_MAX))
@@ -150,8 +150,8 @@ class AllOf(_Several):
         """Pass if every member passes; members without any weight among them count alike."""
         checks = self._checks(document)
         failed = [one for one in checks if not one.passed and one.error is None]
-        if not failed and (error := _first_error(checks)) is not None:
-            return Check.impossible(error)
+        if not failed and (unknown := _unknown(checks)) is not None:
+            return unknown
         weights = [member.weight for member in self.assertions]
         if not any(weights):
             weights = [1.0] * len(checks)
@@ -169,5 +169,14 @@ def depth(spec: AssertionSpec) -> int:
     return 1 + max(depth(member) for _, member in members) if members else 0
 
 
-def _first_error(checks: Iterable[Check]) -> str | None:
-    return next((one.error for one in checks if one.error is not None), None)
+def _unknown(checks: Sequence[Check]) -> Check | None:
+    """Return the check of a group that hangs on members which could not be checked; None if all could.
+
+    It is infrastructure's failure if any of those is: with that member heard, the group might have come
+    to something, so it must not count against the agent (I6).
+    """
+    errors = [one for one in checks if one.error is not None]
+    if not errors:
+        return None
+    first = next((one for one in errors if one.infra), errors[0])
+    return Check.impossible(first.error or "", infra=first.infra)

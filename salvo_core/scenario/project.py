@@ -19,8 +19,10 @@ from salvo_core.scenario.checking import checked_document, in_file_order, locate
 from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place
 from salvo_core.scenario.problems import Problem
+from salvo_core.scenario.review import unknown_adapter
 from salvo_core.scenario.secrecy import names_a_secret
 from salvo_core.scenario.source import parse_file
+from salvo_core.scenario.spelling import did_you_mean
 from salvo_core.trace.recording import Pattern, Recording, RecordingMode
 
 FILE_NAME = "salvo.yaml"
@@ -159,9 +161,32 @@ def load_project(root: Path) -> Project:
     if parsed.empty:
         return Project(root=root)
     config = checked_document(ProjectFile, parsed, str(file), wanted="a map of settings")
-    warnings = in_file_order([*parsed.problems, *_passwords(config, parsed, str(file))], parsed.positions)
     given = {name: getattr(config, name) for name in config.model_fields_set}
-    return Project(root=root, problems=tuple(warnings), **given)
+    project = Project(root=root, **given)
+    warnings = [
+        *parsed.problems,
+        *_passwords(config, parsed, str(file)),
+        *_judge(project, parsed, str(file)),
+    ]
+    return project.model_copy(update={"problems": tuple(in_file_order(warnings, parsed.positions))})
+
+
+def _judge(project: Project, parsed: Parsed, file: str) -> list[Problem]:
+    name, known = project.judge.adapter, project.adapters
+    said = unknown_adapter(name, known)
+    if said is None:
+        return []
+    return [
+        locate(
+            "W009",
+            f"{said} cannot ask judges",
+            ("judge", "adapter"),
+            parsed.positions,
+            file,
+            hint=did_you_mean(name, known),
+            severity="warning",
+        )
+    ]
 
 
 def _passwords(config: ProjectFile, parsed: Parsed, file: str) -> list[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from salvo_core.evaluation.arguments import ToolArgs
 from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.tools import ToolCalled, ToolSequence
 from salvo_core.scenario.checking import locate
 from salvo_core.scenario.model import Scenario
@@ -36,7 +37,7 @@ def warnings(
         for code, message, path, hint in (
             *_adapter(scenario, adapters),
             *_tools(scenario),
-            *_assertions(scenario),
+            *_assertions(scenario, adapters),
             *_script(scenario),
         )
     ]
@@ -46,15 +47,18 @@ _Remark = tuple[str, str, Place, str]
 
 
 def _adapter(scenario: Scenario, known: Sequence[str]) -> Iterator[_Remark]:
-    name = scenario.adapter
-    if name not in known and "." not in name:
-        # Not an error: a fleet's workers have their own salvo.yaml, which may name more providers.
-        yield (
-            "W009",
-            f"this project has no adapter {name[:64]!r}: workers that do not have it either cannot run this",
-            ("adapter",),
-            did_you_mean(name, known),
-        )
+    if (said := unknown_adapter(scenario.adapter, known)) is not None:
+        yield "W009", f"{said} cannot run this", ("adapter",), did_you_mean(scenario.adapter, known)
+
+
+def unknown_adapter(name: str, known: Sequence[str]) -> str | None:
+    """Return the beginning of a warning, up to what workers cannot do, about an adapter not known here.
+
+    Not an error: a fleet's workers have their own salvo.yaml, which may name more providers.
+    """
+    if name in known or "." in name:
+        return None
+    return f"this project has no adapter {name[:64]!r}: workers that do not have it either"
 
 
 def _tools(scenario: Scenario) -> Iterator[_Remark]:
@@ -68,10 +72,10 @@ def _tools(scenario: Scenario) -> Iterator[_Remark]:
             )
 
 
-def _assertions(scenario: Scenario) -> Iterator[_Remark]:
+def _assertions(scenario: Scenario, adapters: Sequence[str]) -> Iterator[_Remark]:
     tools = [tool.name for tool in scenario.tools]
     for place, assertion in enumerate(scenario.assertions):
-        yield from _assertion(assertion, ("assertions", place), tools)
+        yield from _assertion(assertion, ("assertions", place), tools, adapters)
     if scenario.assertions and not any(assertion.weight for assertion in scenario.assertions):
         yield (
             "W004",
@@ -81,7 +85,9 @@ def _assertions(scenario: Scenario) -> Iterator[_Remark]:
         )
 
 
-def _assertion(assertion: AssertionSpec, path: Place, tools: list[str]) -> Iterator[_Remark]:
+def _assertion(
+    assertion: AssertionSpec, path: Place, tools: list[str], adapters: Sequence[str]
+) -> Iterator[_Remark]:
     """Yield the remarks on one assertion and on those inside it."""
     for said in assertion.warnings():
         yield "W002", said, path, ""
@@ -89,8 +95,17 @@ def _assertion(assertion: AssertionSpec, path: Place, tools: list[str]) -> Itera
         if name not in tools:
             hint = did_you_mean(name, tools)
             yield "W003", f"the scenario defines no tool {name[:64]!r}", (*path, *where), hint
+    if isinstance(assertion, Judge) and assertion.judge_adapter is not None:
+        name = assertion.judge_adapter
+        if (unknown := unknown_adapter(name, adapters)) is not None:
+            yield (
+                "W009",
+                f"{unknown} cannot ask this judge",
+                (*path, "judge_adapter"),
+                did_you_mean(name, adapters),
+            )
     for where, member in assertion.members():
-        yield from _assertion(member, (*path, *where), tools)
+        yield from _assertion(member, (*path, *where), tools, adapters)
 
 
 def _tools_named(assertion: AssertionSpec) -> list[tuple[str, Place]]:

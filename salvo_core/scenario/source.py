@@ -205,7 +205,7 @@ class _Reader:
             self._parsed.positions.values[path] = spot
         if path not in self._parsed.faulty and not isinstance(found, dict):
             raise _Fault("E006", "<< takes a map, or a list of maps", _spot(node))
-        return found or {}
+        return found if isinstance(found, dict) else {}
 
     def _scalar(self, node: yaml.ScalarNode, path: Place) -> Any:
         kind = node.tag.removeprefix(_STANDARD)

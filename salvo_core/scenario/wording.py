@@ -55,6 +55,8 @@ _CODES = {
     "member_weight": "E003",
     "which_call": "E003",
     "function_path": "E003",
+    "criteria_": "E003",
+    "judge_adapter": "E003",
     "one_way": "E003",
     "mock_type": "E004",
     "union_tag_invalid": "E005",

@@ -187,3 +187,13 @@ async def test_an_overloaded_provider_is_transient(adapter: Adapter, server: Can
         await adapter.send_turn(ASK, None, TurnConfig("m"))
     assert failed.value.retry_after_s == 2.0
     await adapter.aclose()
+
+
+async def test_a_tool_that_must_be_called_is_forced(adapter: Adapter, server: CannedServer) -> None:
+    server.plays(answer(message({"type": "text", "text": "ok"})))
+    config = TurnConfig("claude-sonnet-4-5", must_call="lookup", extras={"tool_choice": {"type": "none"}})
+    await adapter.send_turn(ASK, TOOLS, config)
+    await adapter.send_turn(ASK, None, TurnConfig("claude-sonnet-4-5", must_call="lookup"))
+    forced, without_tools = (seen.body for seen in server.seen)
+    assert forced["tool_choice"] == {"type": "tool", "name": "lookup"}
+    assert "tool_choice" not in without_tools

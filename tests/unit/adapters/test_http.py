@@ -165,3 +165,16 @@ async def test_an_agent_can_say_that_it_failed(
         await adapter.send_turn(ASK, None, TurnConfig("support"))
     assert type(failed.value) is kind
     await adapter.aclose()
+
+
+async def test_an_endpoint_that_judges_is_told_which_tool_to_call(
+    adapter: Adapter, server: CannedServer
+) -> None:
+    server.plays(answer({"content": "ok"}))
+    tool = ToolSpec("score_criteria", "Records scores", {"type": "object", "properties": {}, "required": []})
+    ask = [Message(role="user", content="hi")]
+    await adapter.send_turn(ask, [tool], TurnConfig("judge", must_call="score_criteria"))
+    await adapter.send_turn(ask, [tool], TurnConfig("judge"))
+    forced, free = (seen.body["config"] for seen in server.seen)
+    assert forced["must_call"] == "score_criteria"
+    assert "must_call" not in free

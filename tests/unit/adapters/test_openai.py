@@ -231,3 +231,13 @@ async def test_a_failure_leaves_as_ours(adapter: Adapter, server: CannedServer) 
     with pytest.raises(ProviderError, match="404: no such model"):
         await adapter.send_turn(ASK, None, TurnConfig("m"))
     await adapter.aclose()
+
+
+async def test_a_tool_that_must_be_called_is_forced(adapter: Adapter, server: CannedServer) -> None:
+    server.plays(answer(completion({"role": "assistant", "content": "ok"})))
+    config = TurnConfig("gpt-4o", must_call="lookup", extras={"tool_choice": "none"})
+    await adapter.send_turn(ASK, TOOLS, config)
+    await adapter.send_turn(ASK, None, TurnConfig("gpt-4o", must_call="lookup"))
+    forced, without_tools = (seen.body for seen in server.seen)
+    assert forced["tool_choice"] == {"type": "function", "function": {"name": "lookup"}}
+    assert "tool_choice" not in without_tools

@@ -1,11 +1,18 @@
 """The command line itself: help, usage errors, exit codes, options."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from salvo_cli import exits, main, options
+from salvo_cli.ordering import print_single_votes
 from salvo_core.errors import NotFound, RedisUnavailable, StoreRefused, UsageError
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.scenario.loading import load_paths
+from salvo_core.scenario.project import load_project
+from salvo_core.submit import Order
 
 COMMANDS = (
     "init",
@@ -252,3 +259,24 @@ def test_t46_the_predecessors_document_is_refused_for_several_cells_before_anyth
     main.main(["init"])
     assert main.main(["run", "scenarios", "--legacy", "-q", "-m", "a", "-m", "b"]) == exits.USAGE
     assert "one cell, and this would be 2" in capsys.readouterr().err
+
+
+def test_t57_a_judge_with_a_single_vote_is_named_for_those_who_ask_for_details(tmp_path):
+    screen = Console(file=io.StringIO(), width=80)
+    (tmp_path / "a.yaml").write_text(
+        """
+        model: m
+        prompt: hi
+        assertions:
+          - {type: judge, criteria: [{name: polite, description: is it so}]}
+          - {type: judge, k: 1, criteria: [{name: "[bold]brief", description: is it so}]}
+        """
+    )
+    project = load_project(tmp_path)
+    loaded = load_paths([tmp_path / "a.yaml"], project=project)
+    print_single_votes(screen, Order(scenarios=loaded, judge=project.judge))
+    assert screen.file.getvalue() == (
+        f"note: {tmp_path}/a.yaml: assertions.1, judge [bold]brief: majority voting is off, k is 1\n"
+    )
+    print_single_votes(screen, Order(scenarios=loaded, judge=JudgeDefaults(k=1)))
+    assert screen.file.getvalue().count("judge polite") == 1

@@ -14,6 +14,7 @@ MINIMAL = {
     "jmespath": {"expression": "response", "operator": "eq", "value": 1},
     "cost_limit": {"max_usd": 0.05},
     "latency_limit": {"max_seconds": 3},
+    "judge": {"criteria": [{"name": "polite", "description": "is it?"}]},
     "json_schema": {"json_schema": {"type": "object"}},
     "tool_args": {"tool": "search", "subset": {"q": 1}},
     "custom": {"function": "my_pkg.checks.refunded"},
@@ -156,6 +157,8 @@ def test_labels_are_short_and_on_one_line(type_name):
             hostile = long if isinstance(value, str) else [long]
             if key == "assertions":
                 hostile = [{"type": "tool_called", "tool": long}]
+            if key == "criteria":
+                hostile = [{"name": f"{n} {'é' * 70}", "description": long} for n in range(50)]
             label = parse({"type": type_name, **MINIMAL[type_name], key: hostile}).label()
             assert len(label) <= 80
             assert label.isprintable()

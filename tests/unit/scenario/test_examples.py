@@ -9,16 +9,20 @@ from pathlib import Path
 import pytest
 
 from salvo_cli.simulator.book import ScriptBook
+from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.script import ScriptTurn
 from salvo_core.clock import SystemClock
 from salvo_core.evaluation.catalogue import ASSERTION_TYPES
 from salvo_core.evaluation.grading import Graded, evaluate, grade
+from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.scenario.loading import load_paths
 from salvo_core.scenario.model import Scenario, ToolDef
 from salvo_core.scenario.project import find_root, load_project
 from salvo_core.scenario.source import parse_file
 from salvo_core.trace.model import Message, Provenance, ScenarioRef, ToolCall, Trace, Turn, Usage
 from salvo_core.trial.tools import MockTools
+from tests.unit.evaluation.judge.court import PretendBar, heard
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 BOOK = ScriptBook.read(parse_file(EXAMPLES / "providers" / "demo.yaml", boundary=EXAMPLES).data)
@@ -67,12 +71,37 @@ def without_latency(tool: ToolDef) -> ToolDef:
     return tool.model_copy(update={"mocks": mocks, "mock_latency_s": 0.0})
 
 
+class DemoJudge:
+    """The judge of the demo's provider, as ``salvo simulate`` plays it, without its waits."""
+
+    name = "openai"
+
+    async def send_turn(
+        self, messages: list[Message], tools: list[ToolSpec] | None, config: TurnConfig
+    ) -> TurnReply:
+        found = BOOK.find(config.model)
+        assert found is not None
+        (said,) = found[1].plan_for(f"{config.trace_id}v{config.turn}")
+        calls = tuple(ToolCall(id="c", name=call.name, arguments=call.arguments) for call in said.tool_calls)
+        return TurnReply(content=said.text, tool_calls=calls)
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def judged(trace: Trace, scenario: Scenario) -> dict[object, Ballot]:
+    found = await heard(scenario.assertions, bar=PretendBar(openai=DemoJudge()), subject=trace)
+    assert all(vote.heard for judgement in found.judgements for vote in judgement.votes)
+    return dict(found.ballots)
+
+
 async def graded(name: str) -> list[tuple[float, Graded]]:
     """Share of the trials and grade of everything the example's model may do."""
     scenario = LOADED[name].scenario
     found = []
     for share, turns in scripted(name):
-        findings = evaluate(await played(scenario, turns), scenario.assertions)
+        trace = await played(scenario, turns)
+        findings = evaluate(trace, scenario.assertions, ballots=await judged(trace, scenario))
         found.append((share, grade(findings, scenario.threshold, outcome="completed")))
     return found
 
@@ -129,3 +158,5 @@ def test_together_the_examples_show_the_whole_format() -> None:
 
 def test_every_model_of_the_examples_has_a_price() -> None:
     assert {one.scenario.model for one in LOADED.values()} <= set(PROJECT.prices)
+    judges = [judge for one in LOADED.values() for _, judge in judges_in(one.scenario.assertions)]
+    assert {judge.terms(PROJECT.judge).model for judge in judges} <= set(PROJECT.prices)

@@ -307,6 +307,16 @@ def test_problems_of_a_script_are_located_and_suggest_its_own_fields(desk: Desk)
         ("script: {turns: [{text: a}]}", "W006", "script"),
         ("max_turns: 1:0", "W008", "max_turns"),
         ("adapter: opnai", "W009", "adapter"),
+        (
+            "assertions: [{type: judge, judge_adapter: opnai, criteria: [{name: a, description: b}]}]",
+            "W009",
+            "assertions.0.judge_adapter",
+        ),
+        (
+            "assertions: [{not: {type: judge, judge_adapter: x, criteria: [{name: a, description: b}]}}]",
+            "W009",
+            "assertions.0.not.judge_adapter",
+        ),
     ],
 )
 def test_what_is_probably_a_mistake_is_a_located_warning(
@@ -323,6 +333,46 @@ def test_t48_an_adapter_that_the_project_does_not_know_is_warned_of_with_the_nea
         assert desk.load(f"{MINIMAL}adapter: {known}\n").problems == ()
     desk.project = desk.project.model_copy(update={"providers": {"local": Profile(adapter="openai")}})
     assert desk.load(f"{MINIMAL}adapter: local\n").problems == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message", "hint"),
+    [
+        ("k: 22", "k", "must be at most 21, not the number 22", ""),
+        ("critera: []", "critera", "there is no such field", "did you mean `criteria`?"),
+        (
+            "judge_adapter: scripted",
+            "judge_adapter",
+            "the adapter scripted cannot judge: it plays the agent's script, and a judge has none",
+            "`salvo simulate` plays a judge too: ask it through openai or anthropic",
+        ),
+    ],
+)
+def test_t54_what_a_judge_cannot_be_told_is_a_located_problem(
+    desk: Desk, text: str, field: str, message: str, hint: str
+) -> None:
+    judge = f"assertions:\n  - type: judge\n    criteria: [{{name: a, description: b}}]\n    {text}\n"
+    (problem,) = desk.problems(f"{MINIMAL}{judge}")
+    assert (problem.field, problem.line) == (f"assertions.0.{field}", 6)
+    assert (problem.message, problem.hint) == (message, hint)
+
+
+@pytest.mark.parametrize(
+    ("criteria", "field", "line", "code"),
+    [
+        ("criteria: []", "criteria", 5, "E003"),
+        ("k: 3", "criteria", 3, "E002"),
+        ("criteria: [{name: a, description: b}, {name: a, description: c}]", "criteria.1.name", 5, "E003"),
+        ("criteria: [{name: a}]", "criteria.0.description", 5, "E002"),
+        ("criteria: [{name: a, description: b, wieght: 2}]", "criteria.0.wieght", 5, "E001"),
+        ("criteria: [{name: a, description: b, weight: 0}]", "criteria", 5, "E003"),
+    ],
+)
+def test_t54_criteria_that_are_none_are_located_problems(
+    desk: Desk, criteria: str, field: str, line: int, code: str
+) -> None:
+    (problem,) = desk.problems(f"{MINIMAL}assertions:\n  - type: judge\n    {criteria}\n")
+    assert (problem.code, problem.field, problem.line) == (code, f"assertions.0.{field}", line)
 
 
 def test_defaults_of_the_project_fill_in_what_a_scenario_leaves_out(desk: Desk) -> None:

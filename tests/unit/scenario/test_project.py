@@ -140,6 +140,14 @@ def test_a_password_in_the_file_is_a_warning_that_does_not_repeat_it(
     assert "hunter2" not in rendered([found])
 
 
+def test_a_judges_adapter_that_the_project_does_not_know_is_warned_of(desk: Desk) -> None:
+    (found,) = loaded(desk, "judge: {adapter: opnai}\n").problems
+    assert (found.code, found.severity, found.field, found.line) == ("W009", "warning", "judge.adapter", 1)
+    assert found.hint == "did you mean `openai`?"
+    for known in ("anthropic", "my_pkg.agents.Judge"):
+        assert loaded(desk, f"judge: {{adapter: {known}}}\n").problems == ()
+
+
 @pytest.mark.parametrize(
     "text",
     [

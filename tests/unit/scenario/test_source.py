@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from salvo_core.scenario.parsed import Parsed
@@ -344,6 +344,7 @@ _yamlish = st.lists(st.sampled_from(_PIECES), max_size=25).map("".join)
 
 
 @given(_yamlish)
+@example("<<: ---\n<<: 2026-01-01")
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_mixture_of_yaml_is_read_or_refused_with_located_problems(text: str) -> None:
     found = parsed(text)

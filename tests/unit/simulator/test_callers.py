@@ -56,6 +56,21 @@ def test_a_long_name_is_cut() -> None:
     assert len(Callers().identify("x" * 10_000, asked()).trial_key) == 200
 
 
+def test_each_vote_of_a_judge_is_a_draw_of_its_own() -> None:
+    callers = Callers()
+    votes = [callers.identify("trace-1", asked(must_call="score_criteria")) for _ in range(3)]
+    assert [vote.trial_key for vote in votes] == ["trace-1v0", "trace-1v1", "trace-1v2"]
+    assert {vote.counted_as for vote in votes} == {"trace-1"}
+    assert len({vote.mark for vote in votes}) == 3
+    other = callers.identify("trace-1", asked(must_call="score_criteria", opening="another question"))
+    assert other.trial_key == "trace-1v0"
+
+
+def test_a_forced_call_without_a_trace_id_is_no_vote() -> None:
+    assert Callers().identify("", asked(seed=3, must_call="f")).trial_key == "3"
+    assert Callers().identify("trace-1", asked(turn=1, must_call="f")).trial_key == "trace-1"
+
+
 def test_only_so_many_wordings_are_remembered() -> None:
     callers = Callers(wordings_max=2)
     for wording in ("a", "b", "c", "a"):

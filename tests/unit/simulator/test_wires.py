@@ -135,3 +135,55 @@ def test_anthropic_wants_a_version_and_a_bound_on_tokens() -> None:
     with pytest.raises(Refused, match="anthropic-version"):
         AnthropicWire().read({"model": "m", "max_tokens": 9, "messages": [USER]}, {})
     assert refusal(anthropic, USER, max_tokens=None).param == "max_tokens"
+
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {}}}
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("choice", "must_call"),
+    [
+        ({"type": "function", "function": {"name": "f"}}, "f"),
+        ("auto", ""),
+        ("required", ""),
+        (None, ""),
+    ],
+)
+def test_openai_may_be_told_which_tool_to_call(choice: Any, must_call: str) -> None:
+    assert openai(USER, tools=[FUNCTION], tool_choice=choice).must_call == must_call
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": "auto"},
+        {"tools": [FUNCTION], "tool_choice": "maybe"},
+        {"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "g"}}},
+        {"tools": [FUNCTION], "tool_choice": {"type": "function"}},
+        {"tools": [FUNCTION], "tool_choice": 5},
+    ],
+)
+def test_openai_refuses_a_choice_that_cannot_be_made(fields: dict[str, Any]) -> None:
+    assert refusal(openai, USER, **fields).param == "tool_choice"
+
+
+@pytest.mark.parametrize(
+    ("choice", "must_call"),
+    [({"type": "tool", "name": "f"}, "f"), ({"type": "any"}, ""), (None, "")],
+)
+def test_anthropic_may_be_told_which_tool_to_call(choice: Any, must_call: str) -> None:
+    assert anthropic(USER, tools=[TOOL], tool_choice=choice).must_call == must_call
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tool_choice": {"type": "auto"}},
+        {"tools": [TOOL], "tool_choice": "auto"},
+        {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}},
+        {"tools": [TOOL], "tool_choice": {"type": "maybe"}},
+    ],
+)
+def test_anthropic_refuses_a_choice_that_cannot_be_made(fields: dict[str, Any]) -> None:
+    assert refusal(anthropic, USER, **fields).param.startswith("tool_choice")

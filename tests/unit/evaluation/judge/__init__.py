@@ -1,0 +1,1 @@
+"""The judge: its question, its votes, and what they come to."""
