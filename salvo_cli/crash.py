@@ -21,6 +21,7 @@ def wants_traceback() -> bool:
 def keep_report(traceback: str) -> Path | None:
     """Write a traceback below the project's ``.salvo``; return the file, None if that cannot be."""
     from salvo_core.scenario.project import STATE_NAME, find_root  # pydantic: only when something broke
+    from salvo_core.trace.redaction import Redactor
     from salvo_core.version import VERSION
 
     with suppress(OSError):
@@ -28,7 +29,9 @@ def keep_report(traceback: str) -> Path | None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.txt"
         about = f"salvo {VERSION}, Python {platform.python_version()}, {sys.platform}\n\n"
-        file.write_text(about + traceback[-REPORT_CHARS_MAX:], "utf-8", errors="backslashreplace")
+        file.write_text(
+            about + Redactor().text(traceback[-REPORT_CHARS_MAX:]), "utf-8", errors="backslashreplace"
+        )
         file.chmod(0o600)
         return file
     return None

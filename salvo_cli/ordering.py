@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salvo_cli.options import pairs
+from salvo_cli.options import pairs, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    recording: str | None = None
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -41,12 +42,14 @@ class Asked:
         from salvo_core.scenario.loading import load_paths
         from salvo_core.submit import Order
 
+        mode = recording_mode(self.recording)
         labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
         # Every scenario gets the models of the command line, so one without a model is complete.
         default_model = self.models[0] if self.models else None
         loaded = load_paths(
             here.scenario_paths(self.paths), project=here.project, tags=tags, default_model=default_model
         )
+        project = here.project
         return Order(
             scenarios=loaded,
             models=tuple(self.models),
@@ -55,8 +58,9 @@ class Asked:
             concurrency_max=self.concurrency_max,
             labels=labels,
             idempotency_key=self.idempotency_key,
-            recording=here.project.recorded,
-            judge=here.project.judge,
+            recording=project.recorded.model_copy(update={"mode": mode} if mode else {}),
+            judge=project.judge,
+            secrets=open_adapters(here).known_secrets(),
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -78,7 +82,7 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
             )
     found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
     if found:
-        print_problems(screen, found)
+        print_problems(screen, found, ci=here.settings.ci_mode)
         screen.print()
 
 
@@ -103,7 +107,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """
     from datetime import UTC, datetime
 
-    from salvo_core.submit import calls_max, make_plan
+    from salvo_core.submit import calls_max, judge_calls_max, judge_terms, make_plan
 
     plan = make_plan(order, now=datetime.now(UTC))
     scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
@@ -122,6 +126,16 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
                 "threshold": cell.threshold,
                 "trials": plan.trials,
                 "calls_max": calls_max(one, scenarios, pricing.retries_max),
+                "judge_calls_max": judge_calls_max(one, scenarios, pricing.retries_max),
+                "judges": [
+                    {
+                        "model": terms.model,
+                        "adapter": terms.adapter,
+                        "votes": terms.k,
+                        "price_known": pricing.known(terms.adapter, terms.model),
+                    }
+                    for terms in judge_terms(scenario, plan)
+                ],
                 "price_known": pricing.known(cell.adapter, cell.model),
                 "cost_usd_max": None if limit is None else limit * plan.trials,
             }
@@ -131,6 +145,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "cells": cells,
         "trials": plan.total,
         "calls_max": sum(cell["calls_max"] for cell in cells),
+        "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
     }

@@ -19,15 +19,23 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
 from salvo_core.manifest.rows import SCORED, TERMINAL, Row
 from salvo_core.observe import lost
-from salvo_core.restore import READ_AT_ONCE, Progress, Stored, lowest_complete, read_attempt, stored_attempts
-from salvo_core.run.discrepancies import Discrepancy, Kind, differing, miscounted, regraded
+from salvo_core.restore import (
+    READ_AT_ONCE,
+    Agents,
+    Progress,
+    Stored,
+    Whole,
+    lowest_complete,
+    read_attempt,
+    stored_attempts,
+)
+from salvo_core.run.discrepancies import Discrepancy, Kind, differing, miscounted
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary
 from salvo_core.seal import fold
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import read_plan
-from salvo_core.trace.model import Trace
 
 OVER = frozenset({"finished", "sealed"})
 logger = logging.getLogger(__name__)
@@ -109,6 +117,7 @@ class _Auditor:
         self.repairs = repairs
         self.found = Audit(plan)
         self._stored = Stored()
+        self._agents = Agents(plan, store)
         self._on_progress = on_progress
 
     def note(self, kind: Kind, what: str, remedy: str, key: str = "") -> None:
@@ -212,7 +221,8 @@ class _Auditor:
     async def _against_its_trace(self, row: Row) -> tuple[Kind | None, str]:
         assert row.result is not None
         try:
-            true, trace = await read_attempt(self.plan, row.index, row.attempt, self.store)
+            # A re-evaluation's record does not say what the conversation took: that stands as the row has it.
+            whole = await read_attempt(self.plan, row.index, row.attempt, self.store, row.result)
         except ObjectMissing:
             return "object_missing", "the object that its row names is gone"
         except ObjectNewer as error:
@@ -220,14 +230,15 @@ class _Auditor:
         except ObjectCorrupt as error:
             return "object_damaged", error.message
         self.found.checked += 1
-        self._note_times(trace)
+        self._note_times(whole)
+        true = whole.row
         assert true.result is not None
         if true.result.digest != row.result.digest:
             return "object_other", "the object is whole, but not the one whose digest its row has"
         if wrong := differing(row, true.status, true.result):
             return "row_differs", wrong
-        if wrong := regraded(trace):
-            return "grade_differs", wrong
+        if whole.misgraded:
+            return "grade_differs", whole.misgraded
         return None, ""
 
     async def _restorable(self, kind: Kind, index: int, line: str, row: Row | None, what: str) -> Discrepancy:
@@ -235,11 +246,12 @@ class _Auditor:
         attempts = self._stored.attempts.get(index, [])
         mine = [row.attempt] if row is not None and row.attempt in attempts else []
         others = [attempt for attempt in attempts if attempt not in mine]
-        whole, _ = await lowest_complete(self.plan, index, mine + others, self.store)
+        agents = row.result if row is not None else await self._agents.of(index)
+        whole, _ = await lowest_complete(self.plan, index, mine + others, self.store, agents)
         trace_id = self.plan.trace_id(index)
         key = self._key(row) if row is not None and row.recorded else ""
         if whole is not None:
-            change = Restatement(index, line, row, whole[0])
+            change = Restatement(index, line, row, whole.row)
             return Discrepancy(kind, what, "restate", index, trace_id, key, change)
         if kind == "not_ended":
             return Discrepancy(kind, what, "recount", index, trace_id, key)
@@ -247,6 +259,8 @@ class _Auditor:
         change = Restatement(index, line, row, Row(index, "pending", begun, trace_id))
         # A trial that has never ended is owed; one that has is paid for again.
         owed = row is None and self.found.state not in OVER
+        if not owed and self.plan.cells[self.plan.cell_index(index)].withheld:
+            return Discrepancy(kind, f"{what}; what it was asked was not kept", "none", index, trace_id, key)
         return Discrepancy(kind, what, "restate" if owed else "rerun", index, trace_id, key, change)
 
     def _note_losing(self, row: Row) -> None:
@@ -254,7 +268,7 @@ class _Auditor:
             if attempt != row.attempt:
                 self.found.losing.append(self._key(replace(row, attempt=attempt)))
 
-    def _note_times(self, trace: Trace) -> None:
+    def _note_times(self, trace: Whole) -> None:
         if not self.found.live:
             started_ms = round(trace.started_at.timestamp() * 1000)
             ended_ms = round(trace.ended_at.timestamp() * 1000)

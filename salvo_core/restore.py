@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -18,15 +19,17 @@ from typing import cast
 from salvo_core.errors import ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
-from salvo_core.manifest.rows import Row, Status
+from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.record import SCHEMA, read_trace, result_of
-from salvo_core.run.discrepancies import mistaken
+from salvo_core.run.discrepancies import misgraded, mistaken, regraded
+from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
+from salvo_core.run.rescored import SCHEMA as RESCORED
+from salvo_core.run.rescored import Rescored
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import open_run
 from salvo_core.trace import codec
-from salvo_core.trace.model import Trace
 
 READ_AT_ONCE = 32
 """Traces that are read side by side; each is let go before the next window."""
@@ -80,8 +83,29 @@ async def stored_attempts(plan: Plan, store: Store) -> Stored:
     return found
 
 
-async def read_attempt(plan: Plan, index: int, attempt: int, store: Store) -> tuple[Row, Trace]:
-    """Return the row that a stored attempt is worth, and its trace.
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A stored attempt that is complete: the row that it is worth, and what else an audit asks of it."""
+
+    row: Row
+    started_at: datetime
+    ended_at: datetime
+    misgraded: str
+    """How its grade does not follow from its findings; empty when it does."""
+
+
+async def read_attempt(
+    plan: Plan, index: int, attempt: int, store: Store, agents: Result | None = None
+) -> Whole:
+    """Return what a stored attempt is worth.
+
+    Args:
+        plan: The run, or re-evaluation.
+        index: The trial.
+        attempt: Which try.
+        store: Where it is.
+        agents: Of a re-evaluation's trial, what the recorded conversation took; its own record
+            does not say.
 
     Raises:
         ObjectMissing: It is not there.
@@ -89,35 +113,80 @@ async def read_attempt(plan: Plan, index: int, attempt: int, store: Store) -> tu
     """
     key = keys.trace(plan.run_id, plan.trace_id(index), attempt, plan.home)
     stored = await store.get(key)
-    return await asyncio.to_thread(_as_row, plan, index, attempt, stored, key)
+    if plan.rescore is not None:
+        return await asyncio.to_thread(_rescored, plan, index, attempt, stored, key, agents)
+    return await asyncio.to_thread(_traced, plan, index, attempt, stored, key)
 
 
-def _as_row(plan: Plan, index: int, attempt: int, stored: bytes, key: str) -> tuple[Row, Trace]:
+def _traced(plan: Plan, index: int, attempt: int, stored: bytes, key: str) -> Whole:
     trace = read_trace(stored, key)
-    if wrong := mistaken(plan, index, attempt, trace):
-        raise ObjectCorrupt(f"{key} is not the trace of its name: {wrong}")
+    _require_own(key, plan, index, attempt, (trace.run_id, trace.trace_id, trace.index, trace.attempt))
     result = result_of(trace, codec.digest_of(SCHEMA, stored, where=key))
-    return Row(index, cast(Status, trace.status), attempt, trace.trace_id, result=result), trace
+    row = Row(index, cast(Status, trace.status), attempt, trace.trace_id, result=result)
+    return Whole(row, trace.started_at, trace.ended_at, regraded(trace))
+
+
+def _rescored(plan: Plan, index: int, attempt: int, stored: bytes, key: str, agents: Result | None) -> Whole:
+    one = Rescored.decode(stored, key)
+    _require_own(key, plan, index, attempt, (one.reeval_id, one.source.trace_id, one.index, one.attempt))
+    result = one.result(agents, codec.digest_of(RESCORED, stored, where=key))
+    row = Row(index, cast(Status, one.status), attempt, one.source.trace_id, result=result)
+    found, graded = one.after, ""
+    if found.grade is not None:
+        graded = misgraded(found.findings, found.threshold, one.outcome, found.grade, found.score)
+    return Whole(row, one.evaluated_at, one.evaluated_at, graded)
+
+
+def _require_own(key: str, plan: Plan, index: int, attempt: int, found: tuple[str, str, int, int]) -> None:
+    if wrong := mistaken(plan, index, attempt, *found):
+        raise ObjectCorrupt(f"{key} is not the trace of its name: {wrong}")
 
 
 async def lowest_complete(
-    plan: Plan, index: int, attempts: list[int], store: Store
-) -> tuple[tuple[Row, Trace] | None, list[str]]:
-    """Return the row and trace of the first of these attempts that is whole, and what is wrong with others.
+    plan: Plan, index: int, attempts: Sequence[int], store: Store, agents: Result | None = None
+) -> tuple[Whole | None, list[str]]:
+    """Return the first of these attempts that is whole, and what is wrong with those before it.
 
     Args:
         plan: The run.
         index: The trial.
         attempts: In the order of preference.
         store: Where they are.
+        agents: As for ``read_attempt``.
     """
     damaged: list[str] = []
     for attempt in attempts:
         try:
-            return await read_attempt(plan, index, attempt, store), damaged
+            return await read_attempt(plan, index, attempt, store, agents), damaged
         except (ObjectMissing, ObjectCorrupt) as error:
             damaged.append(str(error))
     return None, damaged
+
+
+class Agents:
+    """What the conversations took that a re-evaluation looks at again, as their run's archive says.
+
+    Args:
+        plan: Of any run; only a re-evaluation's trials have any.
+        store: Where the archive is.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._plan = plan
+        self._store = store
+        self._rows: dict[str, Result | None] | None = None
+
+    async def of(self, index: int) -> Result | None:
+        """Return it for one trial, None when nobody knows."""
+        rescore = self._plan.rescore
+        if rescore is None:
+            return None
+        if self._rows is None:
+            self._rows = {}
+            with suppress(ObjectMissing, ObjectCorrupt):
+                archived = await Orders(self._store).rows(rescore.run_id)
+                self._rows = {row.trace_id: row.result for row in archived}
+        return self._rows.get(self._plan.trace_id(index))
 
 
 async def restore(
@@ -166,26 +235,28 @@ class _Survey:
         self.repairs = repairs
         self.found: set[int] = set()
         self.damaged: list[str] = []
+        self._agents = Agents(plan, store)
         self._started: datetime | None = None
 
     async def windows(self, on_progress: Progress | None) -> AsyncIterator[list[Row]]:
         """Yield the rows that stored traces are worth, some at a time, in index order."""
         stored = sorted((await stored_attempts(self.plan, self.store)).attempts.items())
         for low in range(0, len(stored), READ_AT_ONCE):
+            window = stored[low : low + READ_AT_ONCE]
+            agents = [await self._agents.of(index) for index, _ in window]
             answers = await asyncio.gather(
                 *(
-                    lowest_complete(self.plan, index, attempts, self.store)
-                    for index, attempts in stored[low : low + READ_AT_ONCE]
+                    lowest_complete(self.plan, index, attempts, self.store, known)
+                    for (index, attempts), known in zip(window, agents, strict=True)
                 )
             )
             rows = []
             for whole, damaged in answers:
                 self.damaged += damaged
                 if whole is not None:
-                    row, trace = whole
-                    rows.append(row)
-                    self.found.add(row.index)
-                    self._started = min(filter(None, (self._started, trace.started_at)))
+                    rows.append(whole.row)
+                    self.found.add(whole.row.index)
+                    self._started = min(filter(None, (self._started, whole.started_at)))
             if on_progress is not None:
                 on_progress(min(low + READ_AT_ONCE, len(stored)), len(stored))
             yield rows

@@ -53,6 +53,8 @@ class Resolved:
             return "-"
         if isinstance(self.value, tuple):
             return ", ".join(self.value) or "-"
+        if isinstance(self.value, bool):
+            return "yes" if self.value else "no"
         return without_password(str(self.value))
 
 
@@ -102,6 +104,11 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+def _yes(text: str) -> bool:
+    # CI=true, CI=1, CI=woodpecker: what a CI system sets is its own business.
+    return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
 TABLE: tuple[Setting, ...] = (
     Setting("redis_url", "SALVO_REDIS_URL", _text, None, "Redis or Valkey of the manifest; unset: embedded"),
     Setting("broker_url", "SALVO_BROKER_URL", _text, None, "Redis of the queue, if it is another one"),
@@ -116,6 +123,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
+    Setting("ci_mode", "CI", _yes, False, "problems one per line, for other programs"),
 )  # fmt: skip
 
 
@@ -150,7 +158,7 @@ class Settings:
         found = {}
         for name, resolved in self.resolved.items():
             if resolved.value is not None:
-                text = ",".join(resolved.value) if isinstance(resolved.value, tuple) else str(resolved.value)
+                text = _written(resolved.value)
                 if text:
                     found[self.resolved[name].setting.variable] = text
         return found
@@ -161,6 +169,13 @@ class Settings:
         for name, value in values.items():
             changed[name] = Resolved(changed[name].setting, value, source)
         return Settings(resolved=changed, environ=self.environ)
+
+
+def _written(value: Any) -> str:
+    """Return a value as a variable's text; "no" is left unsaid, because many take any text for a yes."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def resolve(

@@ -9,6 +9,7 @@ a sweep may always err towards sending.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
 
 from salvo_core.cancel import cancel
@@ -19,11 +20,15 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import publish_pending, resume
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.withholding import forget_abandoned
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, publish, read_plan
 
 logger = logging.getLogger(__name__)
+
+ABANDONED_SOUGHT_S = 600.0
+"""How often orders of submissions that died are looked for: this one duty lists the store."""
 
 SUBMITTER_SILENT_S = 15.0
 """A submission that seeds nothing for so long has lost its submitter."""
@@ -49,6 +54,7 @@ class Sweeper:
     still_s: float = 5.0
     rebuilder: Rebuilder | None = None
     _seen: dict[str, tuple[tuple[object, ...], float]] = field(default_factory=dict)
+    _abandoned_sought_s: float = -math.inf
 
     async def sweep(self) -> int:
         """Look at every open run once; return how many are open.
@@ -62,7 +68,18 @@ class Sweeper:
                 await self._sweep_run(run_id)
             except SalvoError as error:
                 logger.error("run %s cannot be swept: %s", run_id, error)
+        await self._forget_abandoned()
         return len(runs)
+
+    async def _forget_abandoned(self) -> None:
+        now_s = self.clock.monotonic_s()
+        if now_s - self._abandoned_sought_s < ABANDONED_SOUGHT_S:
+            return
+        self._abandoned_sought_s = now_s
+        try:
+            await forget_abandoned(self.clock.now().timestamp(), self.store)
+        except SalvoError as error:
+            logger.warning("abandoned orders are looked for again in a while: %s", error)
 
     async def _sweep_run(self, run_id: str) -> None:
         try:

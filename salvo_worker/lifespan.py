@@ -56,6 +56,7 @@ class Lifespan:
         project: Provider profiles and prices of this worker's own project file.
         idle_exit_s: Stop when no run was open for so long; None means stay.
         stop: Asks Celery for a warm stop; called at most once.
+        learned: Is told the exact secrets that this worker holds, again and again: keys may change.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class Lifespan:
         *,
         idle_exit_s: float | None,
         stop: Callable[[], None],
+        learned: Callable[[frozenset[str]], None],
     ) -> None:
         self.settings = settings
         self.project = project
         self.name = new_worker_name()
         self._idle_exit_s = idle_exit_s
         self._stop = stop
+        self._learned = learned
         self._bench: Bench | None = None
         self._started_ms = round(time.time() * 1000)
 
@@ -95,6 +98,7 @@ class Lifespan:
             clock=clock,
             prices=self.project.prices,
         )
+        self._learned(adapters.known_secrets())
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         renewal_s = settings.lease_s / RENEWALS_PER_LEASE
@@ -170,6 +174,7 @@ class Lifespan:
     async def _beat(self) -> None:
         bench = self._bench
         assert bench is not None
+        self._learned(bench.adapters.known_secrets())
         await self._workers.beat(
             WorkerCard(
                 name=self.name,

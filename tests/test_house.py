@@ -15,13 +15,30 @@ PACKAGES = ("salvo_core", "salvo_worker", "salvo_cli")
 GROUND = ("errors", "identity", "clock", "version", "settings", "imports")
 ROOMS = (
     "stats", "trace", "store", "adapters", "evaluation", "scenario", "trial", "manifest", "fleet", "run",
+    "predecessor",
 )  # fmt: skip
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
 DOORS = (
-    "record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history",
-    "restore", "rebuild", "audit", "repair",
-)  # fmt: skip
+    "record",
+    "seal",
+    "judge",
+    "attempt",
+    "submit",
+    "resume",
+    "cancel",
+    "sweep",
+    "observe",
+    "replay",
+    "history",
+    "rescore",
+    "reevaluate",
+    "carry_over",
+    "restore",
+    "rebuild",
+    "audit",
+    "repair",
+)
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

@@ -21,6 +21,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     RunJson,
     Tags,
     Threshold,
@@ -57,6 +58,7 @@ def run(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    recording: Recording = None,
     allow_infra: AllowInfra = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
@@ -92,6 +94,7 @@ def run(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        recording=recording,
     )
     here = surroundings()
     if dry_run:

@@ -17,6 +17,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     Tags,
     Threshold,
     Trials,
@@ -46,6 +47,7 @@ def submit(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    recording: Recording = None,
     as_json: Json = False,
     quiet: Quiet = False,
     epochs: Epochs = None,
@@ -70,6 +72,7 @@ def submit(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        recording=recording,
     )
     here = surroundings()
     order = asked.order(here)

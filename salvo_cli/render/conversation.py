@@ -12,9 +12,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, plain
-from salvo_cli.render.numbers import moment, score, seconds, tokens, usd
+from salvo_cli.render.judgements import judgements
+from salvo_cli.render.numbers import moment, plural, score, seconds, tokens, usd
 from salvo_cli.render.tables import Cell, facts
 from salvo_core.trace.model import Finding, Message, Retry, ToolCall, Trace, Turn
+from salvo_core.trace.redaction import MARKER
 
 INDENT = 2
 _STATUS_STYLES = {"passed": "bold green", "failed": "bold red", "hard_fail": "bold red"}
@@ -46,6 +48,7 @@ def steps(trace: Trace, *, signs: Marks, recorded: bool = False) -> list[Rendera
     if trace.error is not None:
         end += [*_error(trace, signs), Text("")]
     end += _findings(trace, signs)
+    end += judgements(trace, signs=signs, mark=mark)
     end.append(_recorded_result(trace) if recorded else _result(trace, signs))
     opening = Group(_head(trace, signs), Text(""), *question)
     return [opening, *(Group(*turn) for turn in turns), Group(*end)]
@@ -61,7 +64,17 @@ def _head(trace: Trace, signs: Marks) -> RenderableType:
         ("model", f"{trace.model} via {trace.adapter}"),
         ("when", f"{moment(trace.started_at)} on {who.host} by {who.worker}, Salvo {who.salvo_version}"),
     ]
-    return Group(title, facts(pairs))
+    return Group(title, facts(pairs), *_notices(trace))
+
+
+def _notices(trace: Trace) -> Iterator[Text]:
+    """Yield what a reader must know of the record itself: what is missing from it."""
+    if trace.recording == "metadata_only":
+        yield Text(
+            "recorded as metadata_only: what was said is not kept, only what it was like", style="yellow"
+        )
+    elif trace.redacted:
+        yield Text(f"something in what was said is struck out: {MARKER} stands in its place", style="yellow")
 
 
 def _status_mark(status: str, signs: Marks) -> str:
@@ -97,6 +110,9 @@ def _role(message: Message, turn: Turn | None, signs: Marks, mark: str) -> Text:
 
 
 def _turn_figures(turn: Turn, mark: str) -> list[str]:
+    if not (turn.usage.total_tokens or turn.latency_s or turn.cost_usd is not None):
+        # Another Salvo kept no figures of single turns: noughts would say something else.
+        return [f"turn {turn.index + 1}", *([turn.finish_reason] if turn.finish_reason else [])]
     used = f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out"
     latency, cost = seconds(turn.latency_s), f"cost {usd(turn.cost_usd)}"
     finish = [turn.finish_reason] if turn.finish_reason else []
@@ -148,7 +164,9 @@ def _error(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
     assert error is not None
     yield from _retries(error.retries, signs)
     where = f" in turn {error.turn + 1}" if error.turn is not None else ""
-    line = Text(f"{signs.alarm} ended by an error{where}: ", style="bold magenta")
+    # A conversation that has an outcome of its own was not ended by what kept it from being graded.
+    what = f"ended by an error{where}" if trace.outcome == "infra_error" else "not graded"
+    line = Text(f"{signs.alarm} {what}: ", style="bold magenta")
     line.append_text(plain(error.kind.replace("_", " "), "bold magenta"))
     yield line
     yield Padding.indent(plain(error.message), INDENT)
@@ -167,7 +185,10 @@ def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
 
 def _finding(finding: Finding, signs: Marks) -> RenderableType:
     line = Text(signs.passed if finding.passed else signs.failed, style="green" if finding.passed else "red")
-    line.append(f" {score(finding.score)}  ").append_text(plain(finding.label))
+    worth = score(finding.score)
+    if finding.infra:  # it counts neither way
+        line, worth = Text(signs.alarm, style="magenta"), "   -"
+    line.append(f" {worth}  ").append_text(plain(finding.label))
     if finding.required:
         line.append("  required", style="bold")
     if finding.weight != 1:
@@ -176,6 +197,9 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
     if finding.error is not None:
         said = Text("could not be checked: ", style="bold magenta").append_text(plain(finding.error))
         more.append(Padding.indent(said, 8))
+    if finding.redaction_affected:
+        told = "made on the whole conversation: on this record, with less in it, it could come out otherwise"
+        more.append(Padding.indent(Text(told, style="yellow"), 8))
     return Group(line, *more)
 
 
@@ -210,6 +234,7 @@ def _recorded_result(trace: Trace) -> RenderableType:
         ),
         ("latency", times + RECORDED),
         ("cost", cost),
+        *_judged(trace, RECORDED),
         ("finish", trace.finish_reason or "-"),
     ]
     return facts(pairs)
@@ -230,5 +255,15 @@ def _result(trace: Trace, signs: Marks) -> RenderableType:
                 ]
             ),
         ),
+        *_judged(trace, ""),
     ]
     return facts(pairs)
+
+
+def _judged(trace: Trace, mark: str) -> list[tuple[str, Cell]]:
+    """Return what judging took, apart from the agent's own."""
+    if not trace.judgements:
+        return []
+    used, votes = trace.judge_usage, sum(len(one.votes) for one in trace.judgements)
+    told = f"{plural(votes, 'vote')}, {tokens(used.total_tokens)} tokens, cost {usd(trace.judge_cost_usd)}"
+    return [("judges", told + mark)]

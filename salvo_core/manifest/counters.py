@@ -38,6 +38,8 @@ class RunCounts:
         now_ms: Server time of this reading.
         cost_usd: Known costs so far.
         cost_unknown: Finished trials whose cost is not known.
+        judge_cost_usd: Known costs of judges so far, apart from the agents'.
+        judge_cost_unknown: Finished trials whose judges' cost is not known.
         verdict: Set once sealed.
     """
 
@@ -61,6 +63,8 @@ class RunCounts:
     retries: int
     claims: int
     expired: int
+    judge_cost_usd: float = 0.0
+    judge_cost_unknown: int = 0
     name: str = ""
     verdict: str | None = None
     exit_code: int | None = None
@@ -91,8 +95,10 @@ class RunCounts:
         return None if rate is None else (self.total - self.ended) / rate
 
 
-def increments(cell: int, status: Status, result: Result) -> list[str | int]:
+def increments(cell: int, status: Status, result: Result | None) -> list[str | int]:
     """Return counter fields and increments, alternating, that one terminal row is worth."""
+    if result is None:
+        return [f"cell:{cell}:{status}", 1]
     pairs: dict[str, int] = {
         "input_tokens": result.input_tokens,
         "output_tokens": result.output_tokens,
@@ -104,6 +110,10 @@ def increments(cell: int, status: Status, result: Result) -> list[str | int]:
         pairs["cost_unknown"] = 1
     else:
         pairs["cost_nano_usd"] = round(result.cost_usd * NANO)
+    if result.judge_cost_usd is None:
+        pairs["judge_cost_unknown"] = 1
+    else:
+        pairs["judge_cost_nano_usd"] = round(result.judge_cost_usd * NANO)
     if result.score is not None:
         pairs[f"cell:{cell}:score_nano"] = round(result.score * NANO)
     return [item for pair in pairs.items() if pair[1] for item in pair]
@@ -179,6 +189,8 @@ def read_counts(
         retries=counted("retries"),
         claims=counted("claims"),
         expired=counted("expired"),
+        judge_cost_usd=counted("judge_cost_nano_usd") / NANO,
+        judge_cost_unknown=counted("judge_cost_unknown"),
         name=header.get("name", ""),
         verdict=header.get("verdict"),
         exit_code=stamp("exit_code"),

@@ -11,8 +11,10 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
+``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
-``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
@@ -21,6 +23,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 from __future__ import annotations
 
 RUNS = "salvo:runs"
+REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000
@@ -58,12 +61,17 @@ def journal(run_id: str, index: int) -> str:
 
 def unfinished(run_id: str, index: int) -> list[str]:
     """Return the keys that only an unfinished trial has: they go when it ends."""
-    return [journal(run_id, index)]
+    return [journal(run_id, index), votes(run_id, index)]
 
 
 def rebuilding(run_id: str) -> str:
     """Return the key that tells workers that one of them is rebuilding the run."""
     return f"salvo:{{{run_id}}}:rebuilding"
+
+
+def votes(run_id: str, index: int) -> str:
+    """Return the key of what judges have said of one unfinished trial."""
+    return f"salvo:{{{run_id}}}:votes:{index}"
 
 
 def submission(idempotency_key: str) -> str:

@@ -7,23 +7,20 @@ everything; there is no between.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from salvo_core.errors import NotFound
 from salvo_core.manifest import keys
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
+from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
-from salvo_core.trace.model import Turn
-
-logger = logging.getLogger(__name__)
+from salvo_core.trace.model import Turn, Vote
 
 ROWS_PER_CALL = 1000
 """Rows per script or HMGET: about a millisecond of the server's time."""
@@ -126,11 +123,13 @@ class Manifest:
         attempts_max: int,
         concurrency_max: int | None,
         name: str,
+        reeval: bool = False,
         remembered: Mapping[str, int] | None = None,
     ) -> bool:
         """Make the run's header, in state ``submitting``.
 
-        ``remembered`` is what a rebuild knows of the run's past: header fields beside the usual ones.
+        A re-evaluation is looked after like a run and listed apart from them. ``remembered`` is what a
+        rebuild knows of the run's past: header fields beside the usual ones.
 
         Returns:
             False if it was there already, and then it is left as it was.
@@ -144,8 +143,9 @@ class Manifest:
         with translated(self.address):
             created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])
             pipe = self.redis.pipeline(transaction=False)
-            pipe.zadd(keys.RUNS, {run_id: int(created_ms or 0)})
-            pipe.zremrangebyrank(keys.RUNS, 0, -keys.RUNS_KEPT - 1)
+            listed = keys.REEVALS if reeval else keys.RUNS
+            pipe.zadd(listed, {run_id: int(created_ms or 0)})
+            pipe.zremrangebyrank(listed, 0, -keys.RUNS_KEPT - 1)
             # Not only by who made the header: that caller may have died before this line.
             if state not in ("paused", "sealed"):
                 pipe.zadd(keys.OPEN, {run_id: int(created_ms or 0)})
@@ -212,32 +212,51 @@ class Manifest:
         )  # fmt: skip
         return state or None
 
+    async def vote(self, claim: Claim, question: str, vote: Vote) -> RunState | None:
+        """Keep a judge's vote on a question; return the run's state, None when the claim is lost.
+
+        The same vote given twice is kept once.
+        """
+        state = await self._run_script(
+            "vote", claim.run_id, claim.index, claim.attempt, claim.worker,
+            f"{question}:{vote.number}", vote.model_dump_json(),
+            more_keys=[keys.votes(claim.run_id, claim.index)],
+        )  # fmt: skip
+        return state or None
+
+    async def voted(self, run_id: str, index: int) -> dict[tuple[str, int], Vote]:
+        """Return what judges have said of an unfinished trial, by question and number.
+
+        Of more than VOTES_READ_MAX the rest is left out, and so is what cannot be read: such
+        votes are asked for again.
+        """
+        votes: dict[tuple[str, int], Vote] = {}
+        with translated(self.address):
+            async for field, line in self.redis.hscan_iter(keys.votes(run_id, index), count=100):
+                vote = readable_vote(line, f"run {run_id}, trial {index}")
+                if vote is not None:
+                    votes[field.rpartition(":")[0], vote.number] = vote
+                if len(votes) == VOTES_READ_MAX:
+                    break
+        return votes
+
     async def journaled(self, run_id: str, index: int) -> tuple[Turn, ...]:
         """Return the completed turns of an unfinished trial, in order, as far as they can be read."""
         with translated(self.address):
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
-        turns: list[Turn] = []
-        for line in lines:
-            try:
-                turns.append(Turn.model_validate_json(line))
-            except ValidationError as error:
-                # A newer Salvo wrote it. A trial that stopped here would stop for every worker, for ever.
-                logger.error(
-                    "run %s, trial %d: turn %d cannot be read and is asked for again (%d problems)",
-                    run_id, index, len(turns), error.error_count(),
-                )  # fmt: skip
-                break
-        return tuple(turns)
+        return readable_turns(cast(list[str], lines), f"run {run_id}, trial {index}")
 
-    async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
+    async def commit(self, claim: Claim, cell: int, status: Status, result: Result | None) -> Committed:
         """End the trial, if the claim still holds it.
 
-        The object that result.digest names must already be durable (I2).
+        The object that result.digest names must already be durable (I2). Without a result the row says
+        the status alone, as that of a trial that never began.
         """
         reply = await self._run_script(
-            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status, result.encode(),
+            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status,
+            result.encode() if result else "",
             *increments(cell, status, result),
-            more_keys=[keys.journal(claim.run_id, claim.index)],
+            more_keys=[keys.journal(claim.run_id, claim.index), keys.votes(claim.run_id, claim.index)],
         )  # fmt: skip
         if not reply[0]:
             return Committed(won=False)
@@ -352,10 +371,11 @@ class Manifest:
                 if line is not None:
                     yield Row.decode(index, cast(str, line))
 
-    async def recent(self, most: int) -> list[str]:
-        """Return the newest run ids, newest first."""
+    async def recent(self, most: int, *, reevals: bool = False) -> list[str]:
+        """Return the ids of the newest runs, or of the newest re-evaluations, newest first."""
+        listed = keys.REEVALS if reevals else keys.RUNS
         with translated(self.address):
-            return cast(list[str], await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+            return cast(list[str], await self.redis.zrevrange(listed, 0, most - 1))
 
     async def open_runs(self) -> list[str]:
         """Return the ids of runs that are not sealed, oldest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -12,7 +12,7 @@ from salvo_core.manifest.counters import HISTORY
 from salvo_core.manifest.repairs import Restatement
 from salvo_core.manifest.rows import Result, Row
 from salvo_core.run.plan import Plan
-from salvo_core.trace.model import Trace
+from salvo_core.trace.model import Finding, Grade, Outcome, Trace
 
 Kind = Literal[
     "row_missing",  # no row, or none that can be read, or one of another trial
@@ -75,13 +75,15 @@ class Discrepancy:
     change: Restatement | None = None
 
 
-def mistaken(plan: Plan, index: int, attempt: int, trace: Trace) -> str:
-    """Return how a trace is not that of an attempt at a trial; empty when it is."""
+def mistaken(
+    plan: Plan, index: int, attempt: int, run_id: str, trace_id: str, its_index: int, its_attempt: int
+) -> str:
+    """Return how a record says that it is not that of an attempt at a trial; empty when it is."""
     expected = {
-        "run": (plan.run_id, trace.run_id),
-        "trace id": (plan.trace_id(index), trace.trace_id),
-        "index": (index, trace.index),
-        "attempt": (attempt, trace.attempt),
+        "run": (plan.run_id, run_id),
+        "trace id": (plan.trace_id(index), trace_id),
+        "index": (index, its_index),
+        "attempt": (attempt, its_attempt),
     }
     return ", ".join(
         f"its {name} is {found}, not {right}" for name, (right, found) in expected.items() if right != found
@@ -115,13 +117,21 @@ def regraded(trace: Trace) -> str:
         return (
             f"a trial that ended as {trace.outcome} has the grade {trace.grade} and the score {trace.score}"
         )
-    graded = grade(trace.findings, trace.threshold, outcome=trace.outcome)
-    if graded.grade == trace.grade and _same(graded.score, trace.score):
+    return misgraded(trace.findings, trace.threshold, trace.outcome, trace.grade, trace.score)
+
+
+def misgraded(
+    findings: Sequence[Finding], threshold: float, outcome: Outcome, said: Grade | None, score: float | None
+) -> str:
+    """Return how a grade and a score do not follow from findings; empty when they do."""
+    try:
+        graded = grade(findings, threshold, outcome=outcome)
+    except ValueError as error:
+        return f"it has the grade {said}, and {error}"
+    if graded.grade == said and _same(graded.score, score):
         return ""
-    return (
-        f"its findings come to {graded.grade} with {graded.score:g}, "
-        f"its trace says {trace.grade} with {_short(trace.score)}"
-    )
+    told = f"its trace says {said} with {_short(score)}"
+    return f"its findings come to {graded.grade} with {graded.score:g}, {told}"
 
 
 def miscounted(read: Mapping[str, int], right: Mapping[str, int]) -> str:

@@ -1,6 +1,7 @@
 """Rebuilding a run that Redis lost: what is stored is kept, what is missing is run, whoever dies."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
@@ -11,6 +12,8 @@ from salvo_core.manifest import keys as redis_keys
 from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.rebuild import LOOK_AGAIN_S, LOOK_EVERY_S, Rebuilder, rebuild
 from salvo_core.record import SCHEMA
+from salvo_core.reevaluate import Wish, prepare, reevaluate
+from salvo_core.repair import repair
 from salvo_core.restore import survey
 from salvo_core.resume import resume
 from salvo_core.store import keys
@@ -183,11 +186,29 @@ async def test_a_rebuild_that_dies_at_any_write_is_finished_by_the_next(site, st
     await completed(site, plan)
 
 
+class DyingReader:
+    """A store whose reader dies once it has read so many traces."""
+
+    def __init__(self, store, traces):
+        self._store = store
+        self._left = traces
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def get(self, key):
+        if keys.parse_trace(key):
+            if not self._left:
+                raise Killed
+            self._left -= 1
+        return await self._store.get(key)
+
+
 async def test_a_rebuild_that_dies_between_two_rows_leaves_a_run_that_no_worker_is_given(site, monkeypatch):
     monkeypatch.setattr("salvo_core.restore.READ_AT_ONCE", 1)
     plan = await halfway(site)
     with pytest.raises(Killed):
-        await rebuild(plan.run_id, **parts(site, store=Fuse(5).on(site.store, "get")))
+        await rebuild(plan.run_id, **parts(site, store=DyingReader(site.store, traces=2)))
     redis = site.manifest.redis
     assert await redis.hlen(redis_keys.manifest(plan.run_id)) == 2
     await attempt(plan.message(0), site.bench())
@@ -276,7 +297,9 @@ async def test_what_is_nobodys_is_looked_for_once_in_a_while(site):
     )  # fmt: skip
     clock.time_s += LOOK_EVERY_S
     assert [await asking.consider(plan.run_id) for _ in range(3)] == ["over"] * 3
-    assert store.reads == 2  # plan and summary
+    looked = store.reads
+    assert [await asking.consider(plan.run_id) for _ in range(3)] == ["over"] * 3
+    assert store.reads == looked
     unknown = plan.model_copy(update={"run_id": "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"}).run_id
     assert await asking.consider(unknown) == "later"  # too soon after the last look
     clock.time_s += LOOK_AGAIN_S
@@ -336,3 +359,44 @@ async def test_a_finished_conversation_is_committed_though_redis_forgot_its_tria
     await attempt(plan.message(0), site.bench("w1", leases=leases, store=Forgetful()))
     assert (await site.rows(plan.run_id))[0].status == "passed"
     await completed(site, plan)
+
+
+# -- re-evaluations --------------------------------------------------------------------------------
+
+
+async def test_a_re_evaluation_that_redis_lost_is_rebuilt_and_its_audit_is_clean(site):
+    plan = await site.submit(order(4))
+    await site.work()
+    prepared = await prepare(Wish(plan.run_id), site.observer(), now=datetime.now(UTC))
+    again = await reevaluate(prepared, **parts(site))
+    for _ in range(2):
+        await site.work_one(site.bench())
+    before = await site.rows(again.run_id)
+    await lose_everything(site)
+    done = await rebuild(again.run_id, **parts(site))
+    assert (done.restored.rows, done.left) == (2, 2)
+    assert (await site.rows(again.run_id))[:2] == before[:2]
+    await site.work()
+    assert await site.state(again.run_id) == "sealed"
+    for _ in range(2):
+        found = await audit(again.run_id, store=site.store, manifest=site.manifest)
+        assert (found.clean, found.checked) == (True, 4)
+        await site.manifest.redis.flushall()
+
+
+async def test_a_damaged_record_of_a_re_evaluation_is_named_and_made_again(site):
+    plan = await site.submit(order(2))
+    await site.work()
+    prepared = await prepare(Wish(plan.run_id), site.observer(), now=datetime.now(UTC))
+    again = await reevaluate(prepared, **parts(site))
+    await site.work()
+    key = keys.trace(again.run_id, again.trace_id(1), 1, again.home)
+    await site.store.put(key, b"damaged")
+    found = await audit(again.run_id, store=site.store, manifest=site.manifest)
+    assert [(one.kind, one.index, one.remedy) for one in found.discrepancies] == [
+        ("object_damaged", 1, "rerun")
+    ]
+    await repair(found, **parts(site), rerun=True)
+    await site.work()
+    found = await audit(again.run_id, store=site.store, manifest=site.manifest)
+    assert (found.clean, found.state) == (True, "sealed")

@@ -21,11 +21,15 @@ def trace(**fields):
     return some_trace().model_copy(update=given_fields | fields)
 
 
+def said_of(one):
+    return one.run_id, one.trace_id, one.index, one.attempt
+
+
 def test_a_trace_is_that_of_its_name_or_it_is_said_how_not():
-    assert mistaken(plan(), 1, 2, trace()) == ""
-    assert mistaken(plan(), 1, 2, trace(index=2)) == "its index is 2, not 1"
-    assert "attempt is 2, not 3" in mistaken(plan(), 1, 3, trace())
-    assert "trace id" in mistaken(plan(), 0, 2, trace(index=0))
+    assert mistaken(plan(), 1, 2, *said_of(trace())) == ""
+    assert mistaken(plan(), 1, 2, *said_of(trace(index=2))) == "its index is 2, not 1"
+    assert "attempt is 2, not 3" in mistaken(plan(), 1, 3, *said_of(trace()))
+    assert "trace id" in mistaken(plan(), 0, 2, *said_of(trace(index=0)))
 
 
 def test_a_row_that_differs_is_told_by_field_with_both_values():
