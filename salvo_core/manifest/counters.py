@@ -109,7 +109,7 @@ def increments(cell: int, status: Status, result: Result) -> list[str | int]:
     return [item for pair in pairs.items() if pair[1] for item in pair]
 
 
-HISTORY: frozenset[str] = frozenset({"claims", "expired"})
+HISTORY: frozenset[str] = frozenset({"claims", "expired", "skipped_ahead"})
 """Counters of what happened, which no row remembers."""
 
 
@@ -126,6 +126,8 @@ def worth(row: Row | None, cells: int) -> Counter[str]:
     if row.result is not None:
         pairs = iter(increments(row.index % cells, row.status, row.result))
         found.update({str(field): int(by) for field, by in zip(pairs, pairs, strict=True)})
+    elif row.status == "skipped":
+        found[f"cell:{row.index % cells}:skipped"] = 1
     return found
 
 
