@@ -103,7 +103,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """
     from datetime import UTC, datetime
 
-    from salvo_core.submit import calls_max, make_plan
+    from salvo_core.submit import calls_max, judge_calls_max, judge_terms, make_plan
 
     plan = make_plan(order, now=datetime.now(UTC))
     scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
@@ -122,6 +122,16 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
                 "threshold": cell.threshold,
                 "trials": plan.trials,
                 "calls_max": calls_max(one, scenarios, pricing.retries_max),
+                "judge_calls_max": judge_calls_max(one, scenarios, pricing.retries_max),
+                "judges": [
+                    {
+                        "model": terms.model,
+                        "adapter": terms.adapter,
+                        "votes": terms.k,
+                        "price_known": pricing.known(terms.adapter, terms.model),
+                    }
+                    for terms in judge_terms(scenario, plan)
+                ],
                 "price_known": pricing.known(cell.adapter, cell.model),
                 "cost_usd_max": None if limit is None else limit * plan.trials,
             }
@@ -131,6 +141,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "cells": cells,
         "trials": plan.total,
         "calls_max": sum(cell["calls_max"] for cell in cells),
+        "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
     }

@@ -14,8 +14,8 @@ import logging
 import math
 import platform
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from salvo_core.adapters.prices import rounded_usd
@@ -33,6 +33,10 @@ from salvo_core.errors import (
     UsageError,
 )
 from salvo_core.evaluation.document import Functions
+from salvo_core.evaluation.judge.assertion import Judge
+from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.rebuild import Rebuilder
@@ -43,9 +47,10 @@ from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.trace.model import ErrorKind, Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
+from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
@@ -69,6 +74,8 @@ class Bench:
     """The project's own, besides those that always apply."""
     rebuilder: Rebuilder | None = None
     """Looks for runs that Redis does not know; without it, their messages are dropped."""
+    forms: Forms = field(default_factory=Forms)
+    """How providers take a judge's question, as this worker finds out."""
 
     @property
     def worker(self) -> str:
@@ -133,16 +140,28 @@ async def _give_back(claim: Claim, bench: Bench) -> bool:
 
 
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
-    started_at, started_s = bench.clock.now(), bench.clock.monotonic_s()
+    began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
     held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
-    ended_at = started_at + timedelta(seconds=bench.clock.monotonic_s() - started_s)
-    trace = _trace(claim, plan, scenario, conversation, started_at, ended_at)
+    trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
+    ballots: Mapping[Judge, Ballot] = {}
+    if plan is not None and scenario is not None:
+        trace, ballots = await judge(
+            trace,
+            scenario,
+            held,
+            plan=plan,
+            adapters=bench.adapters,
+            manifest=bench.manifest,
+            clock=bench.clock,
+            forms=bench.forms,
+        )
+        trace = _timed(trace, began, bench.clock)
     redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions)
+    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -162,11 +181,11 @@ async def _converse(
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
-        return plan, scenario, _unspoken(_as_trial_error("store", error), past)
+        return plan, scenario, _unspoken(as_trial_error("store", error), past)
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(_as_trial_error("adapter", error), past)
+        return plan, scenario, _unspoken(as_trial_error("adapter", error), past)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -185,7 +204,7 @@ async def _converse(
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
         logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
-        return plan, scenario, _unspoken(_internal_error(error), past)
+        return plan, scenario, _unspoken(internal_error(error), past)
     finally:
         await _let_go(adapter)
 
@@ -199,12 +218,7 @@ async def _let_go(adapter: Adapter) -> None:
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
     if held.claim.purpose == "close_lost":
-        lost = TrialError(
-            kind="worker_lost",
-            message=f"{plan.attempts_max} workers in a row vanished while they held this trial",
-            hint="look at those workers' logs and memory; something in this trial may end them",
-        )
-        return await _closed(part, past, held, clock, lost)
+        return await _closed(part, past, held, clock, worker_lost(plan.attempts_max))
     return await converse(part, past, held, clock)
 
 
@@ -236,32 +250,25 @@ def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
     )
 
 
-def _as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
-    return TrialError(kind=kind, message=error.message, hint=error.hint)
-
-
-def _internal_error(error: Exception) -> TrialError:
-    return TrialError(
-        kind="internal",
-        message=f"Salvo could not go on with this trial: {str(error)[:300]}",
-        error_class=type(error).__name__,
-        hint="the worker's log has the details; please report it",
-    )
-
-
 def _finish(
-    trace: Trace, scenario: Scenario | None, redactor: Redactor, functions: Functions | None
+    trace: Trace,
+    scenario: Scenario | None,
+    redactor: Redactor,
+    functions: Functions | None,
+    ballots: Mapping[Judge, Ballot],
 ) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor, functions)
+        return finish(trace, scenario.assertions if scenario else (), redactor, functions, ballots)
     except Exception as error:  # what cannot be graded or written down must still end in a row
         logger.exception("trace %s cannot be stored as it is", trace.trace_id)
         unsaid = {
             "messages": (),
             "turns": (),
+            "judgements": (),
+            "judged": (),
             "extras": {},
             "outcome": "infra_error",
-            "error": _internal_error(error),
+            "error": internal_error(error),
             "finish_reason": "error",
         }
         return finish(trace.model_copy(update=unsaid), (), redactor)
@@ -290,14 +297,23 @@ async def _seal(run_id: str, bench: Bench) -> None:
         logger.warning("run %s is finished and not sealed yet, a sweep will try again: %s", run_id, error)
 
 
+def _timed(trace: Trace, began: tuple[datetime, float], clock: Clock) -> Trace:
+    """Return the trace as one that ends now, by the clock that nobody can set back."""
+    started_at, started_s = began
+    duration = timedelta(seconds=clock.monotonic_s() - started_s)
+    return trace.model_copy(
+        update={"ended_at": started_at + duration, "duration_s": round(duration.total_seconds(), 6)}
+    )
+
+
 def _trace(
     claim: Claim,
     plan: Plan | None,
     scenario: Scenario | None,
     said: Conversation,
     started_at: datetime,
-    ended_at: datetime,
 ) -> Trace:
+    """Return the record of a conversation; ``_timed`` says when it ended."""
     cell_index = plan.cell_index(claim.index) if plan else 0
     cell = plan.cells[cell_index] if plan else None
     return Trace(
@@ -316,7 +332,7 @@ def _trace(
         adapter=cell.adapter if cell else "",
         threshold=cell.threshold if cell else 0.0,
         started_at=started_at,
-        ended_at=ended_at,
+        ended_at=started_at,
         outcome=said.outcome,
         error=said.error,
         messages=said.messages,
@@ -324,7 +340,7 @@ def _trace(
         usage=said.usage,
         cost_usd=said.cost_usd,
         latency_s=said.latency_s,
-        duration_s=round((ended_at - started_at).total_seconds(), 6),
+        duration_s=0.0,
         finish_reason=said.finish_reason,
         extras=scenario.extras if scenario else {},
         provenance=Provenance(

@@ -205,6 +205,17 @@ class PastRun:
         """Trials of unknown cost."""
         return sum(cell.cost.unknown for cell in self.cells)
 
+    @property
+    def judge_cost_usd(self) -> float | None:
+        """Sum of the known costs of judges, apart from the agents'; None when none is known."""
+        known = [cell.judge_cost.total_usd for cell in self.cells if cell.judge_cost.total_usd is not None]
+        return math.fsum(known) if known else None
+
+    @property
+    def judge_cost_unknown(self) -> int:
+        """Trials whose judges' cost is unknown."""
+        return sum(cell.judge_cost.unknown for cell in self.cells)
+
 
 @dataclass(frozen=True, slots=True)
 class Damaged:

@@ -347,6 +347,8 @@ def counts_of(summary: Summary) -> RunCounts:
         statuses=summary.counts,
         cost_usd=summary.cost.total_usd or 0.0,
         cost_unknown=summary.cost.unknown,
+        judge_cost_usd=summary.judge_cost.total_usd or 0.0,
+        judge_cost_unknown=summary.judge_cost.unknown,
         input_tokens=summary.input_tokens,
         output_tokens=summary.output_tokens,
         turns=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,13 +13,15 @@ from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ObjectCorrupt, StoreRefused, StoreUnavailable
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.document import Functions
-from salvo_core.evaluation.grading import evaluate, grade
+from salvo_core.evaluation.grading import UNGRADED, evaluate, grade, ungradable
+from salvo_core.evaluation.judge.assertion import Judge
+from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.rows import Result, Status
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Trace
+from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.redaction import Redactor
 
 SCHEMA = "salvo.trace/1"
@@ -49,19 +51,50 @@ def finish(
     assertions: Sequence[AssertionSpec],
     redactor: Redactor,
     functions: Functions | None = None,
+    ballots: Mapping[Judge, Ballot] | None = None,
 ) -> Recorded:
     """Return the trial graded, redacted and encoded.
 
     Assertions see the conversation as it was; what is encoded is redacted. A trial that
-    infrastructure ended, or that was cancelled, has no grade.
+    infrastructure ended, that was cancelled, or whose judge could not be heard (it says so in ``error``
+    already), has no grade.
+
+    Args:
+        trace: The conversation, and what judges were asked about it.
+        assertions: The scenario's list.
+        redactor: Strikes secrets out.
+        functions: Where ``custom`` assertions get their functions from.
+        ballots: What judges said, by the assertion that asked.
     """
-    if trace.outcome not in ("infra_error", "cancelled"):
-        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions)
-        graded = grade(findings, trace.threshold, outcome=trace.outcome)
-        trace = trace.model_copy(update={"findings": findings, "score": graded.score, "grade": graded.grade})
+    if trace.outcome not in UNGRADED:
+        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions, ballots=ballots)
+        trace = trace.model_copy(update={"findings": findings})
+        trace = graded(trace) if trace.error is None else trace
     body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
+
+
+def graded(trace: Trace) -> Trace:
+    """Return the trace with the score and grade that its findings come to, or with the error that bars them.
+
+    Args:
+        trace: Its outcome is one that is graded.
+    """
+    missing = ungradable(trace.findings)
+    if missing is not None:
+        return trace.model_copy(update={"score": None, "grade": None, "error": _unheard(missing)})
+    found = grade(trace.findings, trace.threshold, outcome=trace.outcome)
+    return trace.model_copy(update={"score": found.score, "grade": found.grade})
+
+
+def _unheard(finding: Finding) -> TrialError:
+    why = "is required" if finding.required else "is all that carries weight"
+    return TrialError(
+        kind="judge",
+        message=f"`{finding.label}` {why} and could not be decided: {finding.error}",
+        hint="the conversation and every vote are stored: `salvo reeval` asks again for what is missing",
+    )
 
 
 def result_of(trace: Trace, digest: str) -> Result:
@@ -84,7 +117,13 @@ def result_of(trace: Trace, digest: str) -> Result:
         error=trace.error.kind if trace.error else "",
         worker=trace.provenance.worker,
         digest=digest,
-        failed=tuple((finding.assertion, finding.score) for finding in trace.findings if not finding.passed),
+        failed=tuple(
+            (finding.assertion, finding.score)
+            for finding in trace.findings
+            if not finding.passed and not finding.infra
+        ),
+        judge_cost_usd=trace.judge_cost_usd,
+        judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in trace.judged),
     )
 
 

@@ -85,7 +85,7 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
             # Its trials said so already. The labels in the plan must do: a run that is over can be sealed.
             logger.warning("failures of scenario %s are ranked with equal weights: %s", digest[:12], error)
     return {
-        number: tuple(AssertionFacts.of(a) for a in scenarios[cell.scenario_digest].assertions)
+        number: tuple(AssertionFacts.of(a, plan.judge) for a in scenarios[cell.scenario_digest].assertions)
         for number, cell in enumerate(plan.cells)
         if cell.scenario_digest in scenarios
     }

@@ -15,7 +15,9 @@ from datetime import datetime
 
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
@@ -106,7 +108,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
 
 
 def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:
-    """Return how many provider calls the run makes at most.
+    """Return how many provider calls the run makes at most, its judges' included.
 
     Args:
         plan: The run.
@@ -115,7 +117,27 @@ def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callab
     """
     return plan.trials * sum(
         scenarios[cell.scenario_digest].max_turns * (1 + retries_max(cell.adapter)) for cell in plan.cells
+    ) + judge_calls_max(plan, scenarios, retries_max)
+
+
+def judge_calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:
+    """Return how many calls the run's judges make at most; arguments as in ``calls_max``.
+
+    Judges that are asked the same thing share their votes; only those that are alike to the letter
+    are known to before anything was said. Not counted is what a provider refuses that takes no tools: a
+    worker learns that from its first votes.
+    """
+    return plan.trials * sum(
+        terms.k * (1 + retries_max(terms.adapter))
+        for cell in plan.cells
+        for terms in judge_terms(scenarios[cell.scenario_digest], plan)
     )
+
+
+def judge_terms(scenario: Scenario, plan: Plan) -> list[Terms]:
+    """Return how each different judge of a scenario is asked in this run."""
+    asked = {one: one.terms(plan.judge) for _, one in judges_in(scenario.assertions)}
+    return list(asked.values())
 
 
 async def submit(
@@ -137,6 +159,7 @@ async def submit(
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
     await _freeze_all(order.scenarios, store)
+    plan = plan.signed(dispatcher.signer)
     if not await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0]):
         plan = await read_plan(plan.run_id, store)  # whoever was first under this key has decided
     await open_run(plan, manifest)

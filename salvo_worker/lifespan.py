@@ -26,6 +26,7 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project
 from salvo_core.settings import Settings, without_password
 from salvo_core.store.opening import open_store
@@ -94,8 +95,10 @@ class Lifespan:
             transport=transport,
             clock=clock,
             prices=self.project.prices,
+            site_secrets=settings.signing_keys,
         )
-        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
+        signer = Signer(settings.signing_keys)
+        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         renewal_s = settings.lease_s / RENEWALS_PER_LEASE
         self._rebuilder = Rebuilder(
@@ -109,7 +112,7 @@ class Lifespan:
             dispatcher,
             adapters,
             leases,
-            Orders(store),
+            Orders(store, signer),
             clock,
             functions=functions,
             redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
@@ -180,6 +183,7 @@ class Lifespan:
                 started_ms=self._started_ms,
                 salvo_version=VERSION,
                 keys_present=tuple(name for name in self._key_names() if self.settings.secret(name)),
+                signing=Signer(self.settings.signing_keys).fingerprints,
             )
         )
 

@@ -19,9 +19,22 @@ ROOMS = (
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
 DOORS = (
-    "record", "seal", "attempt", "submit", "resume", "cancel", "sweep", "observe", "replay", "history",
-    "restore", "rebuild", "audit", "repair",
-)  # fmt: skip
+    "record",
+    "seal",
+    "judge",
+    "attempt",
+    "submit",
+    "resume",
+    "cancel",
+    "sweep",
+    "observe",
+    "replay",
+    "history",
+    "restore",
+    "rebuild",
+    "audit",
+    "repair",
+)
 
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),

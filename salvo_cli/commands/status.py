@@ -97,6 +97,8 @@ def counts_document(counts: RunCounts) -> dict[str, object]:
         "eta_s": counts.eta_s if counts.state not in ("paused", "finished", "sealed") else None,
         "cost_usd": counts.cost_usd,
         "cost_unknown": counts.cost_unknown,
+        "judge_cost_usd": counts.judge_cost_usd,
+        "judge_cost_unknown": counts.judge_cost_unknown,
         "input_tokens": counts.input_tokens,
         "output_tokens": counts.output_tokens,
         "retries": counts.retries,

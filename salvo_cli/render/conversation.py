@@ -12,7 +12,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, plain
-from salvo_cli.render.numbers import moment, score, seconds, tokens, usd
+from salvo_cli.render.judgements import judgements
+from salvo_cli.render.numbers import moment, plural, score, seconds, tokens, usd
 from salvo_cli.render.tables import Cell, facts
 from salvo_core.trace.model import Finding, Message, Retry, ToolCall, Trace, Turn
 
@@ -46,6 +47,7 @@ def steps(trace: Trace, *, signs: Marks, recorded: bool = False) -> list[Rendera
     if trace.error is not None:
         end += [*_error(trace, signs), Text("")]
     end += _findings(trace, signs)
+    end += judgements(trace, signs=signs, mark=mark)
     end.append(_recorded_result(trace) if recorded else _result(trace, signs))
     opening = Group(_head(trace, signs), Text(""), *question)
     return [opening, *(Group(*turn) for turn in turns), Group(*end)]
@@ -148,7 +150,9 @@ def _error(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
     assert error is not None
     yield from _retries(error.retries, signs)
     where = f" in turn {error.turn + 1}" if error.turn is not None else ""
-    line = Text(f"{signs.alarm} ended by an error{where}: ", style="bold magenta")
+    # A conversation that has an outcome of its own was not ended by what kept it from being graded.
+    what = f"ended by an error{where}" if trace.outcome == "infra_error" else "not graded"
+    line = Text(f"{signs.alarm} {what}: ", style="bold magenta")
     line.append_text(plain(error.kind.replace("_", " "), "bold magenta"))
     yield line
     yield Padding.indent(plain(error.message), INDENT)
@@ -167,7 +171,10 @@ def _findings(trace: Trace, signs: Marks) -> Iterator[RenderableType]:
 
 def _finding(finding: Finding, signs: Marks) -> RenderableType:
     line = Text(signs.passed if finding.passed else signs.failed, style="green" if finding.passed else "red")
-    line.append(f" {score(finding.score)}  ").append_text(plain(finding.label))
+    worth = score(finding.score)
+    if finding.infra:  # it counts neither way
+        line, worth = Text(signs.alarm, style="magenta"), "   -"
+    line.append(f" {worth}  ").append_text(plain(finding.label))
     if finding.required:
         line.append("  required", style="bold")
     if finding.weight != 1:
@@ -210,6 +217,7 @@ def _recorded_result(trace: Trace) -> RenderableType:
         ),
         ("latency", times + RECORDED),
         ("cost", cost),
+        *_judged(trace, RECORDED),
         ("finish", trace.finish_reason or "-"),
     ]
     return facts(pairs)
@@ -230,5 +238,15 @@ def _result(trace: Trace, signs: Marks) -> RenderableType:
                 ]
             ),
         ),
+        *_judged(trace, ""),
     ]
     return facts(pairs)
+
+
+def _judged(trace: Trace, mark: str) -> list[tuple[str, Cell]]:
+    """Return what judging took, apart from the agent's own."""
+    if not trace.judgements:
+        return []
+    used, votes = trace.judge_usage, sum(len(one.votes) for one in trace.judgements)
+    told = f"{plural(votes, 'vote')}, {tokens(used.total_tokens)} tokens, cost {usd(trace.judge_cost_usd)}"
+    return [("judges", told + mark)]

@@ -47,16 +47,23 @@ def _cell(cell: CellSummary, signs: Marks) -> RenderableType:
     ended = f" {signs.dot} ".join(
         f"{count} {outcome.replace('_', ' ')}" for outcome, count in cell.outcomes.items()
     )
-    cost = cell.cost
+    cost, judge = cell.cost, cell.judge_cost
     told = [
         spent(cost.total_usd, cost.unknown),
         *([f"{usd(cost.mean_usd)} a trial"] if cost.mean_usd is not None else []),
         *([f"{usd(cost.per_pass_usd)} a pass"] if cost.per_pass_usd is not None else []),
         *([f"unknown of {plural(cost.unknown, 'trial')}"] if cost.unknown and cost.known else []),
     ]
+    judged = [
+        spent(judge.total_usd, judge.unknown),
+        *([f"{usd(judge.mean_usd)} a trial"] if judge.mean_usd is not None else []),
+        *([f"unknown of {plural(judge.unknown, 'trial')}"] if judge.unknown and judge.known else []),
+    ]
+    asked = judge.known or judge.unknown
     pairs: list[tuple[str, Cell]] = [
         ("ended", ended or signs.dash),
         ("cost", f" {signs.dot} ".join(told)),
+        *([("judge cost", f" {signs.dot} ".join(judged))] if asked else []),
         ("retries", f"{cell.retries} in {plural(cell.trials_with_retries, 'trial')}"),
     ]
     if not rows:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from salvo_cli.render.console import one_line
+from salvo_cli.render.console import one_line, plain
 from salvo_cli.render.numbers import plural, usd
 from salvo_cli.render.tables import Cell, table
 
@@ -36,14 +36,28 @@ def forecast(document: dict[str, Any]) -> RenderableType:
         Text(""),
         total,
     ]
+    parts += _judges(document)
     if document["cost_usd_max"] is None:
         parts.append(
             Text("cost: unbounded; `max_cost_usd` in a scenario bounds each of its trials", style="dim")
         )
     else:
-        parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}", style="dim"))
+        apart = ", judges apart" if document["judge_calls_max"] else ""
+        parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}{apart}", style="dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
     return Group(*parts)
+
+
+def _judges(document: dict[str, Any]) -> list[RenderableType]:
+    """Return how many of the calls are judges', and which of those nobody can put a price on."""
+    if not document["judge_calls_max"]:
+        return []
+    asked = [one for cell in document["cells"] for one in cell["judges"]]
+    unpriced = sorted({one_line(one["model"], 40) for one in asked if not one["price_known"]})
+    lines = [f"of these, {plural(document['judge_calls_max'], 'call')} to judges, whose cost is told apart"]
+    if unpriced:
+        lines.append(f"the price of {', '.join(unpriced)} as a judge is not known")
+    return [plain(line, "dim") for line in lines]
 
 
 def _cost(cell: dict[str, Any]) -> str:

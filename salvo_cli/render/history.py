@@ -57,7 +57,9 @@ def _runs(runs: Sequence[PastRun], now_ms: int, width: int, signs: Marks) -> Ren
         "passed": lambda run: f"{run.passed:,}/{run.trials:,}",
         "rate": lambda run: signs.dash if run.pass_rate is None else percent(run.pass_rate),
         "score": lambda run: signs.dash if run.score_mean is None else score(run.score_mean),
-        "cost": lambda run: spent(run.cost_usd, run.cost_unknown),
+        "cost": lambda run: spent(
+            (run.cost_usd or 0.0) + (run.judge_cost_usd or 0.0), run.cost_unknown + run.judge_cost_unknown
+        ),
         "scenarios": lambda run: one_line(_name(run), 80),
     }
     heads = [head for head in columns if width >= WIDE or head not in ("when", "rate")]
@@ -157,6 +159,8 @@ def _run_document(run: PastRun) -> dict[str, Any]:
         "score_mean": run.score_mean,
         "cost_usd": run.cost_usd,
         "cost_unknown": run.cost_unknown,
+        "judge_cost_usd": run.judge_cost_usd,
+        "judge_cost_unknown": run.judge_cost_unknown,
         "cells": [_cell_document(cell) for cell in run.cells],
     }
 
@@ -176,4 +180,5 @@ def _cell_document(cell: CellSummary) -> dict[str, Any]:
         "pass_rate_high": cell.pass_rate_high,
         "score_mean": cell.score.mean if cell.scored else None,
         "cost_usd": cell.cost.total_usd,
+        "judge_cost_usd": cell.judge_cost.total_usd,
     }

@@ -9,9 +9,12 @@ they leave open is judged, as there, by the results obtained.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.counting import count
 from salvo_core.manifest.rows import SCORED, Result, Row
 from salvo_core.run.failures import Failure
 from salvo_core.run.plan import Plan
@@ -69,7 +72,7 @@ def suite(
         "threshold": cell.threshold,
         "cost_total": spent,
         "cost_avg_per_trial": None if spent is None or not cell.scored else spent / cell.scored,
-        "judge_cost_total": None,
+        "judge_cost_total": cell.judge_cost.total_usd,
         "latency_p50": latency.p50 if latency else None,
         "latency_p95": latency.p95 if latency else None,
         "total_retries": sum(trial["retries_used"] for trial in trials),
@@ -98,7 +101,7 @@ def _trial(number: int, row: Row, trace: Trace | None) -> dict[str, Any]:
         "status": row.status,
         "score": result.score or 0.0,
         "passed": row.status == "passed",
-        "eval_results": [_eval_result(finding) for finding in trace.findings] if trace else [],
+        "eval_results": [_eval_result(finding, trace) for finding in trace.findings] if trace else [],
         "latency_seconds": result.duration_s,
         "cost_usd": result.cost_usd,
         "retries_used": _retries_used(row.status, result, trace),
@@ -119,7 +122,8 @@ def _retried(trace: Trace | None) -> list[str]:
 
 def _retries_used(status: str, result: Result, trace: Trace | None) -> int:
     """Return how often an exchange was made again: the failure that ended a trial was not followed by one."""
-    ended = bool(trace.error and trace.error.retries) if trace else status == "infra_error"
+    untold = status == "infra_error" and result.error != "judge"
+    ended = bool(trace.error and trace.error.retries) if trace else untold
     return max(0, result.retries - ended)
 
 
@@ -129,7 +133,7 @@ def _error_message(status: str, result: Result, trace: Trace | None) -> str | No
     return trace.error.message if trace and trace.error else result.error or "unknown"
 
 
-def _eval_result(finding: Finding) -> dict[str, Any]:
+def _eval_result(finding: Finding, trace: Trace) -> dict[str, Any]:
     return {
         "assertion_type": _type(finding),
         "score": finding.score,
@@ -137,7 +141,33 @@ def _eval_result(finding: Finding) -> dict[str, Any]:
         "weight": finding.weight,
         "required": finding.required,
         "details": finding.details or finding.error or "",
-        "metadata": None,
+        "metadata": _judge_metadata(finding, trace),
+    }
+
+
+def _judge_metadata(finding: Finding, trace: Trace) -> dict[str, Any] | None:
+    """Return what a judge's votes were; None for other assertions, and when no vote could be read."""
+    judged = next((one for one in trace.judged if one.assertion == finding.assertion), None)
+    if finding.type != "judge" or judged is None or not judged.heard:
+        return None
+    judgement = next(one for one in trace.judgements if one.request == judged.request)
+    votes = judgement.votes[: judged.k]
+    ballot = Ballot(votes, judged.k, judged.threshold, judgement.weights, judgement.model, judged.request)
+    medians = count(ballot).medians
+    costs = [vote.cost_usd for vote in votes]
+    return {
+        "judge_model": judgement.model,
+        "judge_k": judged.k,
+        "judge_cost_usd": None if None in costs else math.fsum(cost for cost in costs if cost is not None),
+        "per_criterion": [
+            {
+                "name": name,
+                "median_score": medians[name] or 0.0,
+                "all_scores": [vote.scores[name] for vote in votes if vote.heard and name in vote.scores],
+                "weight": weight,
+            }
+            for name, weight in judgement.weights.items()
+        ],
     }
 
 

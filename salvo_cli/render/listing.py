@@ -32,7 +32,9 @@ def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
                 verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan"),
                 f"{counts.ended:,}/{counts.total:,}",
                 f"{counts.statuses['passed']:,}",
-                spent(counts.cost_usd, counts.cost_unknown),
+                spent(
+                    counts.cost_usd + counts.judge_cost_usd, counts.cost_unknown + counts.judge_cost_unknown
+                ),
                 one_line(counts.name, 80),
             ]
         )
@@ -100,6 +102,7 @@ def trial_document(row: Row, plan: Plan) -> dict[str, Any]:
             "outcome": result.outcome,
             "error": result.error,
             "cost_usd": result.cost_usd,
+            "judge_cost_usd": result.judge_cost_usd,
             "latency_s": result.latency_s,
             "duration_s": result.duration_s,
             "input_tokens": result.input_tokens,

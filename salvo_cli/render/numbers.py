@@ -59,6 +59,22 @@ def spent(amount: float | None, unknown: int) -> str:
     return usd(amount or 0.0) + ("+?" if unknown else "")
 
 
+def spent_in_all(agent_usd: float | None, unknown: int, judge_usd: float | None, judge_unknown: int) -> str:
+    """Return what agents and judges cost together, and what each of them did where there were judges.
+
+    Args:
+        agent_usd: Known US dollars, as ``spent``; so are the other three.
+        unknown: See there.
+        judge_usd: None or 0 where no judge was asked.
+        judge_unknown: See ``spent``.
+    """
+    agent = spent(agent_usd, unknown)
+    if not judge_usd and not judge_unknown:
+        return agent
+    in_all = spent((agent_usd or 0.0) + (judge_usd or 0.0), unknown + judge_unknown)
+    return f"{in_all} ({agent} agent + {spent(judge_usd, judge_unknown)} judge)"
+
+
 def seconds(duration_s: float | None) -> str:
     """Return a duration: ``0.42 s``, ``12.3 s``, ``5m 12s``, ``2h 05m``."""
     if duration_s is None:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line
-from salvo_cli.render.numbers import plural, score, seconds, spent, tokens
+from salvo_cli.render.numbers import plural, score, seconds, spent_in_all, tokens
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Status
@@ -41,7 +41,7 @@ def terse(counts: RunCounts) -> str:
         told.append(f"{counts.rate_per_s:.1f}/s")
     if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
-    told.append(f"cost {spent(counts.cost_usd, counts.cost_unknown)}")
+    told.append(f"cost {_money(counts)}")
     return " · ".join(told)
 
 
@@ -97,13 +97,19 @@ def _pace(counts: RunCounts, signs: Marks, workers: str) -> Text:
     told = [rate]
     if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
-    told.append(f"cost {spent(counts.cost_usd, counts.cost_unknown)}")
+    told.append(f"cost {_money(counts)}")
     told.append(f"{tokens(counts.input_tokens + counts.output_tokens)} tokens")
     if counts.retries:
         told.append(f"{counts.retries:,} retried")
     if workers:
         told.append(workers)
     return Text(f" {signs.dot} ".join(told), style="dim")
+
+
+def _money(counts: RunCounts) -> str:
+    return spent_in_all(
+        counts.cost_usd, counts.cost_unknown, counts.judge_cost_usd, counts.judge_cost_unknown
+    )
 
 
 def _cells(counts: RunCounts, labels: Sequence[str], signs: Marks) -> RenderableType:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.details import details
+from salvo_cli.render.judges import judges
 from salvo_cli.render.numbers import (
     percent,
     plural,
@@ -17,6 +18,7 @@ from salvo_cli.render.numbers import (
     seconds,
     short,
     spent,
+    spent_in_all,
     tokens,
     usd,
     verdict_text,
@@ -65,6 +67,7 @@ def report(
     parts.append(Text(""))
     if not failures_only:
         parts += _figures(summary.cells, name, width, signs)
+        parts += judges(summary.cells, name, signs)
     if more:
         parts += details(summary.cells, name, signs)
     troubles = _explanations(summary, name, signs, whole=failures_only or more)
@@ -102,7 +105,8 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
     if ended < summary.total:
         first.append(f"   {summary.state}: these figures will change", style="yellow")
     lines = [first, plain(summary.reason)]
-    money = spent(summary.cost.total_usd, summary.cost.unknown)
+    agent, judge = summary.cost, summary.judge_cost
+    money = spent_in_all(agent.total_usd, agent.unknown, judge.total_usd, judge.unknown)
     told = [
         *([seconds(summary.wall_s)] if summary.wall_s is not None else []),
         *([f"{summary.trials_per_s:.1f} trials/s"] if summary.trials_per_s else []),
@@ -171,7 +175,8 @@ def _single(cell: CellSummary, signs: Marks) -> RenderableType:
         pairs.append(("latency", f"p50 {seconds(cell.latency_s.p50)}  p95 {seconds(cell.latency_s.p95)}"))
     if cell.tokens is not None:
         pairs.append(("tokens", f"p50 {tokens(cell.tokens.p50)}  p95 {tokens(cell.tokens.p95)} a trial"))
-    cost = spent(cell.cost.total_usd, cell.cost.unknown)
+    judge = cell.judge_cost
+    cost = spent_in_all(cell.cost.total_usd, cell.cost.unknown, judge.total_usd, judge.unknown)
     per_pass = cell.cost.per_pass_usd
     pairs.append(("cost", cost + (f"  {usd(per_pass)} a pass" if per_pass is not None else "")))
     pairs.append(("retries", f"{cell.retries} in {plural(cell.trials_with_retries, 'trial')}"))
@@ -190,12 +195,18 @@ def _quality_row(cell: CellSummary, name: Mapping[int, str], signs: Marks) -> li
     ]
 
 
+def _judge_cost(cell: CellSummary) -> str:
+    cost = cell.judge_cost
+    return spent(cost.total_usd, cost.unknown) if cost.known or cost.unknown else ""
+
+
 def _effort_row(cell: CellSummary, signs: Marks) -> list[Cell]:
     spread, latency, used = cell.score, cell.latency_s, cell.tokens
     none = signs.dash
     return [
         f"{spread.min:.2f}/{spread.p50:.2f}/{spread.p95:.2f}" if cell.scored else none,
         spent(cell.cost.total_usd, cell.cost.unknown),
+        _judge_cost(cell),
         none if cell.cost.per_pass_usd is None else usd(cell.cost.per_pass_usd),
         f"{latency.p50:.1f}/{latency.p95:.1f}" if latency else none,
         f"{tokens(used.p50)}/{tokens(used.p95)}" if used else none,
@@ -203,10 +214,12 @@ def _effort_row(cell: CellSummary, signs: Marks) -> list[Cell]:
     ]
 
 
+_JUDGE = "judge\n$"
 _QUALITY = ("#", "verdict", "cell", "passed", "rate (95%)", "score", "not graded")
 _EFFORT = (
     "score\nmin/p50/p95",
     "cost\n$",
+    _JUDGE,
     "cost\na pass",
     "latency s\np50/p95",
     "tokens\np50/p95",
@@ -222,26 +235,28 @@ def _quality(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks
 
 def _effort(cells: Sequence[CellSummary], signs: Marks) -> RenderableType:
     rows = [[str(cell.cell + 1), *_effort_row(cell, signs)] for cell in cells]
-    return table(("#", *_EFFORT), rows, right=("#", *_EFFORT))
+    heads, rows = _without_idle(("#", *_EFFORT), rows)
+    return table(heads, rows, right=heads)
 
 
 def _wide(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) -> RenderableType:
     rows = [[*_quality_row(cell, name, signs), *_effort_row(cell, signs)] for cell in cells]
-    heads = (*_QUALITY, *_EFFORT)
-    return table(
-        *_without_idle(heads, rows), right=[head for head in heads if head not in _TEXTS], wide="cell"
-    )
+    heads, rows = _without_idle((*_QUALITY, *_EFFORT), rows)
+    return table(heads, rows, right=[head for head in heads if head not in _TEXTS], wide="cell")
 
 
 _TEXTS = ("verdict", "cell", "not graded")
 
 
 def _without_idle(heads: Sequence[str], rows: list[list[Cell]]) -> tuple[Sequence[str], list[list[Cell]]]:
-    """Leave out the column of ungraded trials when there are none."""
-    at = heads.index("not graded")
-    if any(row[at] != "0" for row in rows):
-        return heads, rows
-    return [*heads[:at], *heads[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
+    """Leave out the columns of ungraded trials and of what judges cost when there are none."""
+    idle = {
+        at
+        for at, head in enumerate(heads)
+        if head in ("not graded", _JUDGE) and not any(row[at] not in ("0", "") for row in rows)
+    }
+    kept = [at for at in range(len(heads)) if at not in idle]
+    return [heads[at] for at in kept], [[row[at] for at in kept] for row in rows]
 
 
 def _explanations(

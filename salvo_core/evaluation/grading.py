@@ -75,10 +75,26 @@ def _finding(index: int, assertion: AssertionSpec, document: Document) -> Findin
     )
 
 
+def ungradable(findings: Sequence[Finding]) -> Finding | None:
+    """Return the finding for whose want there can be no grade, None if there can be one.
+
+    What infrastructure kept from being found (``infra``) counts neither way. That is no way to treat
+    a required assertion, nor to treat the only ones that carry weight.
+    """
+    missing = [finding for finding in findings if finding.infra]
+    for finding in missing:
+        if finding.required:
+            return finding
+    if any(finding.weight > 0 for finding in findings if not finding.infra):
+        return None
+    return next((finding for finding in missing if finding.weight > 0), None)
+
+
 def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) -> Graded:
     """Return the score and grade that findings come to, fresh ones or those of a stored trace.
 
-    The score is the weighted mean of the findings' scores. No findings: 1.0 and passed. All
+    The score is the weighted mean of the findings' scores; those that infrastructure kept from
+    being found are left out, weights too. No findings: 1.0 and passed. All
     weights zero: 0.0 and failed, since nothing was asked that could earn a score. A required
     finding that did not pass makes it a hard fail and leaves the score as it is. An agent
     that called an unknown tool where the scenario forbids it scores 0 and has failed at least.
@@ -89,13 +105,16 @@ def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) ->
         outcome: How the trial ended. A limit that was reached is graded on what there is.
 
     Raises:
-        ValueError: The outcome has no grade, or a weight is negative.
+        ValueError: The outcome has no grade, a weight is negative, or the findings are ``ungradable``.
     """
     if outcome in UNGRADED:
         raise ValueError(f"a trial with the outcome {outcome} has no grade")
     if any(finding.weight < 0 for finding in findings):
         raise ValueError("negative weights have no meaning in a score")
-    total = math.fsum(finding.weight for finding in findings)
+    if ungradable(findings) is not None:
+        raise ValueError("a finding that the grade needs is missing")
+    counted = [finding for finding in findings if not finding.infra]
+    total = math.fsum(finding.weight for finding in counted)
     failed = outcome == "unknown_tool" or (bool(findings) and total == 0)
     if failed:
         score = 0.0
@@ -103,9 +122,9 @@ def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) ->
         score = 1.0
     else:
         # Both sums are rounded correctly and no score exceeds 1, so neither does the quotient.
-        score = math.fsum(finding.score * finding.weight for finding in findings) / total
+        score = math.fsum(finding.score * finding.weight for finding in counted) / total
     assert 0.0 <= score <= 1.0, f"score {score} of {len(findings)} findings"
-    if any(finding.required and not finding.passed for finding in findings):
+    if any(finding.required and not finding.passed for finding in counted):
         return Graded(score, "hard_fail")
     return Graded(score, "passed" if not failed and reaches(score, threshold) else "failed")
 

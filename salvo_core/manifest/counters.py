@@ -38,6 +38,8 @@ class RunCounts:
         now_ms: Server time of this reading.
         cost_usd: Known costs so far.
         cost_unknown: Finished trials whose cost is not known.
+        judge_cost_usd: Known costs of judges so far, apart from the agents'.
+        judge_cost_unknown: Finished trials whose judges' cost is not known.
         verdict: Set once sealed.
     """
 
@@ -61,6 +63,8 @@ class RunCounts:
     retries: int
     claims: int
     expired: int
+    judge_cost_usd: float = 0.0
+    judge_cost_unknown: int = 0
     name: str = ""
     verdict: str | None = None
     exit_code: int | None = None
@@ -104,6 +108,10 @@ def increments(cell: int, status: Status, result: Result) -> list[str | int]:
         pairs["cost_unknown"] = 1
     else:
         pairs["cost_nano_usd"] = round(result.cost_usd * NANO)
+    if result.judge_cost_usd is None:
+        pairs["judge_cost_unknown"] = 1
+    else:
+        pairs["judge_cost_nano_usd"] = round(result.judge_cost_usd * NANO)
     if result.score is not None:
         pairs[f"cell:{cell}:score_nano"] = round(result.score * NANO)
     return [item for pair in pairs.items() if pair[1] for item in pair]
@@ -181,6 +189,8 @@ def read_counts(
         retries=counted("retries"),
         claims=counted("claims"),
         expired=counted("expired"),
+        judge_cost_usd=counted("judge_cost_nano_usd") / NANO,
+        judge_cost_unknown=counted("judge_cost_unknown"),
         name=header.get("name", ""),
         verdict=header.get("verdict"),
         exit_code=stamp("exit_code"),

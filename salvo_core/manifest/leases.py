@@ -15,7 +15,7 @@ from typing import Literal
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable, SalvoError
 from salvo_core.manifest.live import Claim, Manifest
-from salvo_core.trace.model import Turn
+from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +51,20 @@ class HeldTrial:
         state = await self._keeper.manifest.journal(self.claim, turn)
         if state is None and await self._keeper.reseated(self.claim):
             state = await self._keeper.manifest.journal(self.claim, turn)
+        self._heed(state)
+        self.turns.append(turn)
+
+    async def keep_vote(self, question: str, vote: Vote) -> None:
+        """Journal a judge's vote on a question; raises as ``keep``."""
+        state = await self._keeper.manifest.vote(self.claim, question, vote)
+        if state is None and await self._keeper.reseated(self.claim):
+            state = await self._keeper.manifest.vote(self.claim, question, vote)
+        self._heed(state)
+
+    def _heed(self, state: str | None) -> None:
         if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        self.turns.append(turn)
         if state == "cancelling":
             self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
 

@@ -7,23 +7,21 @@ everything; there is no between.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from salvo_core.errors import NotFound
+from salvo_core.identity import is_uuid7
 from salvo_core.manifest import keys
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
+from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
-from salvo_core.trace.model import Turn
-
-logger = logging.getLogger(__name__)
+from salvo_core.trace.model import Turn, Vote
 
 ROWS_PER_CALL = 1000
 """Rows per script or HMGET: about a millisecond of the server's time."""
@@ -212,22 +210,39 @@ class Manifest:
         )  # fmt: skip
         return state or None
 
+    async def vote(self, claim: Claim, question: str, vote: Vote) -> RunState | None:
+        """Keep a judge's vote on a question; return the run's state, None when the claim is lost.
+
+        The same vote given twice is kept once.
+        """
+        state = await self._run_script(
+            "vote", claim.run_id, claim.index, claim.attempt, claim.worker,
+            f"{question}:{vote.number}", vote.model_dump_json(),
+            more_keys=[keys.votes(claim.run_id, claim.index)],
+        )  # fmt: skip
+        return state or None
+
+    async def voted(self, run_id: str, index: int) -> dict[tuple[str, int], Vote]:
+        """Return what judges have said of an unfinished trial, by question and number.
+
+        Of more than VOTES_READ_MAX the rest is left out, and so is what cannot be read: such
+        votes are asked for again.
+        """
+        votes: dict[tuple[str, int], Vote] = {}
+        with translated(self.address):
+            async for field, line in self.redis.hscan_iter(keys.votes(run_id, index), count=100):
+                vote = readable_vote(line, f"run {run_id}, trial {index}")
+                if vote is not None:
+                    votes[field.rpartition(":")[0], vote.number] = vote
+                if len(votes) == VOTES_READ_MAX:
+                    break
+        return votes
+
     async def journaled(self, run_id: str, index: int) -> tuple[Turn, ...]:
         """Return the completed turns of an unfinished trial, in order, as far as they can be read."""
         with translated(self.address):
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
-        turns: list[Turn] = []
-        for line in lines:
-            try:
-                turns.append(Turn.model_validate_json(line))
-            except ValidationError as error:
-                # A newer Salvo wrote it. A trial that stopped here would stop for every worker, for ever.
-                logger.error(
-                    "run %s, trial %d: turn %d cannot be read and is asked for again (%d problems)",
-                    run_id, index, len(turns), error.error_count(),
-                )  # fmt: skip
-                break
-        return tuple(turns)
+        return readable_turns(cast(list[str], lines), f"run {run_id}, trial {index}")
 
     async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
         """End the trial, if the claim still holds it.
@@ -237,7 +252,7 @@ class Manifest:
         reply = await self._run_script(
             "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status, result.encode(),
             *increments(cell, status, result),
-            more_keys=[keys.journal(claim.run_id, claim.index)],
+            more_keys=[keys.journal(claim.run_id, claim.index), keys.votes(claim.run_id, claim.index)],
         )  # fmt: skip
         if not reply[0]:
             return Committed(won=False)
@@ -355,13 +370,18 @@ class Manifest:
     async def recent(self, most: int) -> list[str]:
         """Return the newest run ids, newest first."""
         with translated(self.address):
-            return cast(list[str], await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+            return _run_ids(await self.redis.zrevrange(keys.RUNS, 0, most - 1))
 
     async def open_runs(self) -> list[str]:
         """Return the ids of runs that are not sealed, oldest first."""
         with translated(self.address):
-            return cast(list[str], await self.redis.zrange(keys.OPEN, 0, -1))
+            return _run_ids(await self.redis.zrange(keys.OPEN, 0, -1))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self.redis.aclose()
+
+
+def _run_ids(found: Iterable[object]) -> list[str]:
+    """Return what are run ids: whoever else writes to Redis may have put anything beside them."""
+    return [str(run_id) for run_id in found if is_uuid7(run_id)]

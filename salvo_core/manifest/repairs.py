@@ -47,7 +47,7 @@ class Belongings:
     leases: frozenset[int]
     strikes: frozenset[int]
     journals: Mapping[int, int]
-    """Turns in each journal that is there."""
+    """Turns and votes in each journal that is there."""
 
 
 class Repairs:
@@ -104,7 +104,7 @@ class Repairs:
         )
 
     async def journals(self, run_id: str, indices: Sequence[int]) -> dict[int, int]:
-        """Return how many entries the journals of these trials have, of those that have any."""
+        """Return how many turns and votes the journals of these trials have, of those that have any."""
         found: dict[int, int] = {}
         for low in range(0, len(indices), ROWS_PER_CALL):
             window = indices[low : low + ROWS_PER_CALL]
@@ -112,7 +112,10 @@ class Repairs:
                 pipe = self.redis.pipeline(transaction=False)
                 for index in window:
                     pipe.llen(keys.journal(run_id, index))
-                found |= {index: n for index, n in zip(window, await pipe.execute(), strict=True) if n}
+                    pipe.hlen(keys.votes(run_id, index))
+                sizes = await pipe.execute()
+            pairs = zip(sizes[::2], sizes[1::2], strict=True)
+            found |= {index: sum(pair) for index, pair in zip(window, pairs, strict=True) if any(pair)}
         return found
 
     async def is_looked_after(self, run_id: str) -> bool:

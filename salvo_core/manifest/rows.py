@@ -44,9 +44,11 @@ class Result:
         error: Kind of the error that ended it, empty when none did.
         worker: Who ended it.
         digest: Of the trace's document; empty when there is no object (cancelled before it ran).
-        failed: (assertion index, score) of each finding that did not pass.
+        failed: (assertion index, score) of each finding that did not pass, those left out that
+            infrastructure kept from being found.
         judge_cost_usd: Of the judges, apart from the agent's; None when a price is unknown, 0 without judges.
-        judged: (assertion index, votes, votes heard, votes in favour) of each assertion that a judge decides.
+        judged: (assertion index, votes, votes heard, votes in favour) of each judge of the scenario, in its
+            order; of one inside a group, the group's index.
     """
 
     score: float | None
@@ -68,7 +70,9 @@ class Result:
     def encode(self) -> str:
         """Return the result as a compact JSON list, in field order, a judge's part only if there is one."""
         values = astuple(self)
-        return json.dumps(values if self.judged else values[:-2], separators=(",", ":"))
+        # Votes that were paid for before their run was cancelled decide nothing, and cost all the same.
+        was_asked = self.judged or self.judge_cost_usd != 0
+        return json.dumps(values if was_asked else values[:-2], separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> Result:

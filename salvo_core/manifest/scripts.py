@@ -6,8 +6,8 @@ from functools import cache
 from importlib.resources import files
 
 SCRIPTS = (
-    "open", "seed", "release", "submitted", "claim", "journal", "commit", "give_back", "renew", "expire",
-    "cancel", "cancel_rows", "pause", "unpause", "seal",
+    "open", "seed", "release", "submitted", "claim", "journal", "vote", "commit", "give_back", "renew",
+    "expire", "cancel", "cancel_rows", "pause", "unpause", "seal",
     "restate", "recount", "tidy", "reseat",
 )  # fmt: skip
 

@@ -115,7 +115,10 @@ def regraded(trace: Trace) -> str:
         return (
             f"a trial that ended as {trace.outcome} has the grade {trace.grade} and the score {trace.score}"
         )
-    graded = grade(trace.findings, trace.threshold, outcome=trace.outcome)
+    try:
+        graded = grade(trace.findings, trace.threshold, outcome=trace.outcome)
+    except ValueError as error:  # a finding that the grade needs is missing, say
+        return f"it has the grade {trace.grade}, and {error}"
     if graded.grade == trace.grade and _same(graded.score, trace.score):
         return ""
     return (

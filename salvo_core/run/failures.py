@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.manifest.rows import SCORED, Row
 
 SAMPLES_MAX = 3
@@ -32,16 +34,24 @@ class AssertionFacts:
         label: In a few words, the same for every trial.
         weight: Dimensionless, >= 0.
         required: Whether failing it fails the trial hard.
+        judge_models: Who judges it: the model of each judge in it, in order; empty for other assertions.
     """
 
     label: str
     weight: float = 1.0
     required: bool = False
+    judge_models: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, assertion: AssertionSpec) -> AssertionFacts:
-        """Return the facts of an assertion of a scenario."""
-        return cls(label=assertion.label(), weight=assertion.weight, required=assertion.required)
+    def of(cls, assertion: AssertionSpec, defaults: JudgeDefaults | None = None) -> AssertionFacts:
+        """Return the facts of an assertion of a scenario; ``defaults`` are its run's, for judges."""
+        defaults = defaults or JudgeDefaults()
+        return cls(
+            label=assertion.label(),
+            weight=assertion.weight,
+            required=assertion.required,
+            judge_models=tuple(judge.terms(defaults).model for _, judge in judges_in([assertion])),
+        )
 
 
 class Failure(BaseModel):

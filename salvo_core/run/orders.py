@@ -7,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from salvo_core.errors import UsageError
 from salvo_core.run.plan import Plan
+from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.scenario.digest import thaw
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
@@ -23,10 +25,12 @@ class Orders:
 
     Args:
         store: Where plans and scenarios lie.
+        signer: Whose signature plans must carry: given by workers, who act on them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signer: Signer = UNSIGNED) -> None:
         self._store = store
+        self._signer = signer
         self._plans: _Remembered[Plan] = _Remembered(self._read_plan)
         self._scenarios: _Remembered[Scenario] = _Remembered(self._read_scenario)
 
@@ -36,6 +40,7 @@ class Orders:
         Raises:
             ObjectMissing: The store has none.
             ObjectCorrupt: What it has is damaged.
+            UsageError: It is no order of this site, or of another run.
         """
         return await self._plans.get(run_id)
 
@@ -45,7 +50,10 @@ class Orders:
 
     async def _read_plan(self, run_id: str) -> Plan:
         key = keys.plan(run_id)
-        return Plan.decode(await self._store.get(key), key)
+        plan = Plan.decode(await self._store.get(key), key, self._signer)
+        if plan.run_id != run_id:  # a signed plan put in the place of another one
+            raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
+        return plan
 
     async def _read_scenario(self, digest: str) -> Scenario:
         key = keys.scenario(digest)

@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
+from salvo_core.run.costs import NO_COST, Cost, CostFold, cost_of
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
+from salvo_core.run.judges import JudgeFold, JudgeSummary
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
@@ -59,21 +61,6 @@ class Spread(_Frozen):
 
 
 _NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
-
-
-class Cost(_Frozen):
-    """Money spent on every trial that left a result, infrastructure errors included, US dollars."""
-
-    total_usd: float | None
-    """Sum of the known costs; None when none is known."""
-    mean_usd: float | None
-    """Per trial of known cost."""
-    per_pass_usd: float | None
-    """Total over passed trials; None without a pass, or when a cost is unknown: it would be too low."""
-    known: int
-    """Trials of known cost."""
-    unknown: int
-    """Trials whose model has no known price."""
 
 
 class CellSummary(_Frozen):
@@ -118,6 +105,11 @@ class CellSummary(_Frozen):
     turns: Spread | None
     """Exchanges that came back, per trial."""
     cost: Cost
+    """Of the agent."""
+    judge_cost: Cost = NO_COST
+    """Of the judges, over the trials in which any was asked; apart from ``cost``."""
+    judges: tuple[JudgeSummary, ...] = ()
+    """In the scenario's order."""
     retries: int
     """Exchanges that failed and were tried again or ended the trial."""
     trials_with_retries: int
@@ -159,8 +151,11 @@ class Summary(_Frozen):
     counts: dict[Status, int]
     """Trials by status; they sum to ``total``."""
     cost: Cost
+    """Of the agents."""
+    judge_cost: Cost = NO_COST
+    """Of the judges, over the trials in which any was asked; apart from ``cost``."""
     input_tokens: int
-    """Billed, failed exchanges included."""
+    """Of the agents, as billed, failed exchanges included."""
     output_tokens: int
     retries: int
     labels: dict[str, str]
@@ -241,7 +236,8 @@ def summarise(
         exit_code_allow_infra=EXIT_CODES[worst(cell.verdict_allow_infra for cell in cells)],
         total=plan.total,
         counts=counts,
-        cost=_cost(folds, counts["passed"]),
+        cost=cost_of([fold.costs for fold in folds], counts["passed"]),
+        judge_cost=cost_of([fold.judge_costs for fold in folds], counts["passed"]),
         input_tokens=sum(fold.input_tokens for fold in folds),
         output_tokens=sum(fold.output_tokens for fold in folds),
         retries=sum(cell.retries for cell in cells),
@@ -263,8 +259,9 @@ class _CellFold:
         self.durations_s = array("d")
         self.tokens = array("d")
         self.turns = array("d")
-        self.costs_usd = array("d")
-        self.costs_unknown = 0
+        self.costs = CostFold()
+        self.judge_costs = CostFold()
+        self.judges = JudgeFold(facts)
         self.input_tokens = 0
         self.output_tokens = 0
         self.retries = 0
@@ -277,6 +274,7 @@ class _CellFold:
         self.counts[row.status] += 1
         self.infra_errors.add(row)
         self.failures.add(row)
+        self.judges.add(row)
         if row.status in SCORED:
             self.scores.append(score_of(row))
         if row.result is not None:
@@ -288,10 +286,9 @@ class _CellFold:
         self.output_tokens += result.output_tokens
         self.retries += result.retries
         self.trials_with_retries += result.retries > 0
-        if result.cost_usd is None:
-            self.costs_unknown += 1
-        else:
-            self.costs_usd.append(result.cost_usd)
+        self.costs.add(result.cost_usd)
+        if result.judged or result.judge_cost_usd != 0:
+            self.judge_costs.add(result.judge_cost_usd)
         if graded:
             self.latencies_s.append(result.latency_s)
             self.durations_s.append(result.duration_s)
@@ -329,7 +326,9 @@ class _CellFold:
             duration_s=Spread.of(self.durations_s) if scored else None,
             tokens=Spread.of(self.tokens) if scored else None,
             turns=Spread.of(self.turns) if scored else None,
-            cost=_cost([self], passed),
+            cost=cost_of([self.costs], passed),
+            judge_cost=cost_of([self.judge_costs], passed),
+            judges=self.judges.summaries(),
             retries=self.retries,
             trials_with_retries=self.trials_with_retries,
             outcomes=dict(sorted(self.outcomes.items())),
@@ -350,21 +349,6 @@ class _CellFold:
 
 def _equal_weights(cell: Cell) -> tuple[AssertionFacts, ...]:
     return tuple(AssertionFacts(label) for label in cell.assertions)
-
-
-def _cost(folds: Sequence[_CellFold], passed: int) -> Cost:
-    known = sum(len(fold.costs_usd) for fold in folds)
-    unknown = sum(fold.costs_unknown for fold in folds)
-    if not known:
-        return Cost(total_usd=None, mean_usd=None, per_pass_usd=None, known=0, unknown=unknown)
-    total = math.fsum(cost for fold in folds for cost in fold.costs_usd)
-    return Cost(
-        total_usd=total,
-        mean_usd=total / known,
-        per_pass_usd=total / passed if passed and not unknown else None,
-        known=known,
-        unknown=unknown,
-    )
 
 
 def _run_reason(cells: Sequence[CellSummary], verdict: Verdict) -> str:

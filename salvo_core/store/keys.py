@@ -65,4 +65,6 @@ def summary(run_id: str, home: str = RUNS) -> str:
 
 
 def _folder(run_id: str, home: str) -> str:
+    if home not in (RUNS, REEVALS):
+        raise ValueError(f"{home[:80]!r} is no home of runs")
     return f"{home}{require_uuid7(run_id, 'run id')}/"

@@ -196,6 +196,22 @@ class Judgement(Frozen):
     """By number."""
 
 
+class Judged(Frozen):
+    """What the votes on a question came to for one assertion that rests on them."""
+
+    assertion: int = Field(ge=0)
+    """Its place in the scenario's list, 0-based; of a judge inside a group, the group's."""
+    request: str
+    """Of the judgement whose first ``k`` votes count."""
+    k: int = Field(ge=1)
+    """Votes that were asked for."""
+    threshold: float
+    """The weighted score from which a vote is in favour, 0-1."""
+    heard: int = Field(ge=0)
+    """Votes that can be counted."""
+    in_favour: int = Field(ge=0)
+
+
 class Finding(Frozen):
     """What one assertion found, or how it failed to find anything.
 
@@ -273,6 +289,8 @@ class Trace(Frozen):
     findings: tuple[Finding, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     """What judges were asked about it, with every vote."""
+    judged: tuple[Judged, ...] = ()
+    """What that came to, for each judge of the scenario in its order."""
     recording: Literal["full", "metadata_only"] = "full"
     """What was kept: see ``trace.recording``."""
     redacted: bool = False
@@ -302,6 +320,11 @@ class Trace(Frozen):
         costs = [vote.cost_usd for judgement in self.judgements for vote in judgement.votes]
         known = [cost for cost in costs if cost is not None]
         return round(math.fsum(known), 6) if len(known) == len(costs) else None
+
+    @property
+    def judge_usage(self) -> Usage:
+        """Tokens that judging was billed, failed exchanges included. Not the agent's."""
+        return sum((vote.billed for one in self.judgements for vote in one.votes), Usage())
 
     @property
     def retries_total(self) -> int:

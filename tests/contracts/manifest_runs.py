@@ -118,6 +118,8 @@ async def check_counters(run):
     nano = sum(round(one.cost_usd * NANO) for one in results if one.cost_usd is not None)
     assert counts.cost_usd == nano / NANO
     assert counts.cost_unknown == sum(one.cost_usd is None for one in results)
+    assert counts.judge_cost_usd == sum(round((one.judge_cost_usd or 0) * NANO) for one in results) / NANO
+    assert counts.judge_cost_unknown == sum(one.judge_cost_usd is None for one in results)
     for cell in range(run.cells):
         per_cell = Counter(row.status for row in rows if row.result and row.index % run.cells == cell)
         if per_cell:

@@ -10,6 +10,7 @@ from salvo_core.manifest import keys
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
 from salvo_core.manifest.rows import Row
+from salvo_core.trace.model import Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn
 
 pytestmark = pytest.mark.servers
@@ -229,6 +230,30 @@ async def test_the_journal_is_gone_with_the_end_of_its_trial(run):
     await run.commit(claim)
     assert await run.manifest.journaled(run.id, 0) == ()
     assert not await run.manifest.journal(claim, turn(1))
+
+
+async def test_votes_are_kept_for_the_attempt_that_holds_the_trial_once_each_and_gone_with_its_end(run):
+    first = await run.claimed()
+    assert await run.manifest.vote(first, "q1", Vote(number=0, raw="first")) == "running"
+    assert await run.manifest.vote(first, "q1", Vote(number=0, raw="again")) == "running"
+    await run.manifest.give_back(first)
+    second = await run.claimed(worker="w2")
+    assert await run.manifest.vote(first, "q1", Vote(number=1, raw="of the dead")) is None
+    await run.manifest.vote(second, "q2", Vote(number=1, raw="other"))
+    found = await run.manifest.voted(run.id, 0)
+    assert {name: vote.raw for name, vote in found.items()} == {("q1", 0): "first", ("q2", 1): "other"}
+    await run.commit(second)
+    assert await run.manifest.voted(run.id, 0) == {}
+    assert not await run.redis.exists(keys.votes(run.id, 0))
+    assert await run.manifest.vote(second, "q1", Vote(number=2)) is None
+
+
+async def test_of_too_many_votes_the_rest_is_left_to_be_asked_for_again(run, monkeypatch):
+    monkeypatch.setattr("salvo_core.manifest.live.VOTES_READ_MAX", 5)
+    claim = await run.claimed()
+    for number in range(9):
+        await run.manifest.vote(claim, "q", Vote(number=number))
+    assert len(await run.manifest.voted(run.id, 0)) == 5
 
 
 # -- the end of a trial ------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from salvo_core.manifest import keys
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
 from salvo_core.manifest.rows import TERMINAL
+from salvo_core.trace.model import Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn
 
 pytestmark = pytest.mark.servers
@@ -52,6 +53,7 @@ class Machine(RuleBasedStateMachine):
         self.rows = {}  # index -> [status, attempt, worker]
         self.strikes = {}
         self.journals = {}
+        self.votes = {}  # index -> {(question, number): what was said first}
         self.released = 0
         self.claims = []  # every claim that was ever given out, dead ones too
         if seeded:  # most runs begin in the middle, where most can happen
@@ -143,6 +145,7 @@ class Machine(RuleBasedStateMachine):
         self.rows[claim.index] = [status, claim.attempt, ""]
         self.strikes.pop(claim.index, None)
         self.journals.pop(claim.index, None)
+        self.votes.pop(claim.index, None)
         last = self.is_last()
         released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
         assert (committed.won, committed.run_finished) == (True, last)
@@ -158,6 +161,17 @@ class Machine(RuleBasedStateMachine):
         assert bool(self.do(self.manifest.journal(claim, turn(number)))) == holds
         if holds and number == kept:
             self.journals[claim.index] = kept + 1
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), question=st.sampled_from(["q1", "q2"]), number=st.integers(0, 2))
+    def vote(self, data, question, number):
+        claim = data.draw(st.sampled_from(self.claims))
+        holds = self.holds(claim)
+        said = f"{claim.worker} in attempt {claim.attempt}"
+        given = Vote(number=number, raw=said)
+        assert bool(self.do(self.manifest.vote(claim, question, given))) == holds
+        if holds:
+            self.votes.setdefault(claim.index, {}).setdefault((question, number), said)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -261,6 +275,12 @@ class Machine(RuleBasedStateMachine):
         for index in range(TOTAL):
             turns = self.do(self.manifest.journaled(self.run.id, index))
             assert [one.index for one in turns] == list(range(self.journals.get(index, 0)))
+
+    @invariant()
+    def votes_are_kept_as_they_were_given_first(self):
+        for index in range(TOTAL):
+            found = self.do(self.manifest.voted(self.run.id, index))
+            assert {name: vote.raw for name, vote in found.items()} == self.votes.get(index, {})
 
     @invariant()
     def a_run_that_needs_care_is_on_the_list(self):

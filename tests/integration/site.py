@@ -23,6 +23,7 @@ from salvo_core.observe import Observer
 from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import UNSIGNED
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
@@ -71,6 +72,8 @@ def order(trials: int = 3, scenarios: Iterable[Loaded] | None = None, **fields: 
 class Outbox:
     """A dispatcher whose queue is a list: strict about what a message is, and open to inspection."""
 
+    signer = UNSIGNED
+
     def __init__(self) -> None:
         self.waiting: list[TrialMessage] = []
         self.sent: list[TrialMessage] = []
@@ -116,6 +119,7 @@ class Stage:
         self._gates.pop(turn).set()
 
     async def enter(self, trace_id: str, turn: int) -> None:
+        """Note that a turn is asked for, and hold it there if that turn is closed."""
         self.asked.append((trace_id, turn))
         if gate := self._gates.get(turn):
             self._reached[turn].set()
@@ -143,8 +147,12 @@ class StagedRegistry(AdapterRegistry):
 
     stage: Stage
     secrets: frozenset[str] = frozenset()
+    judge: Any = None
+    """Who answers as the adapter called judge."""
 
     def get(self, name: str, script: Any = None) -> Any:
+        if name == "judge" and self.judge is not None:
+            return self.judge
         return StagedAdapter(super().get(name, script), self.stage)
 
     def known_secrets(self) -> frozenset[str]:
@@ -159,6 +167,7 @@ class Site:
         self.store = store
         self.outbox = Outbox()
         self.stage = Stage()
+        self.judge: Any = None
         self.clock: Any = SystemClock()
 
     def bench(self, worker: str = "w1", **parts: Any) -> Bench:
@@ -174,6 +183,7 @@ class Site:
             backoff=Backoff(base_s=0.001),
         )
         adapters.stage = self.stage
+        adapters.judge = self.judge
         manifest = parts.pop("manifest", self.manifest)
         store = parts.pop("store", self.store)
         given = {
@@ -251,8 +261,11 @@ class Site:
                     row.status,
                 )
         for row in rows:
-            journal = redis_keys.journal(plan.run_id, row.index)
-            assert not await self.manifest.redis.exists(journal)
+            unfinished = (
+                redis_keys.journal(plan.run_id, row.index),
+                redis_keys.votes(plan.run_id, row.index),
+            )
+            assert not await self.manifest.redis.exists(*unfinished)
 
     async def everything_stored(self) -> dict[str, str]:
         """Return the digest of every object in the store, by key."""

@@ -183,11 +183,29 @@ async def test_a_rebuild_that_dies_at_any_write_is_finished_by_the_next(site, st
     await completed(site, plan)
 
 
+class DyingReader:
+    """A store whose reader dies once it has read so many traces."""
+
+    def __init__(self, store, traces):
+        self._store = store
+        self._left = traces
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def get(self, key):
+        if keys.parse_trace(key):
+            if not self._left:
+                raise Killed
+            self._left -= 1
+        return await self._store.get(key)
+
+
 async def test_a_rebuild_that_dies_between_two_rows_leaves_a_run_that_no_worker_is_given(site, monkeypatch):
     monkeypatch.setattr("salvo_core.restore.READ_AT_ONCE", 1)
     plan = await halfway(site)
     with pytest.raises(Killed):
-        await rebuild(plan.run_id, **parts(site, store=Fuse(5).on(site.store, "get")))
+        await rebuild(plan.run_id, **parts(site, store=DyingReader(site.store, traces=2)))
     redis = site.manifest.redis
     assert await redis.hlen(redis_keys.manifest(plan.run_id)) == 2
     await attempt(plan.message(0), site.bench())

@@ -42,7 +42,15 @@ class Heard:
 
 
 class Interrupted(Exception):
-    """A vote was not asked for, because ``may_ask`` said no. Every vote under way was kept first."""
+    """A vote was not asked for, because ``may_ask`` said no. Every vote under way was kept first.
+
+    Args:
+        judgements: What there is of them: those with any vote at all.
+    """
+
+    def __init__(self, judgements: tuple[Judgement, ...] = ()) -> None:
+        super().__init__()
+        self.judgements = judgements
 
 
 @dataclass(slots=True)
@@ -152,7 +160,7 @@ async def hear(
     finally:
         await _let_go(adapters.values())
     if stopped:
-        raise Interrupted
+        raise Interrupted(tuple(one.judgement for one in inquiries.values() if one.votes))
     return Heard(
         tuple(inquiry.judgement for inquiry in inquiries.values()),
         {judge: _ballot(judge, inquiries[request], defaults) for judge, request in asked.items()},

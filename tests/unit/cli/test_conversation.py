@@ -8,6 +8,8 @@ from salvo_cli.render.console import Marks
 from salvo_cli.render.conversation import conversation, steps
 from salvo_core.trace.model import (
     Finding,
+    Judged,
+    Judgement,
     Message,
     Provenance,
     Retry,
@@ -17,6 +19,7 @@ from salvo_core.trace.model import (
     TrialError,
     Turn,
     Usage,
+    Vote,
 )
 from tests.unit.cli.drawing import drawn
 
@@ -194,3 +197,62 @@ def test_the_steps_are_the_question_each_turn_with_its_tools_and_the_end():
 
 def test_a_trial_that_never_began_has_a_question_and_an_end():
     assert len(steps(trace(messages=(), turns=()), signs=Marks())) == 2
+
+
+def judged(**more):
+    votes = (
+        Vote(
+            number=0, scores={"kind": 0.9}, reasoning={"kind": "warm [/b] \x1b[2J words"}, cost_usd=0.0004,
+            usage=Usage(input_tokens=1000, output_tokens=200), latency_s=1.5,
+        ),
+        Vote(
+            number=1, error="no scores are in it", error_kind="unreadable", raw="I [red]refuse",
+            cost_usd=0.0004,
+        ),
+        Vote(
+            number=2, error="the key is not accepted", error_kind="authentication", cost_usd=0.0,
+            retries=(Retry(kind="authentication", message="no [/] entry"),),
+        ),
+    )  # fmt: skip
+    judgement = Judgement(
+        request="a" * 64, assertions=(0,), adapter="openai", model="gpt-4o-mini", temperature=0.0,
+        max_tokens=1024, weights={"kind": 1.0}, votes=votes,
+    )  # fmt: skip
+    counted = Judged(assertion=0, request="a" * 64, k=3, threshold=0.8, heard=1, in_favour=1)
+    return trace(judgements=(judgement,), judged=(counted,), **more)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_every_vote_of_a_judge_is_shown_with_its_reasons_or_why_it_is_none(recorded):
+    text = drawn(conversation(judged(), signs=Marks(), recorded=recorded), 100)
+    mark = " (recorded)" if recorded else ""
+    for line in (
+        "judge gpt-4o-mini via openai  for assertion 1, asked 3 times",
+        "assertion 1: 1 of 1 heard vote in favour, from a score of 0.80; 3 asked for",
+        f"vote 1  1,000 in, 200 out · 1.50 s, cost $0.00040{mark}",
+        "0.90  kind",
+        "warm [/b] \\x1b[2J words",
+        "not counted: no scores are in it",
+        "I [red]refuse",
+        "not counted: the key is not accepted",
+        "no [/] entry",
+        f"3 votes, 1,200 tokens, cost $0.00080{mark}",
+    ):
+        assert line in text
+
+
+def test_a_conversation_that_lacks_its_judge_was_not_ended_by_an_error():
+    error = TrialError(
+        kind="judge", message="`judge kind` is required and could not be decided", hint="reeval"
+    )
+    finding = Finding(
+        assertion=0, type="judge", label="judge kind", score=0, passed=False, weight=1, required=True,
+        error="1 of 3 votes could be read", infra=True,
+    )  # fmt: skip
+    text = drawn(
+        conversation(judged(error=error, grade=None, score=None, findings=(finding,)), signs=Marks()), 100
+    )
+    assert "! not graded: judge" in text
+    assert "ended by an error" not in text
+    assert "!    -  judge kind" in text
+    assert "completed" in text

@@ -9,6 +9,8 @@ from salvo_core.run.failures import AssertionFacts
 from salvo_core.run.summary import summarise
 from salvo_core.trace.model import (
     Finding,
+    Judged,
+    Judgement,
     Provenance,
     Retry,
     ScenarioRef,
@@ -16,6 +18,7 @@ from salvo_core.trace.model import (
     TrialError,
     Turn,
     Usage,
+    Vote,
 )
 from tests.unit.run.builders import RUN_ID, plan, row, rows
 
@@ -204,3 +207,57 @@ def test_trials_without_a_result_are_left_out_and_do_not_leave_the_verdict_open(
     told = document([row(0), row(1, "cancelled"), row(2, "pending")])
     assert (told["trials_total"], told["n_requested"], told["verdict"]) == (1, 3, "PASS")
     assert document([row(0, "cancelled")])["verdict"] == "FAIL"
+
+
+def judged_trace(of, *scores, k=None, error=None):
+    votes = [Vote(number=number, scores=one, cost_usd=0.00045) for number, one in enumerate(scores)]
+    votes += [Vote(number=len(votes), error=error, error_kind="unreadable", cost_usd=0.0)] if error else []
+    judgement = Judgement(
+        request="a" * 64, assertions=(0,), adapter="openai", model="gpt-4o-mini", temperature=0.0,
+        max_tokens=1024, weights={"kind": 2.0, "true": 1.0}, votes=tuple(votes),
+    )  # fmt: skip
+    told = Judged(
+        assertion=0, request="a" * 64, k=k or len(votes), threshold=0.8, heard=len(scores), in_favour=0
+    )
+    return trace(of, [finding(type="judge")], judgements=(judgement,), judged=(told,))
+
+
+def test_t55_judges_have_their_own_cost_and_their_votes_by_criterion():
+    given = [row(0, judged=((0, 3, 3, 3),), judge_cost_usd=0.00135), row(1)]
+    votes = ({"kind": 0.9, "true": 1.0}, {"kind": 0.5}, {"kind": 0.7, "true": 0.5})
+    told = document(given, [judged_trace(given[0], *votes)])
+    assert (told["judge_cost_total"], told["cost_total"]) == (0.00135, 0.02)
+    (result,) = told["trials"][0]["eval_results"]
+    assert list(result["metadata"]) == ["judge_model", "judge_k", "judge_cost_usd", "per_criterion"]
+    assert result["metadata"]["judge_model"] == "gpt-4o-mini"
+    assert (result["metadata"]["judge_k"], result["metadata"]["judge_cost_usd"]) == (
+        3,
+        pytest.approx(0.00135),
+    )
+    assert result["metadata"]["per_criterion"] == [
+        {"name": "kind", "median_score": 0.7, "all_scores": [0.9, 0.5, 0.7], "weight": 2.0},
+        {"name": "true", "median_score": 0.75, "all_scores": [1.0, 0.5], "weight": 1.0},
+    ]
+
+
+def test_a_judge_whose_votes_others_share_tells_of_its_own_alone():
+    given = [row(0, judged=((0, 1, 1, 1),), judge_cost_usd=0.0009)]
+    told = document(
+        given, [judged_trace(given[0], {"kind": 0.9, "true": 0.9}, {"kind": 0.1, "true": 0.1}, k=1)]
+    )
+    metadata = told["trials"][0]["eval_results"][0]["metadata"]
+    assert (metadata["judge_k"], metadata["judge_cost_usd"]) == (1, 0.00045)
+    assert metadata["per_criterion"][0]["all_scores"] == [0.9]
+
+
+def test_without_a_vote_that_could_be_read_there_is_no_metadata_and_without_judges_no_judge_cost():
+    given = [row(0, judged=((0, 1, 0, 0),), judge_cost_usd=0.0)]
+    told = document(given, [judged_trace(given[0], error="no scores")])
+    assert told["trials"][0]["eval_results"][0]["metadata"] is None
+    assert told["judge_cost_total"] == 0.0
+    assert document(rows(1))["judge_cost_total"] is None
+
+
+def test_a_trial_that_only_lacks_its_judge_retried_what_it_retried():
+    given = [row(0, "infra_error", outcome="completed", error="judge", retries=2)]
+    assert document(given)["trials"][0]["retries_used"] == 2

@@ -171,7 +171,7 @@ def test_details_tell_how_every_figure_spreads_also_on_pass(width, cells):
     assert heads in [line.split() for line in text.splitlines()]
     assert "2 completed" in text
     assert "$0.0200 · $0.0100 a trial · $0.0100 a pass" in text
-    assert text.count("2 in 2 trials") >= min(cells, 24)
+    assert text.count("2 in 2 trials") >= min(cells, 12)
     assert ("more cells: --scenario picks one" in text) == (cells > 24)
     assert max(map(len, text.splitlines())) <= width
 
@@ -188,3 +188,44 @@ def test_what_a_summary_quotes_of_an_infrastructure_error_is_shown_without_askin
     quoted = errors.model_copy(update={"message": "no such host [/b]"})
     cell = one.cells[0].model_copy(update={"infra_errors": (quoted,)})
     assert "no such host [/b]" in shown(one.model_copy(update={"cells": (cell,)}))
+
+
+def judged_summary(cells=1):
+    heard = [(1, 3, 3, 3), (1, 3, 2, 1), (1, 3, 1, 1)] * cells
+    given = [
+        row(index, judged=(one,), judge_cost_usd=0.02)
+        for index, one in enumerate(sorted(heard, key=lambda one: one[2]))
+    ]
+    return summary(given, cells=cells, assertions=("says 42.50", "judge politeness [/b], accuracy"))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2, 40])
+def test_judges_are_told_of_without_a_line_too_wide(width, cells):
+    text = shown(judged_summary(cells), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "Judges" in text
+    assert "judge politeness [/b], accuracy" in text
+    assert text.count("graded without") == min(cells, 12)
+    assert len(text.splitlines()) < 170
+
+
+def test_t55_the_headline_says_what_agents_and_judges_cost_together_and_apart():
+    text = shown(judged_summary(), 160)
+    assert "cost $0.0900 ($0.0300 agent + $0.0600 judge)" in text
+    assert "votes heard  unanimous  alpha" in text
+    assert "6/9        50%" in text
+    assert "1 trial of 3 graded without `judge politeness [/b], accuracy`" in text
+    without = shown(summary(rows(1, 1)), 160)
+    assert "judge" not in without.lower()
+
+
+def test_cells_have_a_column_for_judges_only_where_one_was_asked():
+    assert "judge" in shown(judged_summary(2), 160).split("Judges")[0]
+    assert "judge" not in shown(summary(rows(1, 1), cells=2), 160)
+
+
+def test_what_a_judge_costs_is_unknown_where_its_price_is():
+    given = [row(0, judged=((1, 3, 3, 3),), judge_cost_usd=None)]
+    text = shown(summary(given), 160)
+    assert "cost $0.0100+? ($0.0100 agent + unknown judge)" in text

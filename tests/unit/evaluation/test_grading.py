@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.catalogue import parse
-from salvo_core.evaluation.grading import SCORE_TOLERANCE, Graded, evaluate, grade
+from salvo_core.evaluation.grading import SCORE_TOLERANCE, Graded, evaluate, grade, ungradable
 from salvo_core.evaluation.shorthand import canonical
 from salvo_core.trace.model import Finding
 from salvo_core.trace.redaction import Redactor
@@ -173,3 +173,44 @@ def test_a_trial_passes_only_if_no_required_finding_failed(findings, threshold):
     result = grade(findings, threshold, outcome="completed")
     hard = any(one.required and not one.passed for one in findings)
     assert (result.grade == "hard_fail") is hard
+
+
+def unheard(weight=1.0, *, required=False):
+    return finding(0.0, weight, required=required).model_copy(
+        update={"error": "no quorum", "infra": True, "label": "judge"}
+    )
+
+
+def test_a_finding_that_infrastructure_prevented_leaves_the_score_with_its_weight():
+    found = [finding(1.0, 1), finding(0.5, 1, passed=False), unheard(8)]
+    assert grade(found, 0.7, outcome="completed") == Graded(0.75, "passed")
+    assert grade([*found, finding(0.0, 1, required=True)], 0.1, outcome="completed").grade == "hard_fail"
+
+
+@pytest.mark.parametrize(
+    ("found", "gradable"),
+    [
+        ([finding(), unheard()], True),
+        ([finding(), unheard(required=True)], False),
+        ([finding(), unheard(0, required=True)], False),
+        ([unheard()], False),
+        ([finding(weight=0), unheard()], False),
+        ([finding(weight=0), unheard(0)], True),
+        ([finding()], True),
+        ([], True),
+    ],
+)
+def test_without_a_required_finding_or_any_weight_to_score_by_there_is_no_grade(found, gradable):
+    missing = ungradable(found)
+    assert (missing is None) == gradable
+    if missing is not None:
+        assert missing.label == "judge"
+        with pytest.raises(ValueError, match="missing"):
+            grade(found, 0.5, outcome="completed")
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 10)), min_size=1, max_size=6), st.floats(0, 1))
+def test_the_score_is_what_it_were_had_the_unheard_never_been_asked(worth, threshold):
+    heard = [finding(score, weight) for score, weight in worth]
+    mixed = [one for each in heard for one in (unheard(3), each)]
+    assert grade(mixed, threshold, outcome="completed") == grade(heard, threshold, outcome="completed")

@@ -42,6 +42,9 @@ def test_counts_are_the_sum_of_the_rows(ended):
     known = [result.cost_usd for _, _, result in ended if result.cost_usd is not None]
     assert counts.cost_usd == float(sum(Fraction(round(cost * NANO), NANO) for cost in known))
     assert counts.cost_unknown == len(ended) - len(known)
+    judges = [result.judge_cost_usd for _, _, result in ended if result.judge_cost_usd is not None]
+    assert counts.judge_cost_usd == float(sum(Fraction(round(cost * NANO), NANO) for cost in judges))
+    assert counts.judge_cost_unknown == len(ended) - len(judges)
     for cell, per_cell in counts.per_cell.items():
         for status in STATUSES:
             assert per_cell.statuses[status] == sum((c, s) == (cell, status) for c, s, _ in ended)

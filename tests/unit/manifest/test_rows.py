@@ -31,6 +31,8 @@ results = st.builds(
     worker=names,
     digest=names,
     failed=st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), max_size=4).map(tuple),
+    judge_cost_usd=money,
+    judged=st.lists(st.tuples(*[st.integers(0, 99)] * 4), max_size=3).map(tuple),
 )
 ended = st.builds(
     Row,
@@ -101,3 +103,15 @@ def test_an_archive_of_another_shape_is_refused_by_name_and_not_with_a_traceback
     stored, _ = codec.encode(archive.SCHEMA, body, compress=True)
     with pytest.raises(ObjectCorrupt, match="runs/x holds rows that this Salvo cannot read"):
         archive.decode_rows(stored, "runs/x")
+
+
+def test_a_row_without_a_judge_is_what_it_was_before_there_were_judges():
+    plain = Result(1.0, None, 1.0, 2.0, 1, 1, 1, 0, "completed", "", "w", "d")
+    assert plain.encode() == '[1.0,null,1.0,2.0,1,1,1,0,"completed","","w","d",[]]'
+    assert Result.decode(plain.encode()) == plain
+
+
+@pytest.mark.parametrize("cost", [None, 0.01])
+def test_what_judges_cost_is_in_the_row_though_they_decided_nothing(cost):
+    cancelled = Result(None, 0.1, 1.0, 2.0, 1, 1, 1, 0, "cancelled", "", "w", "d", judge_cost_usd=cost)
+    assert Result.decode(cancelled.encode()).judge_cost_usd == cost

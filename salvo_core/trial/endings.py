@@ -1,0 +1,34 @@
+"""The errors that end a trial from outside the conversation, in the words a person reads."""
+
+from __future__ import annotations
+
+from salvo_core.errors import SalvoError
+from salvo_core.trace.model import ErrorKind, TrialError
+
+
+def as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
+    """Return one of Salvo's own errors as it stands in a trace."""
+    return TrialError(kind=kind, message=error.message, hint=error.hint)
+
+
+def internal_error(error: Exception) -> TrialError:
+    """Return a fault of ours as it stands in a trace."""
+    return TrialError(
+        kind="internal",
+        message=f"Salvo could not go on with this trial: {str(error)[:300]}",
+        error_class=type(error).__name__,
+        hint="the worker's log has the details; please report it",
+    )
+
+
+def worker_lost(attempts_max: int) -> TrialError:
+    """Return the error of a trial that is not attempted again.
+
+    Args:
+        attempts_max: Attempts whose workers vanished.
+    """
+    return TrialError(
+        kind="worker_lost",
+        message=f"{attempts_max} workers in a row vanished while they held this trial",
+        hint="look at those workers' logs and memory; something in this trial may end them",
+    )
