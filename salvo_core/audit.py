@@ -247,6 +247,8 @@ class _Auditor:
         change = Restatement(index, line, row, Row(index, "pending", begun, trace_id))
         # A trial that has never ended is owed; one that has is paid for again.
         owed = row is None and self.found.state not in OVER
+        if not owed and self.plan.cells[self.plan.cell_index(index)].withheld:
+            return Discrepancy(kind, f"{what}; what it was asked was not kept", "none", index, trace_id, key)
         return Discrepancy(kind, what, "restate" if owed else "rerun", index, trace_id, key, change)
 
     def _note_losing(self, row: Row) -> None:

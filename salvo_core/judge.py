@@ -25,7 +25,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Judged, Trace
 from salvo_core.trial.conversation import Leaving
-from salvo_core.trial.endings import internal_error, worker_lost
+from salvo_core.trial.endings import internal_error, log_fault, worker_lost
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +87,8 @@ async def judge(
     except SalvoError:
         raise
     except Exception as error:  # a fault of ours must not cost the conversation
-        logger.exception(
-            "the judges of trial %s could not be heard for a fault of Salvo's own", claim.trace_id
-        )
+        what = f"the judges of trial {claim.trace_id} could not be heard for a fault of Salvo's own"
+        log_fault(logger, what, error, plan.recording)
         return trace.model_copy(update={"error": internal_error(error)}), {}
     return judged(trace, scenario.assertions, heard), heard.ballots
 

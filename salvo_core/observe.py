@@ -12,6 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
@@ -24,11 +25,13 @@ from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, run_name
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.model import Scenario
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
+
+if TYPE_CHECKING:
+    from salvo_core.scenario.snapshot import Snapshot
 
 LATEST = "latest"
 CANDIDATES_SHOWN = 5
@@ -178,9 +181,19 @@ class Observer:
         except ObjectMissing:
             raise self._unknown(run_id) from None
 
-    async def scenario(self, digest: str) -> Scenario:
-        """Return a frozen scenario."""
-        return await self._orders.scenario(digest)
+    async def snapshot(self, run_id: str, cell: int) -> Snapshot:
+        """Return the scenario of a run's cell, as far as its records keep it.
+
+        Args:
+            run_id: The run.
+            cell: Its place in the plan, 0-based.
+
+        Raises:
+            NotFound: The store has no such plan.
+            ObjectMissing, ObjectCorrupt: The scenario is gone or damaged.
+        """
+        plan = await self.plan(run_id)
+        return await self._orders.snapshot(plan, plan.cells[cell])
 
     async def summary(self, run_id: str) -> Summary:
         """Return the run in numbers: the sealed summary, or what the rows come to so far.

@@ -16,12 +16,14 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.grading import UNGRADED, evaluate, grade, ungradable
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.keeping import kept
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.rows import Result, Status
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 
 SCHEMA = "salvo.trace/1"
@@ -52,25 +54,34 @@ def finish(
     redactor: Redactor,
     functions: Functions | None = None,
     ballots: Mapping[Judge, Ballot] | None = None,
+    *,
+    mode: RecordingMode = "full",
+    labels: Sequence[str] = (),
 ) -> Recorded:
     """Return the trial graded, redacted and encoded.
 
-    Assertions see the conversation as it was; what is encoded is redacted. A trial that
-    infrastructure ended, that was cancelled, or whose judge could not be heard (it says so in ``error``
-    already), has no grade.
+    Assertions see the conversation as it was; what is encoded is redacted, and in ``metadata_only``
+    holds no content. A trial that infrastructure ended, that was cancelled, or whose judge could not
+    be heard (it says so in ``error`` already), has no grade.
 
     Args:
         trace: The conversation, and what judges were asked about it.
         assertions: The scenario's list.
-        redactor: Strikes secrets out.
+        redactor: Strikes out what must not be kept.
         functions: Where ``custom`` assertions get their functions from.
         ballots: What judges said, by the assertion that asked.
+        mode: What the run keeps of what was said.
+        labels: What the plan calls the assertions; without them their own labels are used.
     """
+
+    def evaluated(said: Trace) -> tuple[Finding, ...]:
+        return evaluate(said, assertions, redact=redactor.document, functions=functions, ballots=ballots)
+
     if trace.outcome not in UNGRADED:
-        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions, ballots=ballots)
-        trace = trace.model_copy(update={"findings": findings})
+        trace = trace.model_copy(update={"findings": evaluated(trace)})
         trace = graded(trace) if trace.error is None else trace
-    body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
+    record = kept(trace, assertions, redactor, evaluated, mode=mode, labels=labels)
+    body, digest = codec.encode(SCHEMA, record, compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
 

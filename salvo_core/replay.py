@@ -173,14 +173,21 @@ async def comparable(trace: Trace, observer: Observer) -> Scenario:
     """Return the scenario of a recording that a live model can be compared with.
 
     Raises:
-        NotReplayable: Nothing was said, or the scenario is not there to be read.
+        NotReplayable: Nothing was said, or what was asked is not kept or not there to be read.
     """
     if not trace.turns:
         raise NotReplayable(
             f"trial {trace.trace_id} has no turn to compare with: its agent never spoke",
             hint=f"`salvo trace {trace.trace_id}` shows why",
         )
-    return await _readable(observer.scenario(trace.scenario.digest))
+    snapshot = await _readable(observer.snapshot(trace.run_id, trace.cell))
+    if snapshot.recording == "metadata_only":
+        raise NotReplayable(
+            f"trial {trace.trace_id} cannot be compared: its run was recorded as metadata_only, and what "
+            "was asked is not kept",
+            hint="run the scenario with --recording full",
+        )
+    return snapshot.scenario
 
 
 async def _windows(run_id: str, observer: Observer) -> AsyncIterator[list[Row]]:

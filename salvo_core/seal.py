@@ -1,8 +1,9 @@
 """The door that closes a run: rows to verdict, and both to the store for good.
 
 Sealing reads only what is settled, so doing it again, or twice at once, writes the same
-bytes. The order is archive, summary, then the verdict in Redis: a run that says it is sealed
-has its numbers in the store.
+bytes. The order is archive, summary, deletion of the scenarios that the store may not keep, then the
+verdict in Redis: a run that says it is sealed has its numbers in the store, and nothing there that
+it should not have.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
@@ -20,9 +22,12 @@ from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.model import Scenario
+from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+
+if TYPE_CHECKING:
+    pass
 
 QUOTED_MAX = 24
 """Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""
@@ -49,6 +54,8 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     )
     await store.put(keys.manifest(run_id), archive)
     await store.put(keys.summary(run_id), summary.encode()[0])
+    if any(cell.withheld for cell in plan.cells):
+        await forget_orders(run_id, store)
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary
@@ -77,18 +84,23 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
 
     A cell whose scenario is gone or damaged is left out.
     """
-    scenarios: dict[str, Scenario] = {}
-    for digest in {cell.scenario_digest for cell in plan.cells}:
+    facts: dict[int, tuple[AssertionFacts, ...]] = {}
+    for number, cell in enumerate(plan.cells):
         try:
-            scenarios[digest] = await orders.scenario(digest)
+            snapshot = await orders.snapshot(plan, cell)
         except (ObjectMissing, ObjectCorrupt) as error:
             # Its trials said so already. The labels in the plan must do: a run that is over can be sealed.
-            logger.warning("failures of scenario %s are ranked with equal weights: %s", digest[:12], error)
-    return {
-        number: tuple(AssertionFacts.of(a, plan.judge) for a in scenarios[cell.scenario_digest].assertions)
-        for number, cell in enumerate(plan.cells)
-        if cell.scenario_digest in scenarios
-    }
+            logger.warning(
+                "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
+            )
+            continue
+        # The plan's labels, because a snapshot may have lost the words that they are made of.
+        labels = cell.assertions or (None,) * len(snapshot.assertions)
+        facts[number] = tuple(
+            AssertionFacts.of(one, plan.judge, label)
+            for label, one in zip(labels, snapshot.assertions, strict=False)
+        )
+    return facts
 
 
 async def quoting_infra_errors(summary: Summary, rows: Sequence[Row], store: Store) -> Summary:

@@ -57,6 +57,7 @@ class Lifespan:
         project: Provider profiles and prices of this worker's own project file.
         idle_exit_s: Stop when no run was open for so long; None means stay.
         stop: Asks Celery for a warm stop; called at most once.
+        learned: Is told the exact secrets that this worker holds, again and again: keys may change.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Lifespan:
         *,
         idle_exit_s: float | None,
         stop: Callable[[], None],
+        learned: Callable[[frozenset[str]], None],
     ) -> None:
         self.settings = settings
         self.project = project
         self.name = new_worker_name()
         self._idle_exit_s = idle_exit_s
         self._stop = stop
+        self._learned = learned
         self._bench: Bench | None = None
         self._started_ms = round(time.time() * 1000)
 
@@ -97,6 +100,7 @@ class Lifespan:
             prices=self.project.prices,
             site_secrets=settings.signing_keys,
         )
+        self._learned(adapters.known_secrets())
         signer = Signer(settings.signing_keys)
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
@@ -173,6 +177,7 @@ class Lifespan:
     async def _beat(self) -> None:
         bench = self._bench
         assert bench is not None
+        self._learned(bench.adapters.known_secrets())
         await self._workers.beat(
             WorkerCard(
                 name=self.name,

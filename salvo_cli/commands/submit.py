@@ -9,6 +9,7 @@ from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     Concurrency,
+    EarlyStop,
     Epochs,
     IdempotencyKey,
     Json,
@@ -17,6 +18,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     Tags,
     Threshold,
     Trials,
@@ -43,9 +45,11 @@ def submit(
     models: Models = None,
     concurrency: Concurrency = None,
     threshold: Threshold = None,
+    early_stop: EarlyStop = False,
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    recording: Recording = None,
     as_json: Json = False,
     quiet: Quiet = False,
     epochs: Epochs = None,
@@ -67,9 +71,11 @@ def submit(
         models=models or (),
         concurrency_max=concurrency or parallel,
         threshold=threshold,
+        early_stop=early_stop,
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        recording=recording,
     )
     here = surroundings()
     order = asked.order(here)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from salvo_core.errors import UsageError
-from salvo_core.run.plan import Plan
+from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.signature import UNSIGNED, Signer
-from salvo_core.scenario.digest import thaw
-from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
+if TYPE_CHECKING:
+    from salvo_core.scenario.model import Scenario
+    from salvo_core.scenario.snapshot import Snapshot
+
+Name = TypeVar("Name", bound=Hashable)
 Document = TypeVar("Document")
 REMEMBERED = 256
 """Plans, and scenarios, that a worker keeps; a document is written once, so none goes stale."""
@@ -31,8 +34,9 @@ class Orders:
     def __init__(self, store: Store, signer: Signer = UNSIGNED) -> None:
         self._store = store
         self._signer = signer
-        self._plans: _Remembered[Plan] = _Remembered(self._read_plan)
-        self._scenarios: _Remembered[Scenario] = _Remembered(self._read_scenario)
+        self._plans: _Remembered[str, Plan] = _Remembered(self._read_plan)
+        self._scenarios: _Remembered[tuple[str, str], Scenario] = _Remembered(self._read_scenario)
+        self._snapshots: _Remembered[str, Snapshot] = _Remembered(self._read_snapshot)
 
     async def plan(self, run_id: str) -> Plan:
         """Return a run's plan.
@@ -44,9 +48,25 @@ class Orders:
         """
         return await self._plans.get(run_id)
 
-    async def scenario(self, digest: str) -> Scenario:
-        """Return the frozen scenario of that digest; raises as ``plan`` does."""
-        return await self._scenarios.get(digest)
+    async def scenario(self, plan: Plan, cell: Cell) -> Scenario:
+        """Return the scenario that the cell's trials carry out; raises as ``plan`` does.
+
+        Of a cell that is withheld it is gone once the run is over: then there is only its ``snapshot``.
+        """
+        digest = cell.scenario_digest
+        key = keys.order(plan.run_id, digest) if cell.withheld else keys.scenario(digest)
+        return await self._scenarios.get((key, digest))
+
+    async def snapshot(self, plan: Plan, cell: Cell) -> Snapshot:
+        """Return the cell's scenario as far as records keep it, before and after the run's end alike.
+
+        Where nothing is withheld that is all of it. Raises as ``plan`` does.
+        """
+        from salvo_core.scenario.snapshot import Snapshot  # as in ``_read_scenario``
+
+        if not cell.withheld:
+            return Snapshot.of(await self.scenario(plan, cell), cell.agent_digest)
+        return await self._snapshots.get(keys.snapshot(plan.run_id, cell.scenario_digest, plan.home))
 
     async def _read_plan(self, run_id: str) -> Plan:
         key = keys.plan(run_id)
@@ -55,19 +75,26 @@ class Orders:
             raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
         return plan
 
-    async def _read_scenario(self, digest: str) -> Scenario:
-        key = keys.scenario(digest)
+    async def _read_scenario(self, name: tuple[str, str]) -> Scenario:
+        from salvo_core.scenario.digest import thaw  # every assertion there is: whoever reports needs none
+
+        key, digest = name
         return thaw(await self._store.get(key), key, digest)
 
+    async def _read_snapshot(self, key: str) -> Snapshot:
+        from salvo_core.scenario.snapshot import thaw_snapshot  # as in ``_read_scenario``
 
-class _Remembered(Generic[Document]):
+        return thaw_snapshot(await self._store.get(key), key)
+
+
+class _Remembered(Generic[Name, Document]):
     """The last documents read; callers that want one at the same moment share one read."""
 
-    def __init__(self, read: Callable[[str], Awaitable[Document]]) -> None:
+    def __init__(self, read: Callable[[Name], Awaitable[Document]]) -> None:
         self._read = read
-        self._tasks: OrderedDict[str, asyncio.Task[Document]] = OrderedDict()
+        self._tasks: OrderedDict[Name, asyncio.Task[Document]] = OrderedDict()
 
-    async def get(self, name: str) -> Document:
+    async def get(self, name: Name) -> Document:
         task = self._tasks.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._tasks[name] = asyncio.ensure_future(self._read(name))
