@@ -24,11 +24,12 @@ from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs
 from salvo_core.restore import Progress, Restored, restore
 from salvo_core.resume import is_known, publish_pending
+from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.submit import is_forgotten, read_plan, spread
+from salvo_core.submit import is_forgotten, publish, read_plan, spread
 
 LOOK_AGAIN_S = 60.0
 """How long a worker believes that there is nothing to rebuild of a run that Redis does not know."""
@@ -100,14 +101,24 @@ async def rebuild(
         await _seed(plan, manifest)
         if before_sending is not None:
             await before_sending()
+        published = await _curtail(plan, manifest, dispatcher)
         # First what had been released before, then what is released from there on: nothing twice.
-        published = await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+        published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
         published += (await spread(plan, manifest=manifest, dispatcher=dispatcher))[1]
         await seal(run_id, store=store, manifest=manifest)
     else:
         published = 0
     counts = await manifest.counts(run_id)
     return Rebuilt(restored, published, counts.state, counts.total - counts.ended)
+
+
+async def _curtail(plan: Plan, manifest: Manifest, dispatcher: Dispatcher) -> int:
+    """Skip again what decided cells skipped: no trace says so, but the trials that decided them do."""
+    curtailer, published = Curtailer(manifest), 0
+    for cell in range(len(plan.cells) if plan.early_stop else 0):
+        curtailed = await curtailer.look(plan, cell)
+        published += await publish(plan, curtailed.release, dispatcher)
+    return published
 
 
 async def _seed(plan: Plan, manifest: Manifest) -> None:

@@ -72,7 +72,7 @@ def unfinished(run_id: str, index: int) -> list[str]:
 
 def rebuilding(run_id: str) -> str:
     """Return the key that tells workers that one of them is rebuilding the run."""
-    return f"salvo:{{{run_id}}}:rebuilding"
+    return f"{_tag(run_id)}:rebuilding"
 
 
 def votes(run_id: str, index: int) -> str:

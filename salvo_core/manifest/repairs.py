@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from salvo_core.manifest import keys
+from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import HISTORY, difference
-from salvo_core.manifest.live import ROWS_PER_CALL, Claim, Manifest
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.manifest.scripts import script_text
 from salvo_core.trace.model import Turn

@@ -8,6 +8,7 @@ import pytest
 from salvo_core.attempt import attempt
 from salvo_core.audit import audit
 from salvo_core.clock import SystemClock
+from salvo_core.errors import StoreUnavailable
 from salvo_core.manifest import keys as redis_keys
 from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.rebuild import LOOK_AGAIN_S, LOOK_EVERY_S, Rebuilder, rebuild
@@ -359,6 +360,22 @@ async def test_a_finished_conversation_is_committed_though_redis_forgot_its_tria
     await attempt(plan.message(0), site.bench("w1", leases=leases, store=Forgetful()))
     assert (await site.rows(plan.run_id))[0].status == "passed"
     await completed(site, plan)
+
+
+async def test_trials_that_a_decided_cell_skipped_are_skipped_again_and_not_run(site):
+    silent = loaded(script={"turns": [{"text": "No."}]})
+    plan = await site.submit(order(10, [silent], early_stop=True, concurrency_max=1))
+    no_seal = Fuse(1, error=StoreUnavailable("down")).on(site.store, "put")
+    await site.work(site.bench(store=no_seal), at_once=1)
+    assert await site.state(plan.run_id) == "finished"
+    rows, asked = await site.rows(plan.run_id), list(site.stage.asked)
+    assert {row.status for row in rows} == {"failed", "skipped"}
+    await lose_everything(site)
+    done = await rebuild(plan.run_id, **parts(site))
+    assert (done.published, done.left, done.state) == (0, 0, "sealed")
+    assert await site.rows(plan.run_id) == rows
+    assert site.stage.asked == asked
+    assert (await audit(plan.run_id, store=site.store, manifest=site.manifest)).clean
 
 
 # -- re-evaluations --------------------------------------------------------------------------------
