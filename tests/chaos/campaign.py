@@ -33,7 +33,7 @@ class Outcome:
     runs: list[tuple[Plan, bool, Kept]] = field(default_factory=list)
     """Plan, whether its submitter was killed, figures."""
     recovered_s: list[float] = field(default_factory=list)
-    """From the kill of a worker until the last of its trials was somebody's again."""
+    """From the kill of a worker until the last of its trials could be taken up by others."""
     in_flight_max: int = 0
     took_s: float = 0.0
 
@@ -60,7 +60,7 @@ class Outcome:
         ]
         if kills:
             lines.append(
-                f"  trials of {kills} killed workers were taken up again after "
+                f"  trials of {kills} killed workers were free again after "
                 f"{statistics.median(self.recovered_s):.1f} s (median), "
                 f"{max(self.recovered_s):.1f} s (worst); "
                 f"{self.twice / kills:.1f} answers paid twice per kill, all faults counted"

@@ -44,9 +44,9 @@ async def _kill_all_workers(world: World) -> str:
 async def _stop_worker(world: World) -> str:
     worker = world.rng.choice(world.living)
     worker.signal(signal.SIGTERM)
-    code = await worker.ended(deadline_s=40)
+    await _left(worker)
     await world.keep_staffed()
-    return f"it left with {code}"
+    return "it left"
 
 
 async def _stop_worker_twice(world: World) -> str:
@@ -56,9 +56,15 @@ async def _stop_worker_twice(world: World) -> str:
     await until(lambda: "Warm shutdown" in worker.log() or not worker.is_alive, "it was told")
     if worker.is_alive:
         worker.signal(signal.SIGTERM)
-    code = await worker.ended(deadline_s=40)
+    await _left(worker)
     await world.keep_staffed()
-    return f"it left with {code}"
+    return "it left"
+
+
+async def _left(worker: Worker) -> None:
+    """Return once a worker that was told to leave has done so, in peace."""
+    code = await worker.ended(deadline_s=40)
+    assert code == 0, f"{worker.name} ended with {code}:\n{worker.log()[-6000:]}"
 
 
 async def _freeze_worker(world: World) -> str:
@@ -120,8 +126,3 @@ FAULTS: tuple[Fault, ...] = (
     Fault("a storm at the provider", 2, _storm),
     Fault("duplicate deliveries", 2, _duplicates),
 )
-
-
-def living_worker(world: World) -> Worker:
-    """Return any worker that runs."""
-    return world.rng.choice(world.living)

@@ -144,16 +144,12 @@ class World:
                     rows = await self.fleet.rows(plan)
                 except SalvoError:  # Redis is away, too
                     break
-                left -= {
-                    (plan.run_id, row.index)
-                    for row in rows
-                    if not (row.worker == kill.worker or row.status == "pending")
-                }
+                left -= {(plan.run_id, row.index) for row in rows if row.worker != kill.worker}
             await asyncio.sleep(0.1)
         kill.recovered_s = time.monotonic() - kill.at_s
 
     async def settled(self) -> None:
-        """Return when every trial of a killed worker was taken up again."""
+        """Return when no trial is a killed worker's any more."""
         await asyncio.wait_for(asyncio.gather(*self._following), 90)
 
     # -- a person at a command line ------------------------------------------------------------
@@ -216,6 +212,7 @@ async def open_world(seed: int, *, latency_s: float = 0.15) -> AsyncIterator[Wor
         fleet.environ |= {
             "SALVO_LEASE_S": str(LEASE_S),
             "SALVO_SWEEP_S": str(SWEEP_S),
+            "PYTHONFAULTHANDLER": "1",  # a worker that is killed by its own doing says where it stood
             **credentials,
         }
         log = fleet.folder / "requests.jsonl"
