@@ -284,7 +284,8 @@ class Fleet:
         assert found.clean, found.discrepancies
         await until(self._is_queue_empty, "no message waits")
         for worker in self.workers:
-            assert "Traceback" not in worker.log(), f"{worker.name} failed on a fault of ours"
+            _, mark, told = worker.log().partition("Traceback")
+            assert not mark, f"{worker.name} failed on a fault of ours: {told[:4000]}"
         return traces
 
     async def stored_traces(self, plan: Plan) -> list[str]:
