@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from salvo_cli.embedded import EmbeddedServer
+from salvo_cli.privacy import UMASK, open_file
 from salvo_cli.wiring import Surroundings, environment
 from salvo_core.errors import SalvoError
 
@@ -50,7 +51,7 @@ class ChildWorker:
         if self.log.exists() and self.log.stat().st_size > _LOG_BYTES_MAX:
             self.log.unlink()
         # The child is given a hold on the server with its first breath: see the module's docstring.
-        with self._server.hold() as hold, self.log.open("ab") as log:
+        with self._server.hold() as hold, open_file(self.log, "ab") as log:
             command = [
                 sys.executable,
                 "-P",  # the project's folder must not shadow a module of ours
@@ -66,8 +67,8 @@ class ChildWorker:
                 env={**environment(), **self._here.settings.variables()},
                 pass_fds=(hold.fileno(),),
                 start_new_session=True,
+                umask=UMASK,
             )
-        self.log.chmod(0o600)
 
     def ensure(self) -> None:
         """Start the worker again if it has ended, a few times.

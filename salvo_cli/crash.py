@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from salvo_cli.privacy import close, make_folder, open_file
 from salvo_cli.wiring import environment
 
 REPORT_CHARS_MAX = 200_000
@@ -26,12 +27,12 @@ def keep_report(traceback: str) -> Path | None:
 
     with suppress(OSError):
         folder = find_root(Path.cwd()) / STATE_NAME / "crashes"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
+        close(folder)
         file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.txt"
         about = f"salvo {VERSION}, Python {platform.python_version()}, {sys.platform}\n\n"
-        file.write_text(
-            about + Redactor().text(traceback[-REPORT_CHARS_MAX:]), "utf-8", errors="backslashreplace"
-        )
-        file.chmod(0o600)
+        text = about + Redactor().text(traceback[-REPORT_CHARS_MAX:])
+        with open_file(file, "wb") as report:
+            report.write(text.encode("utf-8", "backslashreplace"))
         return file
     return None

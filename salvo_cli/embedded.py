@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import IO
 from urllib.parse import quote
 
+from salvo_cli.privacy import UMASK, close, make_folder, open_file
 from salvo_core.errors import RedisUnavailable, UsageError
 
 SOCKET_PATH_BYTES_MAX = 100
@@ -89,12 +90,14 @@ class Places:
             UsageError: They cannot be made, or somebody else made them.
         """
         try:
-            for folder in (self.state, self.data):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.data.chmod(0o700)
+            make_folder(self.data)
+            if self.state.name == ".salvo":  # one that somebody chose stays as they made it
+                close(self.state)
+            close(self.data)
             ignore = self.state / ".gitignore"
             if not ignore.exists():
-                ignore.write_text("*\n", "utf-8")
+                with open_file(ignore, "wb") as file:
+                    file.write(b"*\n")
         except OSError as error:
             raise UsageError(
                 f"cannot write {self.state}: {error.strerror}",
@@ -198,7 +201,7 @@ class EmbeddedServer:
         self.leave()
 
     def _open(self, name: str) -> IO[bytes]:
-        return (self.places.data / name).open("ab")
+        return open_file(self.places.data / name, "ab")
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -230,7 +233,7 @@ class EmbeddedServer:
         ]
         with suppress(FileNotFoundError):
             self.places.socket.unlink()  # left by a server that was killed
-        with self.places.log.open("wb") as log:
+        with open_file(self.places.log, "wb") as log:
             return subprocess.Popen(  # noqa: S603 -- our own arguments, no shell
                 command,
                 stdin=subprocess.DEVNULL,
@@ -238,6 +241,7 @@ class EmbeddedServer:
                 stderr=log,
                 cwd=self.places.data,
                 pass_fds=(life.fileno(),),
+                umask=UMASK,  # the socket is never open to others, not even before its own chmod
                 start_new_session=True,  # Ctrl-C at the terminal is for the command, not for the server
             )
 

@@ -18,6 +18,7 @@ from salvo_cli.commands import (
     cancel,
     config,
     doctor,
+    foreign,
     init,
     list_runs,
     manifest,
@@ -91,6 +92,7 @@ for _name, _does, _module, _function in (
     ("worker", "Be one of those who run trials.", worker, worker.worker),
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
+    ("foreign", "Messages in the queue that are not ours.", foreign, foreign.foreign),
     ("schema", "The scenario format, for editors.", schema, schema.schema),
     ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):

@@ -86,6 +86,14 @@ Labels = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="K=V", help="A note kept with the run, such as commit=3f2a; repeatable."),
 ]
+EarlyStop = Annotated[
+    bool,
+    typer.Option(
+        "--early-stop",
+        help="Skip a cell's trials that have not begun once they cannot change its verdict: after a "
+        "hard fail, or when the threshold is out of reach. With -j, fewer have begun by then.",
+    ),
+]
 Recording = Annotated[
     str | None,
     typer.Option(

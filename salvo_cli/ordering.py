@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    early_stop: bool = False
     recording: str | None = None
 
     def order(self, here: Surroundings) -> Order:
@@ -61,6 +62,7 @@ class Asked:
             recording=project.recorded.model_copy(update={"mode": mode} if mode else {}),
             judge=project.judge,
             secrets=open_adapters(here).known_secrets(),
+            early_stop=self.early_stop,
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -80,8 +82,18 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
                 markup=False,
                 soft_wrap=True,
             )
-    found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
-    if found:
+    if order.early_stop and order.concurrency_max is None:
+        screen.print(
+            "note: without -j trials begin as fast as workers take them, "
+            "and --early-stop skips only those that have not begun",
+            markup=False,
+            soft_wrap=True,
+        )
+    odd = [problem for one in order.scenarios for problem in one.problems]
+    if order.recording.mode == "metadata_only":
+        # What a warning quotes is content, and a terminal is often a log that is kept.
+        odd = [replace(problem, message=problem.title, hint="", source="") for problem in odd]
+    if found := [*here.project.problems, *odd]:
         print_problems(screen, found)
         screen.print()
 
@@ -89,11 +101,14 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
 def print_single_votes(screen: Console, order: Order) -> None:
     """Print which judges are asked only once: with a single vote, nothing evens out a judge's bad day."""
     from salvo_core.evaluation.judge.panel import unrepeated
+    from salvo_core.run.withholding import cell_of
 
     for one in order.scenarios:
-        for place, judge in unrepeated(one.scenario.assertions, order.judge):
+        single = unrepeated(one.scenario.assertions, order.judge)
+        labels = cell_of(one, order.recording.mode, order.redactor).assertions if single else ()
+        for place, _ in single:
             screen.print(
-                f"note: {one.file}: assertions.{place}, {judge.label()}: majority voting is off, k is 1",
+                f"note: {one.file}: assertions.{place}, {labels[place]}: majority voting is off, k is 1",
                 markup=False,
                 soft_wrap=True,
             )
@@ -148,6 +163,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
+        "early_stop": order.early_stop,
     }
 
 

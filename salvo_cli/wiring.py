@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from salvo_core.observe import Observer
     from salvo_core.run.dispatch import Dispatcher
     from salvo_core.run.plan import TrialMessage
+    from salvo_core.run.signature import Signer
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
     from salvo_core.store.protocol import Store
@@ -143,6 +144,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
     from salvo_core.manifest.connection import connect
     from salvo_core.manifest.live import Manifest
     from salvo_core.observe import Observer
+    from salvo_core.run.signature import Signer
     from salvo_core.settings import without_password
     from salvo_core.store.opening import open_store
 
@@ -156,7 +158,8 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
         region=settings.s3_region,
         addressing_style=settings.s3_addressing_style,
     )
-    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url)
+    signer = Signer(settings.signing_keys)
+    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url, signer)
     try:
         yield Site(
             here=here,
@@ -181,16 +184,18 @@ class LazyDispatcher:
 
     Args:
         broker_url: As in the settings.
+        signer: Signs what it sends.
     """
 
     broker_url: str = field(repr=False)
+    signer: Signer
     _real: Dispatcher | None = field(default=None, init=False)
 
     def _made(self) -> Dispatcher:
         if self._real is None:
             from salvo_worker.dispatch import CeleryDispatcher  # 0.3 s of imports
 
-            self._real = CeleryDispatcher(self.broker_url)
+            self._real = CeleryDispatcher(self.broker_url, self.signer)
         return self._real
 
     async def publish(self, messages: Iterable[TrialMessage]) -> int:
@@ -232,6 +237,7 @@ def open_adapters(here: Surroundings) -> AdapterRegistry:
         transport=Transport(1),
         clock=SystemClock(),
         prices=here.project.prices,
+        site_secrets=here.settings.signing_keys,
     )
 
 
@@ -246,6 +252,9 @@ def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int
     asyncio.run(_require_redis(settings.redis_url))
     from salvo_worker.main import run_worker  # Celery: this process is the worker
 
+    if here.settings.embedded:
+        # It serves nobody but the person at this shell, who is root then already.
+        settings = settings.with_values(allow_root=True)
     return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
 
 

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property, partial
 
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
@@ -37,10 +38,12 @@ from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.judge import judge
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
-from salvo_core.manifest.live import Claim, Manifest, Refusal
-from salvo_core.record import Recorded, StoreClosed, finish, log_fault, store_patiently
+from salvo_core.manifest.live import Manifest
+from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
 from salvo_core.rescore import Unchanged, rescore, rescoring
+from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
@@ -50,8 +53,8 @@ from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
-from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
-from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
+from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
+from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
@@ -83,6 +86,11 @@ class Bench:
     def worker(self) -> str:
         """This worker's name."""
         return self.leases.worker
+
+    @cached_property
+    def curtailer(self) -> Curtailer:
+        """What ends decided cells, and knows how far this worker has read them."""
+        return Curtailer(self.manifest)
 
 
 async def attempt(message: TrialMessage, bench: Bench) -> None:
@@ -164,10 +172,9 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
     redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
     labels = plan.cells[trace.cell].assertions if plan else ()
+    finishing = partial(_finish, trace, scenario, redactor, bench.functions, ballots, recording, labels)
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(
-        _finish, trace, scenario, redactor, bench.functions, ballots, recording=recording, labels=labels
-    )
+    recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
     await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
@@ -191,7 +198,7 @@ async def _converse(
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(as_trial_error("adapter", error), past)
+        return plan, scenario, _unspoken(as_trial_error("adapter", error), past, scenario)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -209,17 +216,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        log_fault(f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
-        return plan, scenario, _unspoken(internal_error(error), past)
+        log_fault(logger, f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
+        return plan, scenario, _unspoken(internal_error(error), past, scenario)
     finally:
-        await _let_go(adapter, plan.recording)
+        await _let_go(adapter, message.trace_id, plan.recording)
 
 
-async def _let_go(adapter: Adapter, recording: Recording) -> None:
+async def _let_go(adapter: Adapter, trace_id: str, recording: Recording) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
     except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
-        log_fault(f"adapter {adapter.name} could not be closed", error, recording)
+        log_fault(logger, f"trial {trace_id}: adapter {adapter.name} could not be closed", error, recording)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -241,12 +248,12 @@ async def _closed(
     )
 
 
-def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
-    """Return what is known when nobody can speak: what earlier attempts paid for, and the error."""
+def _unspoken(error: TrialError, past: Sequence[Turn], scenario: Scenario | None = None) -> Conversation:
+    """Return what is known when nobody can speak: the prompt, what earlier attempts paid for, the error."""
     costs_usd = [turn.cost_usd for turn in past]
     known = [cost for cost in costs_usd if cost is not None]
     return Conversation(
-        messages=(),
+        messages=tuple(opening(scenario)) if scenario else (),
         turns=tuple(past),
         outcome="infra_error",
         error=error,
@@ -262,7 +269,6 @@ def _finish(
     redactor: Redactor,
     functions: Functions | None,
     ballots: Mapping[Judge, Ballot],
-    *,
     recording: Recording,
     labels: Sequence[str],
 ) -> Recorded:
@@ -270,7 +276,7 @@ def _finish(
         assertions = scenario.assertions if scenario else ()
         return finish(trace, assertions, redactor, functions, ballots, mode=recording.mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        log_fault(f"trace {trace.trace_id} cannot be stored as it is", error, recording)
+        log_fault(logger, f"trace {trace.trace_id} cannot be stored as it is", error, recording)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -294,10 +300,30 @@ async def _commit(
         )
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
-    if committed.release and plan is not None:
-        await bench.dispatcher.publish(plan.message(index) for index in committed.release)
-    if committed.run_finished:
+    # Before the trials are sent that this one made room for: they may be of no use any more.
+    curtailed = await _curtailed(plan, cell, bench)
+    if plan is not None:
+        wanted = [
+            index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
+        ] + list(curtailed.release)
+        if wanted:
+            await bench.dispatcher.publish(plan.message(index) for index in wanted)
+    if committed.run_finished or curtailed.run_finished:
         await _seal(claim.run_id, bench)
+
+
+async def _curtailed(plan: Plan | None, cell: int, bench: Bench) -> Curtailed:
+    """Return what the end of a trial meant for the rest of its cell."""
+    if plan is None:
+        return Curtailed()
+    try:
+        return await bench.curtailer.look(plan, cell)
+    except SalvoError as error:
+        logger.warning(
+            "run %s: whether cell %d is decided is seen later, at the next trial's end or by a sweep: %s",
+            plan.run_id, cell, error,
+        )  # fmt: skip
+        return Curtailed()
 
 
 async def _seal(run_id: str, bench: Bench) -> None:

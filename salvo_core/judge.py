@@ -7,6 +7,7 @@ conversation: what it was needed for stays undecided, and can be decided later f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from salvo_core.adapters.registry import AdapterRegistry
@@ -20,12 +21,13 @@ from salvo_core.evaluation.judge.counting import count
 from salvo_core.evaluation.judge.panel import Brief, Forms, Heard, Interrupted, hear, judges_in
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
-from salvo_core.record import log_fault
 from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
-from salvo_core.trial.endings import internal_error, worker_lost
+from salvo_core.trial.endings import internal_error, log_fault, worker_lost
+
+logger = logging.getLogger(__name__)
 
 
 async def judge(
@@ -88,7 +90,7 @@ async def judge(
         raise
     except Exception as error:  # a fault of ours must not cost the conversation
         what = f"the judges of trial {claim.trace_id} could not be heard for a fault of Salvo's own"
-        log_fault(what, error, plan.recording)
+        log_fault(logger, what, error, plan.recording)
         return trace.model_copy(update={"error": internal_error(error)}), {}
     return judged(trace, scenario.assertions, heard), heard.ballots
 

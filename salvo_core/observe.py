@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
@@ -20,17 +21,19 @@ from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
-from salvo_core.run.comparison import Comparison
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, run_name
-from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
+
+if TYPE_CHECKING:
+    from salvo_core.run.comparison import Comparison
+    from salvo_core.run.rescored import Rescored
+    from salvo_core.scenario.snapshot import Snapshot
 
 LATEST = "latest"
 CANDIDATES_SHOWN = 5
@@ -218,6 +221,8 @@ class Observer:
         Raises:
             ObjectCorrupt: It is damaged.
         """
+        from salvo_core.run.comparison import Comparison  # reports of runs need none of it
+
         key = keys.comparison(reeval_id)
         try:
             return Comparison.decode(await self.store.get(key), key)
@@ -226,6 +231,8 @@ class Observer:
 
     async def rescored(self, reeval_id: str, row: Row) -> Rescored:
         """Return the record that a re-evaluation's row names; raises as ``trace_of`` does."""
+        from salvo_core.run.rescored import Rescored  # as in ``comparison``
+
         assert row.result is not None
         key = keys.trace(reeval_id, row.trace_id, row.attempt, keys.REEVALS)
         return Rescored.decode(await self.store.get(key), key, row.result.digest)

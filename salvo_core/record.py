@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -24,7 +23,7 @@ from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
-from salvo_core.trace.recording import Recording, RecordingMode
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 
 SCHEMA = "salvo.trace/1"
@@ -62,8 +61,8 @@ def finish(
     """Return the trial graded, redacted and encoded.
 
     Assertions see the conversation as it was; what is encoded is redacted, and in ``metadata_only``
-    holds no content. A trial that infrastructure ended, that was cancelled, or whose judge could not be
-    heard (it says so in ``error`` already), has no grade.
+    holds no content. A trial that infrastructure ended, that was cancelled, or whose judge could not
+    be heard (it says so in ``error`` already), has no grade.
 
     Args:
         trace: The conversation, and what judges were asked about it.
@@ -199,16 +198,6 @@ async def _as_stored(recorded: Recorded, store: Store, reread: Callable[[str, by
         return recorded
     logger.warning("%s is there already: that trace counts", recorded.key)
     return there
-
-
-def log_fault(what: str, error: Exception, recording: Recording) -> None:
-    """Log a fault with its traceback; of a run that keeps no content, without what the error said."""
-    if recording.mode == "full":
-        told = Redactor(patterns=recording.patterns).text("".join(traceback.format_exception(error)))
-    else:
-        places = "".join(traceback.format_tb(error.__traceback__))
-        told = f"{places}{type(error).__name__}, whose words the run does not keep"
-    logger.error("%s\n%s", what, told)
 
 
 def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:

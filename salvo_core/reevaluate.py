@@ -161,7 +161,7 @@ async def reevaluate(prepared: Prepared, *, store: Store, manifest: Manifest, di
     Raises:
         StoreUnavailable, StoreRefused, RedisUnavailable: What is written stays; it can be resumed.
     """
-    plan = prepared.plan
+    plan = prepared.plan.signed(dispatcher.signer)
     await _keep_snapshots(plan, prepared, store)
     await keep_scenarios(plan, prepared.scenarios, prepared.redactor, store)
     await store.put_if_absent(keys.plan(plan.run_id, plan.home), plan.encode()[0])

@@ -14,6 +14,7 @@ skipped, stays what it was: there is nothing to judge (I6). One that only lacks 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
@@ -39,7 +40,7 @@ from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
-from salvo_core.record import Recorded, StoreClosed, graded, log_fault, read_trace, store_patiently
+from salvo_core.record import Recorded, StoreClosed, graded, read_trace, store_patiently
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Cell, Plan, Rescore, TrialMessage
 from salvo_core.run.rescored import SCHEMA, Rescored, blank_record, filled
@@ -49,7 +50,9 @@ from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.redaction import Redactor
-from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
+from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
+
+logger = logging.getLogger(__name__)
 
 
 class Desk(Protocol):
@@ -226,7 +229,7 @@ async def _read(row: Row, task: _Task) -> _Again:
     try:
         stored = await desk.store.get(key)
         trace = await asyncio.to_thread(read_trace, stored, key, row.result.digest)
-        source = await desk.orders.plan(task.order.run_id)
+        source = await desk.orders.recorded(task.order.run_id)
         cell = source.cells[source.cell_index(row.index)]
         same = cell.scenario_digest == task.cell.scenario_digest
         if task.cell.withheld and not same:
@@ -265,7 +268,7 @@ async def _scored(again: _Again, task: _Task) -> Rescored:
             findings = await asyncio.to_thread(_findings, again, division, ballots, task)
         except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
             what = f"trial {trace.trace_id} is not scored for a fault of Salvo's own"
-            log_fault(what, error, task.plan.recording)
+            log_fault(logger, what, error, task.plan.recording)
             raise _Unscorable(internal_error(error)) from error
         asked = graded(asked.model_copy(update={"findings": findings, "threshold": task.cell.threshold}))
     return filled(

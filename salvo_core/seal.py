@@ -12,24 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
-from salvo_core.evaluation.assertion import AssertionSpec
-from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
-from salvo_core.run.comparison import Side, compare
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
-from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
-from salvo_core.scenario.snapshot import ExcludedAssertion
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -78,6 +72,8 @@ async def _put_comparison(
     store: Store,
 ) -> None:
     """Store how a re-evaluation differs from what it looked at; nothing if that is gone meanwhile."""
+    from salvo_core.run.comparison import Side, compare  # whoever only reports needs none of it
+
     assert plan.rescore is not None
     source_id, index = plan.rescore.run_id, plan.rescore.index
     try:
@@ -112,19 +108,12 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
             )
             continue
         # The plan's labels, because a snapshot may have lost the words that they are made of.
-        labels = cell.assertions or tuple(one.type for one in snapshot.assertions)
+        labels = cell.assertions or (None,) * len(snapshot.assertions)
         facts[number] = tuple(
-            _facts(label, one, plan.judge) for label, one in zip(labels, snapshot.assertions, strict=False)
+            AssertionFacts.of(one, plan.judge, label)
+            for label, one in zip(labels, snapshot.assertions, strict=False)
         )
     return facts
-
-
-def _facts(
-    label: str, assertion: AssertionSpec | ExcludedAssertion, defaults: JudgeDefaults
-) -> AssertionFacts:
-    if isinstance(assertion, ExcludedAssertion):
-        return AssertionFacts(label, assertion.weight, assertion.required)
-    return replace(AssertionFacts.of(assertion, defaults), label=label)
 
 
 async def quoting_infra_errors(
@@ -150,6 +139,8 @@ async def quoting_infra_errors(
 
 
 async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
+    from salvo_core.run.rescored import Rescored  # as in ``_put_comparison``
+
     key = keys.trace(run_id, row.trace_id, row.attempt, home)
     try:
         stored = await store.get(key)

@@ -29,6 +29,7 @@ class Setting:
         parse: Text to value; raises ValueError with the reason.
         default: The value nobody has to set.
         meaning: For ``salvo config`` and the documents.
+        secret: Whether the value is never shown, also not in part.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Setting:
     parse: Callable[[str], Any]
     default: Any
     meaning: str
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Resolved:
         """The value with passwords masked."""
         if self.value is None:
             return "-"
+        if self.setting.secret:
+            return f"{len(self.value)} set, not shown" if self.value else "-"
         if isinstance(self.value, tuple):
             return ", ".join(self.value) or "-"
         return without_password(str(self.value))
@@ -64,6 +68,23 @@ def _text(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    keys = _names(text)
+    if not keys:
+        raise ValueError("holds no key")  # or a stray comma would switch signing off
+    if any(len(key.encode()) < KEY_BYTES_MIN for key in keys):
+        raise ValueError(f"holds a key of fewer than {KEY_BYTES_MIN} bytes (a comma parts two keys)")
+    return keys
+
+
+def _yes_or_no(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError("is neither 1 nor 0") from None
 
 
 def _number(kind: Callable[[str], Number], text: str, otherwise: str) -> Number:
@@ -102,6 +123,9 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+KEY_BYTES_MIN = 32
+"""Of a signing key, as long as the hash: a shorter one could be tried out against one signature."""
+
 TABLE: tuple[Setting, ...] = (
     Setting("redis_url", "SALVO_REDIS_URL", _text, None, "Redis or Valkey of the manifest; unset: embedded"),
     Setting("broker_url", "SALVO_BROKER_URL", _text, None, "Redis of the queue, if it is another one"),
@@ -116,6 +140,11 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
+    Setting(
+        "signing_keys", "SALVO_SIGNING_KEY", _keys, (),
+        "shared by submitters and workers: the first signs, all verify", secret=True,
+    ),
+    Setting("allow_root", "SALVO_ALLOW_ROOT", _yes_or_no, False, "whether a fleet's worker may run as root"),
 )  # fmt: skip
 
 
@@ -141,6 +170,11 @@ class Settings:
         """Whether Salvo starts its own servers: no Redis was named."""
         return self.resolved["redis_url"].value is None
 
+    @property
+    def says_container(self) -> bool:
+        """Whether the environment says that a container is around this process."""
+        return any(self.environ.get(name) for name in ("KUBERNETES_SERVICE_HOST", "container"))
+
     def secret(self, name: str) -> str | None:
         """Return a variable that holds a provider's key or base URL; None when unset or empty."""
         return self.environ.get(name) or None
@@ -150,7 +184,7 @@ class Settings:
         found = {}
         for name, resolved in self.resolved.items():
             if resolved.value is not None:
-                text = ",".join(resolved.value) if isinstance(resolved.value, tuple) else str(resolved.value)
+                text = _as_text(resolved.value)
                 if text:
                     found[self.resolved[name].setting.variable] = text
         return found
@@ -198,8 +232,13 @@ def _parsed(setting: Setting, text: str, called: str) -> Any:
     try:
         return setting.parse(text)
     except ValueError as error:
-        shown = without_password(text)[:80]
+        shown = "***" if setting.secret else without_password(text)[:80]
         raise UsageError(f"{called}={shown}: {error}", hint=f"{setting.name}: {setting.meaning}") from None
+
+
+def _as_text(value: Any) -> str:
+    """Return what ``parse`` makes the value of again."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 _USER = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)|(?<=://)[^/?#@:]+(?=@)")

@@ -171,6 +171,7 @@ async def submit(
         if run_id != plan.run_id and await is_forgotten(run_id, store=store, manifest=manifest):
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
+    plan = plan.signed(dispatcher.signer)
     plan = await _settled(plan, order, store)
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)

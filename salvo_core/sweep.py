@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from salvo_core.cancel import cancel
 from salvo_core.clock import Clock
@@ -18,7 +19,9 @@ from salvo_core.errors import NotFound, SalvoError
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.resume import publish_pending, resume
+from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.plan import Plan
 from salvo_core.run.withholding import forget_abandoned
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
@@ -110,11 +113,27 @@ class Sweeper:
         if not self._stands_still(run_id, position, self.still_s):
             return
         plan = await read_plan(run_id, self.store)
+        if await self._curtail(plan):
+            return
         if counts.waiting and await self.dispatcher.queued() == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
         elif counts.released < counts.total:
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
+
+    @cached_property
+    def _curtailer(self) -> Curtailer:
+        return Curtailer(self.manifest)
+
+    async def _curtail(self, plan: Plan) -> bool:
+        """End cells whose deciding worker died before it did; tell whether that ended the run."""
+        for cell in range(len(plan.cells) if plan.early_stop else 0):
+            curtailed = await self._curtailer.look(plan, cell)
+            await publish(plan, curtailed.release, self.dispatcher)
+            if curtailed.run_finished:
+                await seal(plan.run_id, store=self.store, manifest=self.manifest)
+                return True
+        return False
 
     def _stands_still(self, run_id: str, position: tuple[object, ...], still_s: float) -> bool:
         """Tell whether the run has been at this position for still_s; then start to count afresh."""

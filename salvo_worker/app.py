@@ -12,6 +12,7 @@ from typing import Any
 from celery import Celery
 from kombu.transport import TRANSPORT_ALIASES
 
+from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.watchdog import BrokerWatchdog
 
 QUEUE = "salvo.trials"
@@ -32,11 +33,12 @@ def broker_address(redis_url: str) -> str:
     return f"redis+socket{separator}{rest}" if scheme == "unix" else redis_url
 
 
-def make_app(broker_url: str) -> Celery:
+def make_app(broker_url: str, signer: Signer = UNSIGNED) -> Celery:
     """Return an application that speaks to the broker at broker_url; no connection is made yet.
 
     Args:
         broker_url: ``redis://``, ``rediss://`` or ``unix://``, as in the settings.
+        signer: Whose signature a message must carry to be let in.
     """
     app: Any = Celery("salvo", broker=broker_address(broker_url), set_as_current=False)
     app.conf.update(
@@ -70,6 +72,7 @@ def make_app(broker_url: str) -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "client_name": "salvo",
+            "signer": signer,
         },
     )
     if broker_url.startswith("rediss://"):

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from salvo_core.errors import RedisUnavailable
 from salvo_core.manifest.connection import explain
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.settings import without_password
 from salvo_worker.app import QUEUE, TRIAL, make_app
 
@@ -34,9 +35,11 @@ class CeleryDispatcher:
 
     Args:
         broker_url: As in the settings.
+        signer: Signs each message.
     """
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, signer: Signer = UNSIGNED) -> None:
+        self.signer = signer
         self._address = without_password(broker_url)
         self._app = make_app(broker_url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="salvo-dispatch")
@@ -82,23 +85,25 @@ class CeleryDispatcher:
                     serializer="json",
                     delivery_mode=2,
                     correlation_id=message.trace_id,
-                    headers=self._headers(message.trace_id),
+                    headers=self._headers(message),
                 )
                 sent += 1
         return sent
 
-    def _headers(self, trace_id: str) -> dict[str, Any]:
+    def _headers(self, message: TrialMessage) -> dict[str, Any]:
+        signature = message.signature(self.signer)
         return {
             "lang": "py",
             "task": TRIAL,
-            "id": trace_id,
-            "root_id": trace_id,
+            "id": message.trace_id,
+            "root_id": message.trace_id,
             "argsrepr": "",  # keeps arguments out of Celery's own log lines and events
             "kwargsrepr": "",
             "origin": self._origin,
             "retries": 0,
             "timelimit": [None, None],
             "ignore_result": True,
+            **({"signature": signature} if signature else {}),
         }
 
     def _queued(self) -> int:

@@ -25,6 +25,7 @@ from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project
 from salvo_core.settings import Settings, without_password
 from salvo_core.store.opening import open_store
@@ -96,9 +97,11 @@ class Lifespan:
             transport=transport,
             clock=clock,
             prices=self.project.prices,
+            site_secrets=settings.signing_keys,
         )
         self._learned(adapters.known_secrets())
-        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url)
+        signer = Signer(settings.signing_keys)
+        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         functions = FunctionHosts(ImportGate(settings.allow_imports))
         self._bench = Bench(
@@ -107,7 +110,7 @@ class Lifespan:
             dispatcher,
             adapters,
             leases,
-            Orders(store),
+            Orders(store, signer),
             clock,
             functions=functions,
             redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
@@ -176,6 +179,7 @@ class Lifespan:
                 started_ms=self._started_ms,
                 salvo_version=VERSION,
                 keys_present=tuple(name for name in self._key_names() if self.settings.secret(name)),
+                signing=Signer(self.settings.signing_keys).fingerprints,
             )
         )
 

@@ -16,9 +16,11 @@ from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
 from salvo_core.errors import SalvoError, UsageError
+from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve
 from salvo_worker.app import QUEUE, make_app
+from salvo_worker.container import in_container
 from salvo_worker.lifespan import Lifespan
 from salvo_worker.logs import log_to_stderr, secrets_of
 from salvo_worker.tasks import register
@@ -43,8 +45,8 @@ def run_worker(
     """
     formatter = log_to_stderr(loglevel)
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
-    _mind_root()
-    app: Any = make_app(settings.broker_url or settings.redis_url)
+    _mind_root(settings)
+    app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
         project,
@@ -89,10 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("-c", "--concurrency", type=int, help="trials at once")
     parser.add_argument("--idle-exit-s", type=float, help="leave when no run was open for so long, seconds")
     parser.add_argument("--loglevel", choices=LEVELS, default="info")
+    parser.add_argument("--allow-root", action="store_true", default=None, help="run as root all the same")
     chosen = parser.parse_args(arguments)
     try:
         project = load_project(find_root(Path.cwd()))
-        settings = resolve(os.environ, project=project.settings(), flags={"concurrency": chosen.concurrency})
+        flags = {"concurrency": chosen.concurrency, "allow_root": chosen.allow_root}
+        settings = resolve(os.environ, project=project.settings(), flags=flags)
         if settings.redis_url is None or settings.store_url is None:
             raise UsageError(
                 "this worker belongs to no fleet: SALVO_REDIS_URL and SALVO_STORE_URL are not both set",
@@ -106,8 +110,16 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _mind_root() -> None:
-    """Say in one line what Celery would say in seven."""
-    warnings.filterwarnings("ignore", category=SecurityWarning)
-    if os.geteuid() == 0:
-        logger.warning("this worker runs as root; outside a container, give it a user of its own")
+def _mind_root(settings: Settings) -> None:
+    """Refuse to serve a fleet as root, unless a container is around it or somebody says so.
+
+    Raises:
+        UsageError: This is root's own machine.
+    """
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # Celery's own, of seven lines
+    if os.geteuid() == 0 and not settings.allow_root and not in_container(settings):
+        raise UsageError(
+            "a worker that serves a fleet does not run as root: custom assertions and adapters would too",
+            hint="give it a user of its own (deploy/README.md), "
+            "or say --allow-root or SALVO_ALLOW_ROOT=1 if that is what you want",
+        )

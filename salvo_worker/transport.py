@@ -1,91 +1,108 @@
-"""kombu's Redis transport, with a look at each message before Celery is given it.
+"""kombu's Redis transport, with a look at each message before anything is made of it.
 
-Whoever can write to the queue's list can put anything there, and what Celery makes of a
-message that is none (no JSON, no headers, a date far away) ends in the death of the worker
-or in a slot that is never free again. So what has not the shape of the messages that
-``dispatch`` sends is dropped here, loudly. Nothing is lost by it: the manifest is the truth,
-and a trial that no message stands for is sent again by a sweep (I1).
+Whoever can write to the queue's list can put anything there, and what kombu and Celery make
+of a message that is none (no JSON, no headers, a date far away) ends in the death of the
+worker or in a slot that is never free again. So each reply is looked at as the bytes that
+came, in the client that received it (``envelope``). What has not the shape of the messages that
+``dispatch`` sends, names no trial, or is not signed where the site has a key, is set aside
+and counted (``fleet.foreign``), and kombu is told that nothing came. Nothing is lost by it: the
+manifest is the truth, and a trial that no message stands for is sent again by a sweep (I1).
 
 Source:
-    kombu 5.7, ``kombu.transport.redis``; Celery documentation, "Message Protocol", version 2.
+    kombu 5.7, ``kombu.transport.redis``.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+import functools
 import logging
-from typing import Annotated, Any, Literal
+import time
+from collections.abc import Callable
+from typing import Any
 
+import redis as redis_client
 from kombu.transport import redis
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from salvo_worker.app import QUEUE
+from salvo_core.fleet.foreign import ForeignMessage, set_aside
+from salvo_core.run.signature import UNSIGNED, Signer
+from salvo_worker.envelope import NotOurs, require_ours, require_ping
 
-BODY_CHARS_MAX = 4096
-"""Ours have about 300."""
+LOG_EVERY_S = 1.0
+"""A flood of messages is no flood of lines in the log."""
 
 logger = logging.getLogger(__name__)
-_Name = Annotated[str, Field(max_length=100)]
 
 
-class _Part(BaseModel):
-    """Part of a message. Other keys may be there too: a newer Salvo may send some."""
-
-    model_config = ConfigDict(strict=True)
+_Admits = Callable[["Client", bytes, Callable[[bytes], object]], bool]
 
 
-class _Headers(_Part):
-    task: Literal["salvo.trial"]
-    id: _Name
-    # With these Celery would hold the message back, drop it, unpack it or run something after it.
-    eta: None = None
-    expires: None = None
-    compression: None = None
-    group: None = None
-    shadow: None = None
-    timelimit: list[None] | None = None
-    retries: int = 0
+class Listener(redis_client.client.PubSub):
+    """Listens to remote control, and hears only what the client admits."""
+
+    admits: Callable[[bytes], bool]
+
+    def parse_response(self, *arguments: Any, **options: Any) -> Any:
+        """Return what was said, None in place of what is not to be heard."""
+        reply = super().parse_response(*arguments, **options)  # type: ignore[no-untyped-call]
+        said = reply and bytes(reply[0]).endswith(b"message")
+        return None if said and not self.admits(reply[-1]) else reply
 
 
-class _Properties(_Part):
-    delivery_tag: _Name
-    delivery_info: dict[str, Any]
-    body_encoding: Literal["base64"]
+class Client(redis_client.Redis):
+    """A client of the broker that looks at what is received before it hands it on.
 
-
-class _Envelope(_Part):
-    body: Annotated[str, Field(max_length=BODY_CHARS_MAX)]
-    content_type: Literal["application/json"] = Field(alias="content-type")
-    content_encoding: Literal["utf-8"] = Field(alias="content-encoding")
-    headers: _Headers
-    properties: _Properties
-
-
-class _Embedded(_Part):
-    callbacks: None = None
-    errbacks: None = None
-    chain: None = None
-    chord: None = None
-
-
-_Body: TypeAdapter[Any] = TypeAdapter(
-    tuple[Annotated[list[Any], Field(max_length=0)], dict[str, Any], _Embedded]
-)
-
-
-def require_ours(message: object) -> None:
-    """Return if a message has the shape of ours; what it asks for is the task's business.
-
-    Raises:
-        ValueError: It has not.
+    Args:
+        admits: Given this client, a message and what it must pass; False keeps it from kombu.
+        require: What a message of the queue must pass.
+        options: Of the client.
     """
-    envelope = _Envelope.model_validate(message)
-    _Body.validate_json(base64.b64decode(envelope.body, validate=True))
+
+    def __init__(
+        self, *, admits: Callable[..., bool], require: Callable[[bytes], object], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._admits = admits
+        self._require = require
+
+    def pubsub(self, **options: Any) -> Listener:
+        """Return a listener that hears nothing but pings."""
+        listener = Listener(self.connection_pool, **options)
+        listener.admits = lambda raw: self._admits(self, raw, require_ping)
+        return listener
+
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        """Return the reply, or None, as if BRPOP had waited in vain, in place of a message to be kept out."""
+        reply = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]
+        if command_name == "BRPOP" and reply and not self._admits(self, reply[1], self._require):
+            return None
+        return reply
+
+
+class QoS(redis.QoS):
+    """Restores messages of dead workers; entries of its books that are none do not stop it."""
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """Put one unacknowledged message back into the queue, where it is looked at like any other."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
+        except redis_client.RedisError:
+            raise
+        except Exception as error:  # somebody else wrote it, so reading it may fail in any way
+            with self.channel.conn_or_acquire(client) as connection:
+                raw = connection.hget(self.unacked_key, tag) or b""
+                self._remove_from_indices(tag, connection.pipeline()).execute()  # type: ignore[no-untyped-call]
+                lack = NotOurs("wrong shape", f"unacknowledged: {type(error).__name__}")
+                self.channel.keep_out(connection, raw, lack)
 
 
 class Channel(redis.Channel):
-    """Survives lines in the list that cannot even be read, and a server that is gone."""
+    """Lets in only trials of this site; survives a server that is gone."""
+
+    QoS = QoS
+    from_transport_options = (*redis.Channel.from_transport_options, "signer")  # type: ignore[assignment]
+    signer: Signer = UNSIGNED
+    _told_s = float("-inf")
+    _untold = 0
 
     def close(self) -> None:
         """Close for good, also when the server cannot be asked any more.
@@ -99,34 +116,44 @@ class Channel(redis.Channel):
             # The pending BRPOP is forgotten by now.
             super().close()  # type: ignore[no-untyped-call]
 
-    def _brpop_read(self, **options: Any) -> Any:
+    def keep_out(self, client: Any, raw: bytes, lack: NotOurs) -> None:
+        """Set a message aside, count it and say so; a broker that takes no note of it changes nothing."""
+        kept = ForeignMessage.of(raw, lack.reason, lack.detail, at_ms=round(time.time() * 1000))
+        pipeline = client.pipeline()
+        set_aside(pipeline, kept)
         try:
-            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
-        except (ValueError, RecursionError) as error:  # not text, not JSON, or nested thousands deep
-            _dropped(error)
-            return True
+            pipeline.execute()
+        except (redis_client.RedisError, OSError) as error:
+            logger.warning("a message that is not ours could not be set aside: %s", type(error).__name__)
+        self._tell(f"{kept.reason}: {kept.detail}")
+
+    def _tell(self, what: str) -> None:
+        """Log a line, at most one each LOG_EVERY_S; never what a message held: it may aim at the log."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < LOG_EVERY_S:
+            self._untold += 1
+            return
+        more = f" (and {self._untold:,} others before it)" if self._untold else ""
+        logger.error("set aside a message that is not ours: %s%s", what, more)
+        self._told_s, self._untold = now_s, 0
+
+    def _admits(self, client: Client, raw: bytes, require: Callable[[bytes], object]) -> bool:
+        try:
+            require(raw)
+        except NotOurs as lack:
+            self.keep_out(client, raw, lack)
+            return False
+        return True
+
+    def _get_client(self) -> Any:
+        super()._get_client()  # type: ignore[no-untyped-call] # refuses a redis-py that is too old
+        return functools.partial(Client, admits=self._admits, require=self._require_ours)
+
+    def _require_ours(self, raw: bytes) -> None:
+        require_ours(raw, self.signer)
 
 
 class Transport(redis.Transport):
-    """Delivers from the queue of trials only what has the shape of a trial's message."""
+    """Delivers from the queue of trials only what this site's producers send."""
 
     Channel = Channel
-
-    def _deliver(self, message: Any, queue: str) -> None:
-        if queue == QUEUE:
-            try:
-                require_ours(message)
-            except (ValidationError, binascii.Error) as error:
-                _dropped(error)
-                return
-        super()._deliver(message, queue)  # type: ignore[no-untyped-call]
-
-
-def _dropped(error: Exception) -> None:
-    # Never what it held: it is somebody else's, and may be long, or an attempt at the log.
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        what = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-    else:
-        what = type(error).__name__
-    logger.error("dropped a message that is not ours: %s", what[:200])

@@ -9,6 +9,7 @@ from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     Concurrency,
+    EarlyStop,
     Epochs,
     IdempotencyKey,
     Json,
@@ -44,6 +45,7 @@ def submit(
     models: Models = None,
     concurrency: Concurrency = None,
     threshold: Threshold = None,
+    early_stop: EarlyStop = False,
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
@@ -69,6 +71,7 @@ def submit(
         models=models or (),
         concurrency_max=concurrency or parallel,
         threshold=threshold,
+        early_stop=early_stop,
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,

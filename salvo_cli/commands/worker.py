@@ -37,6 +37,10 @@ def worker(
         float | None,
         typer.Option("--idle-exit-s", min=1, metavar="SECONDS", help="Leave after so long without a run."),
     ] = None,
+    allow_root: Annotated[
+        bool | None,
+        typer.Option("--allow-root", help="Serve a fleet as root, outside a container.", show_default=False),
+    ] = None,
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
 ) -> int:
@@ -44,12 +48,13 @@ def worker(
 
     SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
     with everything paid for so far kept. Provider keys are read from this environment.
+    As root it serves a fleet only inside a container, or with --allow-root.
     """
     from salvo_cli.wiring import surroundings, work
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
-    here = surroundings(concurrency=concurrency)
+    here = surroundings(concurrency=concurrency, allow_root=allow_root)
     with ExitStack() as servers:
         if here.settings.embedded:
             from salvo_cli.embedded import EmbeddedServer  # only without a fleet

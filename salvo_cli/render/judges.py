@@ -13,7 +13,7 @@ from salvo_cli.render.tables import Cell, table
 from salvo_core.run.judges import JudgeSummary
 from salvo_core.run.summary import CellSummary
 
-JUDGES_SHOWN_MAX = 24
+JUDGES_SHOWN_MAX = 12
 LABEL_LENGTH_MAX = 60
 _HEADS = ("#", "judge", "trials", "votes heard", "unanimous", "alpha")
 
@@ -41,10 +41,14 @@ def judges(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) 
     if len(found) > JUDGES_SHOWN_MAX:
         hidden = f"and {plural(len(found) - JUDGES_SHOWN_MAX, 'more judge')}: --json has all"
         parts.append(Text(hidden, style="dim"))
-    for cell, one in found:
-        if one.graded_without:
-            where = f"{name[cell.cell]}: " if several else ""
-            parts.append(plain(where + _without(one), "yellow"))
+    missed = [(cell, one) for cell, one in found if one.graded_without]
+    for cell, one in missed[:JUDGES_SHOWN_MAX]:
+        where = f"{name[cell.cell]}: " if several else ""
+        parts.append(plain(where + _without(one), "yellow"))
+    if len(missed) > JUDGES_SHOWN_MAX:
+        parts.append(
+            Text(f"and so for {plural(len(missed) - JUDGES_SHOWN_MAX, 'more judge')}", style="yellow")
+        )
     return [*parts, Text("")]
 
 

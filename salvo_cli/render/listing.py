@@ -104,6 +104,7 @@ def trial_document(row: Row, plan: Plan) -> dict[str, Any]:
         "status": row.status,
         "attempt": row.attempt,
         "trace_id": row.trace_id,
+        "reason": row.reason,
         "worker": row.worker or (result.worker if result else ""),
         "result": None
         if result is None
@@ -129,7 +130,7 @@ def _remark(row: Row) -> str:
     if row.status == "running":
         return one_line(row.worker, 24)
     if row.result is None:
-        return ""
+        return one_line(row.reason, 24)
     if row.result.error:
         return row.result.error.replace("_", " ")
     return "" if row.result.outcome == "completed" else row.result.outcome.replace("_", " ")

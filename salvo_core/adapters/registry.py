@@ -52,6 +52,7 @@ class AdapterRegistry:
         clock: For scripted latency.
         prices: The project's own, by model name; a profile's go before them.
         backoff: For providers whose profile does not say ``retries_max``.
+        site_secrets: Other values that this process holds and no trace may: they count as known secrets.
 
     Raises:
         UsageError: A profile's name cannot be one.
@@ -67,8 +68,10 @@ class AdapterRegistry:
         clock: Clock,
         prices: Mapping[str, ModelRates] | None = None,
         backoff: Backoff | None = None,
+        site_secrets: Sequence[str] = (),
     ) -> None:
         self._profiles = dict(profiles)
+        self._site_secrets = frozenset(site_secrets)
         self._imports = ImportGate(allow_imports, describe=self._described)
         self._source = secrets
         self._transport = transport
@@ -132,7 +135,7 @@ class AdapterRegistry:
         return self._price_tables[name].price_usd(model, usage)
 
     def known_secrets(self) -> frozenset[str]:
-        """Return the exact secret values this worker holds for providers, for redaction to strike out.
+        """Return the exact secret values this worker holds, for providers above all: redaction's first list.
 
         Of every profile and builtin, whether asked yet or not: a trial may be resumed from
         turns that another worker paid for, and a team's own class may use the same keys.
@@ -141,7 +144,7 @@ class AdapterRegistry:
         for name in {*self._profiles, *_WIRES}:
             with suppress(UsageError):  # an agent without an address has no key either
                 self._endpoint(name)
-        return frozenset().union(*(endpoint.known_secrets() for endpoint in self._endpoints.values()))
+        return self._site_secrets.union(*(endpoint.known_secrets() for endpoint in self._endpoints.values()))
 
     async def aclose(self) -> None:
         """Close all connections. The registry is not used afterwards."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.trace.model import Finding, Trace
 from salvo_core.trace.recording import RecordingMode, without_content
 from salvo_core.trace.redaction import Redactor
@@ -43,7 +44,7 @@ def kept(
         affected = _differing(trace.findings, again(Trace.model_validate(record)))
         # A judge is not asked a second time: what it read is not what is there now, and that is all
         # that can be said.
-        affected |= {place for place, one in enumerate(assertions) if _asks_a_judge(one)}
+        affected |= {place for place, _ in judges_in(assertions)}
     if mode == "metadata_only":
         affected |= {place for place, one in enumerate(assertions) if one.needs_content()}
     for finding in record["findings"]:
@@ -67,7 +68,3 @@ def _differing(found: Sequence[Finding], again: Sequence[Finding]) -> set[int]:
         for one, other in zip(found, again, strict=True)
         if (one.score, one.passed, one.error is None) != (other.score, other.passed, other.error is None)
     }
-
-
-def _asks_a_judge(assertion: AssertionSpec) -> bool:
-    return assertion.type == "judge" or any(_asks_a_judge(member) for _, member in assertion.members())

@@ -26,6 +26,8 @@ class WorkerCard(BaseModel):
     salvo_version: str
     keys_present: tuple[str, ...] = ()
     """Names of the environment variables of provider keys that are set there, never their values."""
+    signing: tuple[str, ...] = ()
+    """Fingerprints of the keys whose signature it accepts; without any it takes unsigned work."""
 
 
 class WorkerRegistry:

@@ -39,6 +39,7 @@ class RunCounts:
         cost_unknown: Finished trials whose cost is not known.
         judge_cost_usd: Known costs of judges so far, apart from the agents'.
         judge_cost_unknown: Finished trials whose judges' cost is not known.
+        skipped_ahead: Trials that were skipped before they were released.
         verdict: Set once sealed.
     """
 
@@ -68,6 +69,7 @@ class RunCounts:
     verdict: str | None = None
     exit_code: int | None = None
     per_cell: Mapping[int, CellCounts] = field(default_factory=dict)
+    skipped_ahead: int = 0
 
     @property
     def ended(self) -> int:
@@ -77,7 +79,7 @@ class RunCounts:
     @property
     def waiting(self) -> int:
         """Released trials that nobody has begun: what messages in a queue should stand for."""
-        return max(0, self.released - self.ended - self.statuses["running"])
+        return max(0, self.released - (self.ended - self.skipped_ahead) - self.statuses["running"])
 
     @property
     def rate_per_s(self) -> float | None:
@@ -159,6 +161,7 @@ def read_counts(
         verdict=header.get("verdict"),
         exit_code=stamp("exit_code"),
         per_cell=_per_cell(counters),
+        skipped_ahead=counted("skipped_ahead"),
     )
 
 

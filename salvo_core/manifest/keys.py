@@ -21,41 +21,47 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from salvo_core.errors import UsageError
+from salvo_core.identity import require_uuid7
+
 RUNS = "salvo:runs"
 REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 RUNS_KEPT = 10_000
+IDEMPOTENCY_KEY_CHARS_MAX = 500
 
 
 def header(run_id: str) -> str:
     """Return the key of the run's header."""
-    return f"salvo:{{{run_id}}}:run"
+    return f"{_tag(run_id)}:run"
 
 
 def manifest(run_id: str) -> str:
     """Return the key of the run's rows."""
-    return f"salvo:{{{run_id}}}:manifest"
+    return f"{_tag(run_id)}:manifest"
 
 
 def counters(run_id: str) -> str:
     """Return the key of the run's counters."""
-    return f"salvo:{{{run_id}}}:counters"
+    return f"{_tag(run_id)}:counters"
 
 
 def leases(run_id: str) -> str:
     """Return the key of the run's leases."""
-    return f"salvo:{{{run_id}}}:leases"
+    return f"{_tag(run_id)}:leases"
 
 
 def strikes(run_id: str) -> str:
     """Return the key of the run's strikes."""
-    return f"salvo:{{{run_id}}}:strikes"
+    return f"{_tag(run_id)}:strikes"
 
 
 def journal(run_id: str, index: int) -> str:
     """Return the key of one unfinished trial's turns."""
-    return f"salvo:{{{run_id}}}:journal:{index}"
+    return f"{_tag(run_id)}:journal:{index}"
 
 
 def votes(run_id: str, index: int) -> str:
@@ -65,9 +71,20 @@ def votes(run_id: str, index: int) -> str:
 
 def submission(idempotency_key: str) -> str:
     """Return the key that remembers which run a submission became."""
+    if not 0 < len(idempotency_key) <= IDEMPOTENCY_KEY_CHARS_MAX:
+        raise UsageError(
+            f"an idempotency key has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} characters, "
+            f"this one has {len(idempotency_key):,}"
+        )
     return f"salvo:submission:{idempotency_key}"
 
 
 def scripted(run_id: str) -> list[str]:
     """Return the KEYS that every script of a run is given, in the order the scripts expect."""
     return [header(run_id), manifest(run_id), counters(run_id), leases(run_id), strikes(run_id)]
+
+
+@lru_cache(4096)  # asked for at every step of every trial
+def _tag(run_id: str) -> str:
+    """Return what all keys of a run begin with; an id that is none could leave the run's hash slot."""
+    return f"salvo:{{{require_uuid7(run_id, 'run id')}}}"

@@ -12,7 +12,8 @@ from typing import Literal
 
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable
-from salvo_core.manifest.live import Claim, Manifest
+from salvo_core.manifest.claims import Claim
+from salvo_core.manifest.live import Manifest
 from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,9 @@ from typing import Any, TypedDict, cast, get_args
 
 from salvo_core.errors import NotFound, UsageError
 from salvo_core.manifest import keys
+from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.connection import translated
-from salvo_core.manifest.live import ROWS_PER_CALL, Claim, Manifest
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import SCORED, Result, Row, Status
 from salvo_core.trace.model import ErrorKind, Trace
 

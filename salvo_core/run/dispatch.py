@@ -6,10 +6,16 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import Signer
 
 
 class Dispatcher(Protocol):
     """Sends messages to workers. A message is a hint: losing or repeating one changes no result (I1)."""
+
+    @property
+    def signer(self) -> Signer:
+        """What signs its messages; whoever orders work signs the plan with it too."""
+        ...
 
     async def publish(self, messages: Iterable[TrialMessage]) -> int:
         """Send one message per trial; return how many were sent.

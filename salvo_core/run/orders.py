@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from salvo_core.errors import UsageError
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.rows import Row
 from salvo_core.run.plan import Cell, Plan
-from salvo_core.scenario.digest import thaw
-from salvo_core.scenario.model import Scenario
-from salvo_core.scenario.snapshot import Snapshot, thaw_snapshot
+from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
+
+if TYPE_CHECKING:
+    from salvo_core.scenario.model import Scenario
+    from salvo_core.scenario.snapshot import Snapshot
 
 Name = TypeVar("Name", bound=Hashable)
 Document = TypeVar("Document")
@@ -31,11 +34,14 @@ class Orders:
 
     Args:
         store: Where plans and scenarios lie.
+        signer: Whose signature plans must carry: given by workers, who act on them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, signer: Signer = UNSIGNED) -> None:
         self._store = store
+        self._signer = signer
         self._plans: _Remembered[str, Plan] = _Remembered(self._read_plan)
+        self._recorded: _Remembered[str, Plan] = _Remembered(self._read_recorded)
         self._scenarios: _Remembered[tuple[str, str], Scenario] = _Remembered(self._read_scenario)
         self._snapshots: _Remembered[str, Snapshot] = _Remembered(self._read_snapshot)
         self._archives: _Remembered[str, Sequence[Row]] = _Remembered(self._read_rows, ARCHIVES_REMEMBERED)
@@ -46,8 +52,16 @@ class Orders:
         Raises:
             ObjectMissing: The store has none.
             ObjectCorrupt: What it has is damaged.
+            UsageError: It is no order of this site, or of another run.
         """
         return await self._plans.get(run_id)
+
+    async def recorded(self, run_id: str) -> Plan:
+        """Return the plan of a run that is looked at and not carried out: its signature is not asked for.
+
+        Whoever made it may have had no key, or another one. Raises as ``plan`` does.
+        """
+        return await self._recorded.get(run_id)
 
     async def scenario(self, plan: Plan, cell: Cell) -> Scenario:
         """Return the scenario that the cell's trials carry out; raises as ``plan`` does.
@@ -63,8 +77,10 @@ class Orders:
 
         Where nothing is withheld that is all of it. Raises as ``plan`` does.
         """
+        from salvo_core.scenario.snapshot import Snapshot  # as in ``_read_scenario``
+
         if not cell.withheld:
-            return Snapshot.of(await self.scenario(plan, cell))
+            return Snapshot.of(await self.scenario(plan, cell), cell.agent_digest)
         return await self._snapshots.get(keys.snapshot(plan.run_id, cell.scenario_digest, plan.home))
 
     async def rows(self, run_id: str) -> Sequence[Row]:
@@ -72,14 +88,27 @@ class Orders:
         return await self._archives.get(run_id)
 
     async def _read_plan(self, run_id: str) -> Plan:
+        return await self._plan_by(run_id, self._signer)
+
+    async def _read_recorded(self, run_id: str) -> Plan:
+        return await self._plan_by(run_id, UNSIGNED)
+
+    async def _plan_by(self, run_id: str, signer: Signer) -> Plan:
         key, stored = await get_from_home(self._store, keys.plan, run_id)
-        return Plan.decode(stored, key)
+        plan = Plan.decode(stored, key, signer)
+        if plan.run_id != run_id:  # a signed plan put in the place of another one
+            raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
+        return plan
 
     async def _read_scenario(self, name: tuple[str, str]) -> Scenario:
+        from salvo_core.scenario.digest import thaw  # every assertion there is: whoever reports needs none
+
         key, digest = name
         return thaw(await self._store.get(key), key, digest)
 
     async def _read_snapshot(self, key: str) -> Snapshot:
+        from salvo_core.scenario.snapshot import thaw_snapshot  # as in ``_read_scenario``
+
         return thaw_snapshot(await self._store.get(key), key)
 
     async def _read_rows(self, run_id: str) -> Sequence[Row]:

@@ -15,15 +15,26 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from salvo_core.errors import ObjectCorrupt
+from salvo_core.errors import ObjectCorrupt, UsageError
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.rescoring import Judging
-from salvo_core.identity import INDEX_MAX, index_in, is_uuid7, require_uuid7, trace_id_for
+from salvo_core.identity import (
+    INDEX_MAX,
+    canonical_json,
+    digest,
+    index_in,
+    is_uuid7,
+    require_uuid7,
+    trace_id_for,
+)
+from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.plan/1"
+_SIGNED = "salvo.plan.signature/1"
+_MESSAGE_SIGNED = "salvo.trial/1"
 CELLS_MAX = 10_000
 TRIALS_MAX = 1_000_000
 
@@ -81,6 +92,14 @@ class TrialMessage(BaseModel):
             raise ValueError("not a uuid7")
         return value
 
+    def signature(self, signer: Signer) -> str:
+        """Return what a site's producers send along with it; empty where nothing is signed."""
+        return signer.sign(_MESSAGE_SIGNED, self.run_id, self.cell, self.index, self.trace_id)
+
+    def lack(self, signature: object, signer: Signer) -> Lack | None:
+        """Return what is wrong with the signature that came with it, None if nothing is."""
+        return signer.lack(signature, _MESSAGE_SIGNED, self.run_id, self.cell, self.index, self.trace_id)
+
 
 class Rescore(BaseModel):
     """What a re-evaluation is of: recorded conversations are scored again, none is held."""
@@ -132,6 +151,8 @@ class Plan(BaseModel):
     """By index, where they are not derived from the run id: of runs that another Salvo made."""
     rescore: Rescore | None = None
     """Set in a re-evaluation."""
+    signature: str = Field(default="", max_length=100)
+    """Of all the rest, by whoever ordered the run; empty where nothing is signed (``run.signature``)."""
 
     @field_validator("run_id")
     @classmethod
@@ -204,14 +225,31 @@ class Plan(BaseModel):
         """Return the stored bytes and the digest of this plan."""
         return codec.encode(SCHEMA, self.model_dump(mode="json"), compress=False)
 
+    def signed(self, signer: Signer) -> Plan:
+        """Return this plan with the site's signature: the last thing done to it before it is stored."""
+        return self.model_copy(
+            update={"signature": signer.sign(_SIGNED, _mark(self.model_dump(mode="json")))}
+        )
+
     @classmethod
-    def decode(cls, stored: bytes, where: str) -> Plan:
+    def decode(cls, stored: bytes, where: str, signer: Signer = UNSIGNED) -> Plan:
         """Return the plan that was stored.
+
+        Args:
+            stored: Bytes as read from the store.
+            where: Their key, for the error.
+            signer: Whose signature it must carry, for those who are about to do what it says.
 
         Raises:
             ObjectCorrupt: Damaged, or not a plan.
+            UsageError: It was not signed, or with another key.
         """
         document: Any = codec.decode(SCHEMA, stored, where=where)
+        if lack := _lack(document, signer):
+            raise UsageError(
+                f"{where} is not an order of this site: {lack}",
+                hint="set SALVO_SIGNING_KEY where runs are submitted to one of the keys of the workers",
+            )
         try:
             return cls.model_validate(document)
         except ValidationError as error:
@@ -219,3 +257,24 @@ class Plan(BaseModel):
                 f"{where} holds a plan that this Salvo cannot read ({error.error_count()} problems)",
                 hint="a newer Salvo may have written it",
             ) from None
+
+
+def _lack(document: Any, signer: Signer) -> Lack | None:
+    """Return what is wrong with a stored plan's signature, None if nothing is.
+
+    It is of the document as it stands: made again from ``Plan``, what another Salvo wrote reads otherwise.
+    """
+    if not signer.keys:
+        return None
+    if not isinstance(document, dict):
+        return "unsigned"
+    try:
+        mark = _mark(document)
+    except (ValueError, RecursionError):  # JSON that nobody signs, such as NaN
+        return "bad signature"
+    return signer.lack(document.get("signature"), _SIGNED, mark)
+
+
+def _mark(document: dict[str, Any]) -> str:
+    """Return the digest of a plan's document without its signature."""
+    return digest(canonical_json({name: value for name, value in document.items() if name != "signature"}))

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.evaluation.assertion import WEIGHT_MAX, AssertionSpec
 from salvo_core.evaluation.catalogue import parse
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.scenario.digest import agent_digest, canonical_form
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace import codec
@@ -34,6 +35,8 @@ class ExcludedAssertion(Frozen):
     type: str = Field(max_length=64)
     weight: float = Field(ge=0, le=WEIGHT_MAX, allow_inf_nan=False)
     required: bool
+    judge_models: tuple[str | None, ...] = ()
+    """As the function of that name says of the assertion that it was."""
     excluded: Literal[True] = True
 
 
@@ -65,9 +68,14 @@ class Snapshot:
     whole: bool = True
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Snapshot:
-        """Return the snapshot of a scenario of which nothing is withheld."""
-        return cls(scenario, tuple(scenario.assertions), agent_digest=agent_digest(scenario))
+    def of(cls, scenario: Scenario, agent: str = "") -> Snapshot:
+        """Return the snapshot of a scenario of which nothing is withheld.
+
+        Args:
+            scenario: As ordered.
+            agent: Its agent digest, if it is at hand; plans of before there was one have none.
+        """
+        return cls(scenario, tuple(scenario.assertions), agent_digest=agent or agent_digest(scenario))
 
     @property
     def excluded(self) -> tuple[tuple[int, ExcludedAssertion], ...]:
@@ -75,6 +83,13 @@ class Snapshot:
         return tuple(
             (place, one) for place, one in enumerate(self.assertions) if isinstance(one, ExcludedAssertion)
         )
+
+
+def judge_models(assertion: AssertionSpec | ExcludedAssertion) -> tuple[str | None, ...]:
+    """Return the model of each judge in an assertion, in order; None stands for the run's default."""
+    if isinstance(assertion, ExcludedAssertion):
+        return assertion.judge_models
+    return tuple(judge.judge_model for _, judge in judges_in([assertion]))
 
 
 def is_withheld(scenario: Scenario, mode: RecordingMode, redactor: Redactor) -> bool:
@@ -150,13 +165,18 @@ def _document(scenario: Scenario, mode: RecordingMode, redactor: Redactor) -> _D
 
 def _kept(assertion: AssertionSpec, form: dict[str, Any] | None) -> dict[str, Any]:
     """Return an assertion's redacted form, or what is left of it where that is none any more."""
-    left = ExcludedAssertion(type=assertion.type, weight=assertion.weight, required=assertion.required)
+    left = ExcludedAssertion(
+        type=assertion.type,
+        weight=assertion.weight,
+        required=assertion.required,
+        judge_models=judge_models(assertion),
+    ).model_dump(mode="json")
     if form is None:
-        return left.model_dump()
+        return left
     try:
         parse(form)
     except ValidationError:  # a marker inside a schema or an expression can break it
-        return left.model_dump()
+        return left
     return form
 
 

@@ -92,6 +92,8 @@ def comparison(reeval_id: str) -> str:
 
 
 def _folder(run_id: str, home: str) -> str:
+    if home not in (RUNS, REEVALS):
+        raise ValueError(f"{home[:80]!r} is no home of runs")
     return f"{home}{require_uuid7(run_id, 'run id')}/"
 
 

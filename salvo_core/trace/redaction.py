@@ -86,7 +86,7 @@ _PATTERNS = tuple(
 _SIGNS = frozenset[str]().union(*(signs for signs, _ in _PATTERNS))
 
 
-_IDENTITY = frozenset({"trace_id", "run_id", "digest"})
+_IDENTITY = frozenset({"trace_id", "run_id", "digest", "request"})
 
 
 class Redactor:

@@ -1,5 +1,6 @@
 """The whole thing on a laptop: real commands, a real Valkey, a real worker, files as the store."""
 
+import contextlib
 import json
 import stat
 
@@ -134,12 +135,34 @@ def test_a_killed_command_leaves_a_worker_that_finishes_and_cleans_up(person):
     until(lambda: not person.processes(), "the worker and the server leave by themselves", 40)
 
 
-def test_what_the_embedded_mode_keeps_is_for_its_owner_alone(person):
-    person.types("run", person.scenario("trial", GOOD), "-n", "1", "-q")
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_the_embedded_mode_keeps_is_for_its_owner_alone(person, umask):
+    person.umask = umask
     state = person.folder / ".salvo"
+    state.mkdir(mode=0o755)  # made by another program, or by an older Salvo
+    running = person.start("run", person.scenario("trial", GOOD, latency_s=0.5), "-n", "2", "-q")
+    until(lambda: (state / "worker.log").exists() and _modes(state), "the run is under way")
+    sockets = [path for path in state.rglob("*") if path.is_socket()]
+    assert [path for path in sockets if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+    assert person.ended(running).code == 0
     assert (state / ".gitignore").read_text() == "*\n"
-    for folder in (state, state / "valkey"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = _modes(state)
+    assert {path.relative_to(state).parts[0] for path in modes if path != state} >= {
+        "store", "valkey", "worker.log", ".gitignore",
+    }  # fmt: skip
+    for path, mode in modes.items():
+        assert mode == (0o700 if path.is_dir() else 0o600), path
+    assert {path.name for path in modes} >= {"users.lock", "valkey.log", "plan.json", "appendonlydir"}
+
+
+def _modes(state):
+    """Return the rights of all that lies below a folder; what vanishes meanwhile is left out."""
+    found = {}
+    for path in (state, *state.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            if not path.is_socket():
+                found[path] = stat.S_IMODE(path.stat().st_mode)
+    return found
 
 
 def test_a_deep_folder_gets_its_socket_elsewhere(tmp_path):

@@ -1,6 +1,7 @@
 """Commands against servers that are not ours: a real Valkey, a worker of its own, another folder as store."""
 
 import pytest
+import redis
 
 from tests.acceptance.typing_person import Person, until
 
@@ -51,6 +52,42 @@ def test_status_watch_follows_to_the_end(fleet: Person):
     assert watched.code == 0
     assert "4 passed" in watched.out
     assert "running" in watched.err or "sealed" in watched.err
+
+
+def test_messages_that_are_not_ours_are_told_by_the_doctor_and_can_be_looked_at(fleet: Person, redis_url):
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush("salvo.trials", "[red]hello[/red] \x1b[31m", b"\xff")
+        until(lambda: client.hget("salvo.foreign.counts", "unreadable") == b"2", "the worker sets them aside")
+    assert _found(fleet, "foreign messages") == ("warn", "2 messages set aside: 2 unreadable")
+    shown = fleet.types("foreign", "--clear")
+    assert shown.code == 0
+    assert r"[red]hello[/red] \x1b[31m" in " ".join(shown.out.split())
+    document = fleet.types("foreign", "--json").document
+    assert (document["counts"], document["messages"]) == ({}, [])
+    assert _found(fleet, "foreign messages") == ("ok", "none")
+
+
+def test_a_person_without_the_fleets_key_is_told_by_the_doctor(person, redis_url):
+    person.environ |= {"SALVO_REDIS_URL": redis_url, "SALVO_STORE_URL": f"file://{person.folder}/objects"}
+    person.environ["SALVO_SIGNING_KEY"] = theirs = "t" * 32
+    worker = person.start("worker", "-c", "2")
+    ran = person.types("run", person.scenario("trial", "[{text: good}]"), "-n", "2", "-q")
+    assert ran.code == 0
+    assert _found(person, "signing") == ("ok", "orders are signed, and every worker that is there verifies")
+    person.environ["SALVO_SIGNING_KEY"] = "m" * 32
+    level, seen = _found(person, "signing")
+    assert level == "fail"
+    assert "signed with a key they do not know" in seen
+    person.environ["SALVO_SIGNING_KEY"] = theirs
+    assert theirs not in person.types("config").out
+    worker.terminate()
+    assert person.ended(worker).code == 0
+
+
+def _found(person: Person, subject: str) -> tuple[str, str]:
+    findings = person.types("doctor", "--json").document["findings"]
+    (found,) = [one for one in findings if one["subject"] == subject]
+    return found["level"], found["seen"]
 
 
 def _passed(person: Person) -> int:

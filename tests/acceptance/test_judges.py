@@ -118,22 +118,15 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judged]:
 
 @pytest.mark.parametrize(
     ("judge", "k", "code", "heard"),
-    [
-        ("Mostly", 3, 0, [3, 2]),
-        ("Hardly", 3, 2, [3, 1]),
-        ("Torn", 2, 2, [2, 1]),
-        ("Mumbling", 3, 3, [1, 1]),
-        ("Out", 3, 3, [0, 0]),
-    ],
+    [("Mostly", 3, 0, 3), ("Hardly", 3, 2, 3), ("Torn", 2, 2, 2), ("Mumbling", 3, 3, 1), ("Out", 3, 3, 0)],
 )
 def test_t49_a_required_judge_decides_by_majority_or_not_at_all(person, judge, k, code, heard):
     ran = person.judged(f"t49-{judge}", judge, k=k, required=True)
     assert ran.code == code
-    (trace,) = person.traces(ran)
-    assert [trace["judged"][0][name] for name in ("heard", "in_favour")] == heard
-    assert trace["messages"][-1]["content"] == "good"
-    assert trace["outcome"] == "completed"
-    assert len(trace["judgements"][0]["votes"]) == k
+    (told,) = cell(ran)["judges"]
+    assert (told["votes"], told["votes_heard"]) == (k, heard)
+    assert cell(ran)["outcomes"] == {"completed": 1}
+    assert [errors["kind"] for errors in cell(ran)["infra_errors"]] == (["judge"] if code == 3 else [])
 
 
 def test_t49_without_its_optional_judge_a_trial_is_graded_and_the_report_says_so(person):
@@ -154,8 +147,8 @@ def test_t49_without_its_optional_judge_a_trial_is_graded_and_the_report_says_so
 def test_t50_perfect_medians_without_a_majority(person, required, code):
     ran = person.judged(f"t50-{required}", "Divided", criteria="a b", required=required)
     assert (ran.code, cell(ran)["score"]["mean"]) == (code, 1.0)
-    (trace,) = person.traces(ran)
-    assert (trace["findings"][1]["score"], trace["findings"][1]["passed"]) == (1.0, False)
+    (failure,) = cell(ran)["failures"]
+    assert (failure["label"], failure["weight_lost"]) == ("judge a, b", 0.0)
 
 
 def test_t53_the_assertions_word_goes_before_the_projects(person):
@@ -214,3 +207,12 @@ def test_a_dry_run_counts_the_judges_calls(person):
     assert (judge["model"], judge["votes"], judge["price_known"]) == ("gpt-4o-mini", 5, True)
     told = person.types("run", file, "-n", "2", "--dry-run")
     assert "of these, 40 calls to judges, whose cost is told apart" in told.out
+
+
+def test_t57_a_single_vote_is_remarked_upon_with_verbose_alone(person):
+    quiet = person.judged("t57", "Kind", k=1)
+    told = person.judged("t57", "Kind", "-V", k=1)
+    assert (quiet.code, told.code) == (0, 0)
+    assert "majority voting is off" not in quiet.err
+    assert told.err.count("majority voting is off") == 1
+    assert "t57.yaml" in told.err

@@ -45,6 +45,10 @@ class Person:
             name: value for name, value in os.environ.items() if not name.startswith(("SALVO_", "OPENAI_"))
         }
         self.environ = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environ}
+        self.environ.setdefault("SALVO_ALLOW_ROOT", "1")  # tests may run as root, outside a container too
+
+    umask = -1
+    """Of the commands; -1 is this process's."""
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return its process."""
@@ -57,6 +61,7 @@ class Person:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            umask=self.umask,
         )
 
     def types(self, *arguments: str) -> Outcome:

@@ -71,6 +71,7 @@ class Arena:
                     "SALVO_REDIS_URL": self._redis.url,
                     "SALVO_STORE_URL": f"file://{self.folder}/store",
                     "SALVO_TRACEBACK": "1",
+                    "SALVO_ALLOW_ROOT": "1",  # tests may run as root, outside a container too
                 }
             )
             undone.enter_context(self._worker().start())

@@ -23,6 +23,7 @@ from salvo_core.observe import Observer
 from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.signature import UNSIGNED
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
@@ -70,6 +71,8 @@ def order(trials: int = 3, scenarios: Iterable[Loaded] | None = None, **fields: 
 
 class Outbox:
     """A dispatcher whose queue is a list: strict about what a message is, and open to inspection."""
+
+    signer = UNSIGNED
 
     def __init__(self) -> None:
         self.waiting: list[TrialMessage] = []

@@ -57,6 +57,7 @@ def scenarios(word: str) -> dict[str, dict[str, Any]]:
             {"type": "json_schema", "json_schema": schema},
             {"type": "tool_args", "tool": "look_up", "subset": {word: said}},
             {"type": "jmespath", **query},
+            {"type": "jmespath", "expression": "response.content", "operator": "lt", "value": said},
             {"type": "custom", "function": "our_checks.quotes", "params": {word: said}},
             {"type": "custom", "function": "our_checks.breaks", "params": {word: said}},
             {"type": "not", "assertion": {"type": "output_contains", "value": f"no {word}"}},
@@ -65,8 +66,18 @@ def scenarios(word: str) -> dict[str, dict[str, Any]]:
         ],
     }
     turns = [{"tool_calls": [{"name": "look_up", "arguments": {word: said}}]}, {"text": said}]
+    judge = {
+        "type": "judge",
+        "criteria": [{"name": word, "description": said}],
+        "custom_prompt": said,
+        "include_user_prompt": True,
+        "k": 1,
+        "required": True,
+    }
     return {
         "desk.yaml": desk,
+        "judged.yaml": {"description": "judged desk", "adapter": "openai", "model": MODEL, "prompt": said}
+        | {"assertions": [judge]},
         "nameless.yaml": {"adapter": "openai", "model": MODEL, "prompt": said},
         "scripted.yaml": {
             "description": "scripted desk",
@@ -102,7 +113,7 @@ def says(content: str | None, *calls: tuple[str, str]) -> Canned:
 
 
 def answers(word: str) -> list[Canned]:
-    """What the provider says to three trials, one after the other, and then to all others."""
+    """What the provider says to the trials of the first round, one after the other, and then to all."""
     said = f"Indeed, {word}."
 
     def refuses(status: int) -> Canned:
@@ -117,7 +128,11 @@ def answers(word: str) -> list[Canned]:
         says(None, ("look_up", json.dumps({word: said})), (said, "{}")),
         refuses(429),
         says(said),
+        # The judged one: an answer, and a vote on it. Then one that is refused.
+        says(said),
+        says(said, ("score_criteria", json.dumps({word: {"score": 0.9, "reasoning": said}}))),
         refuses(400),
+        # The second round: no answers, and then one word, which is no vote either.
         answer(text=f'{{"choices": [{said}'),  # asked again once
         answer(text=f"<html><title>{said}</title>{said}</html>", headers={"content-type": "text/html"}),
         says(said),
@@ -173,19 +188,19 @@ async def test_t59_a_word_said_everywhere_is_left_nowhere(
     plan = await fleet.observer.plan(await fleet.observer.resolve("latest"))
     first = plan.trace_id(0)
     outcomes += await typed(
-        desk,
-        ("report", "--json"), ("trials", "latest", "-V"), ("trace", first), ("replay", first),
-        ("trace", plan.trace_id(1), "--json"),
-    )  # fmt: skip
+        desk, ("report", "--json"), ("replay", first), ("trace", plan.trace_id(1), "--json")
+    )
     # The agent was asked with the word, and said it; assertions saw it.
     assert any(word in json.dumps(seen.body) for seen in echo.seen)
     traces = [await fleet.observer.trace_of(plan.run_id, row) for row in await fleet.rows(plan)]
-    wanted = [True, False, True, True, False, False, True, True, True]
+    wanted = [True, False, True, True, False, False, False, True, True, True]
     assert [finding.passed for finding in traces[0].findings] == wanted
     assert traces[0].findings[0].redaction_affected
     assert {trace.outcome for trace in traces} == {"completed", "infra_error"}
+    assert [vote.heard for n in (1, 5) for vote in traces[n].judgements[0].votes] == [True, False]
+    assert (traces[1].grade, traces[5].grade) == ("passed", None)
     assert await _in_any(PIECE, fleet, worker, outcomes) == []
-    assert all(WHAT_IS_SAID[mode] in outcomes[shown].out for shown in (3, 4))
+    assert WHAT_IS_SAID[mode] in outcomes[2].out
     await _control(fleet, worker, files["scripted.yaml"], "Indeed")
 
 

@@ -171,6 +171,22 @@ async def test_what_a_judge_repeats_of_a_secret_is_struck_out_of_what_is_stored(
     assert "[REDACTED]" in trace.findings[1].error
 
 
+async def test_a_group_that_hangs_on_an_unheard_judge_counts_neither_way_and_one_that_does_not_counts(site):
+    says = {"type": "output_contains", "value": "refund"}
+    for votes, other, status, infra in (
+        ([MUTE], "refund", "passed", False),
+        ([MUTE], "nonesuch", "infra_error", True),
+        ([YES], "nonesuch", "passed", False),
+    ):
+        group = {"type": "any_of", "assertions": [judge(k=1), says | {"value": other}], "required": True}
+        plan, message = await judged_trial(site, votes, group)
+        row, trace = await ended(site, plan, message)
+        assert (row.status, trace.findings[1].infra) == (status, infra)
+        assert row.result.judged == ((1, 1, int(votes == [YES]), int(votes == [YES])),)
+        (told,) = (await site.observer().summary(plan.run_id)).cells[0].judges
+        assert (told.model, told.votes) == ("gpt-4o-mini", 1)
+
+
 # -- a judge that cannot be asked --------------------------------------------------------------------
 
 

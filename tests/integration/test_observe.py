@@ -39,6 +39,29 @@ TWO = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c222"
 OTHER = "0199d000-0000-7c3a-9d52-0a4be1f0c333"
 
 
+HOSTILE = (
+    "", "../../x", "/etc/passwd", f"../{ONE}", f"{ONE}/../..", f"{ONE}\0", "..%2f..", "*", "0199*",
+    "٠١٩٩", "\u202e0199", "x" * 1_000_000, "latest/../..", "{0199}", "[a-f]{4}",
+)  # fmt: skip
+
+
+async def test_a_persons_word_that_is_no_id_leads_nowhere(site):
+    await named(site, ONE)
+    for word in HOSTILE:
+        for resolve in (site.observer().resolve, site.observer().resolve_trial):
+            with pytest.raises(NotFound) as refused:
+                await resolve(word)
+            assert len(str(refused.value)) < 400
+
+
+async def test_what_somebody_else_put_among_the_run_ids_is_passed_over(site):
+    await named(site, ONE)
+    for key in (redis_keys.RUNS, redis_keys.OPEN):
+        await site.manifest.redis.zadd(key, {word or "-": 2**53 for word in HOSTILE})
+    assert [counts.run_id for counts in await site.observer().listing(100)] == [ONE]
+    assert await site.manifest.open_runs() == [ONE]
+
+
 # -- which run is meant ------------------------------------------------------------------------------
 
 

@@ -166,3 +166,7 @@ def test_a_price_is_looked_up_where_the_adapter_points() -> None:
     assert made.price_usd("scripted", "gpt-4o", USAGE) == pytest.approx(0.0075)
     assert made.price_usd("scripted", "sim/refund-desk", USAGE) is None
     assert made.price_usd(f"{CREW}.Echo", "gpt-4o", USAGE) == pytest.approx(0.0075)
+
+
+def test_what_the_site_holds_besides_is_a_known_secret_too() -> None:
+    assert registry(site_secrets=["a signing key"]).known_secrets() == {"a signing key"}

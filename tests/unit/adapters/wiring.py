@@ -26,6 +26,7 @@ def registry(
     allow_imports: Sequence[str] = (),
     prices: dict[str, ModelRates] | None = None,
     clock: Clock | None = None,
+    site_secrets: Sequence[str] = (),
 ) -> AdapterRegistry:
     return AdapterRegistry(
         profiles={name: Profile.model_validate(profile) for name, profile in (profiles or {}).items()},
@@ -34,4 +35,5 @@ def registry(
         transport=Transport(2, Timeouts(read_s=5, turn_s=5)),
         clock=clock or SystemClock(),
         prices=prices,
+        site_secrets=site_secrets,
     )

@@ -139,3 +139,11 @@ def test_t68_a_scenario_is_chosen_by_its_name_else_by_a_part_of_name_or_file():
     assert chosen(cells, "alpha", ["n"]) == [3]
     assert chosen(cells) == [0, 1, 2, 3]
     assert chosen(cells, "gamma") == chosen(cells, "", ["x"]) == []
+
+
+def test_a_run_cost_what_agents_and_judges_cost_and_the_document_tells_them_apart():
+    judged = [row(0, judged=((0, 3, 3, 3),), judge_cost_usd=0.02), row(1)]
+    one = past(judged)
+    assert "$0.0400" in shown(one)
+    (told,) = history_document(one)["runs"]
+    assert (told["cost_usd"], told["judge_cost_usd"], told["judge_cost_unknown"]) == (0.02, 0.02, 0)

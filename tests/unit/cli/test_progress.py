@@ -1,5 +1,7 @@
 """Progress, the list of runs, and the list of trials."""
 
+from dataclasses import replace
+
 import pytest
 
 from salvo_cli.render import listing, progress
@@ -105,3 +107,11 @@ def test_a_trial_as_a_document_names_cell_model_and_failed_assertions():
     assert (document["cell"], document["trial"], document["status"]) == (1, 1, "failed")
     assert document["result"]["failed_assertions"] == [1]
     assert listing.trial_document(row(0, "pending"), plan())["result"] is None
+
+
+def test_t55_what_judges_cost_stands_beside_what_agents_cost():
+    judged = replace(counts(passed=8), judge_cost_usd=0.02)
+    assert "cost $0.2700 ($0.2500 agent + $0.0200 judge)" in progress.terse(judged)
+    assert "$0.2700" in drawn(listing.runs([judged], signs=Marks()))
+    unknown = replace(counts(passed=8), judge_cost_unknown=3)
+    assert "cost $0.2500+? ($0.2500 agent + unknown judge)" in progress.terse(unknown)

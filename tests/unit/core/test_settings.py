@@ -57,6 +57,10 @@ def test_a_flag_that_was_not_given_and_an_empty_variable_set_nothing():
         ("SALVO_SWEEP_S", "0", "outside 0.1..600 seconds"),
         ("SALVO_S3_ADDRESSING_STYLE", "Path", "is not one of auto, path, virtual"),
         ("SALVO_REDIS_URL", "   ", "is empty"),
+        ("SALVO_SIGNING_KEY", "x" * 31, "fewer than 32 bytes"),
+        ("SALVO_SIGNING_KEY", f"{'x' * 32},y", "fewer than 32 bytes"),
+        ("SALVO_SIGNING_KEY", " , ", "holds no key"),
+        ("SALVO_ALLOW_ROOT", "perhaps", "neither 1 nor 0"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_its_variable_and_the_reason(variable, text, why):
@@ -190,3 +194,21 @@ def test_every_setting_says_what_it_means_and_has_a_variable_of_its_own():
 def test_the_embedded_mode_keeps_everything_below_the_project(tmp_path):
     assert state_folder(tmp_path) == (tmp_path / ".salvo").resolve()
     assert state_folder(tmp_path, "/elsewhere").as_posix() == "/elsewhere"
+
+
+def test_signing_keys_are_never_shown_and_reach_a_child():
+    keys = ("a" * 32, "ä" * 16)
+    settings = resolve({"SALVO_SIGNING_KEY": " , ".join(keys), "SALVO_ALLOW_ROOT": "yes"})
+    assert settings.signing_keys == keys
+    assert settings.allow_root is True
+    shown = settings.resolved["signing_keys"].shown
+    assert shown == "2 set, not shown"
+    assert not any(key in repr(settings) + shown for key in keys)
+    again = resolve(settings.variables())
+    assert (again.signing_keys, again.allow_root) == (keys, True)
+
+
+def test_the_refusal_of_a_signing_key_shows_nothing_of_it():
+    with pytest.raises(UsageError) as refused:
+        resolve({"SALVO_SIGNING_KEY": SECRET})
+    assert SECRET not in str(refused.value) + refused.value.hint

@@ -1,8 +1,5 @@
 """What is kept of an evaluated trial, and which of its findings redaction would change."""
 
-import pytest
-
-from salvo_core.evaluation.assertion import AssertionSpec, Check
 from salvo_core.evaluation.catalogue import parse
 from salvo_core.evaluation.grading import evaluate
 from salvo_core.evaluation.keeping import kept
@@ -13,21 +10,9 @@ from salvo_core.trace.redaction import Redactor
 from tests.unit.evaluation.builders import trace
 
 
-class Judged(AssertionSpec):
-    """Stands for an assertion that cannot be asked twice."""
-
-    type: str = "judge"
-
-    def label(self):
-        return "judge"
-
-    def check(self, document):
-        return Check.of(True, "")
-
-
 def stored(raws, subject, **more):
-    """The trace as it is stored, evaluated with these assertions; a list of them or of their raw forms."""
-    assertions = [one if isinstance(one, AssertionSpec) else parse(canonical(one)) for one in raws]
+    """The trace as it is stored, evaluated with these assertions."""
+    assertions = [parse(canonical(raw)) for raw in raws]
     redactor = Redactor()
 
     def again(said):
@@ -41,6 +26,7 @@ CONTAINS = {"type": "output_contains", "value": "token=999"}
 LACKS = {"type": "not", "assertion": {"type": "output_contains", "value": "REDACTED"}}
 OK = {"type": "output_contains", "value": "ok"}
 CALLED = {"type": "tool_called", "tool": "look_up"}
+JUDGE = {"type": "judge", "criteria": [{"name": "polite", "description": "Is it?"}]}
 
 
 def test_t61_a_finding_that_redaction_would_change_is_marked():
@@ -52,7 +38,7 @@ def test_t61_a_finding_that_redaction_would_change_is_marked():
 
 
 def test_t61_what_is_not_struck_out_marks_nothing():
-    found = stored([OK, Judged()], trace(answer="ok"))
+    found = stored([OK, JUDGE], trace(answer="ok"))
     assert (found.redacted, [one.redaction_affected for one in found.findings]) == (False, [False, False])
 
 
@@ -64,12 +50,9 @@ def test_a_secret_in_a_tools_arguments_counts_too():
     assert found.findings[0].redaction_affected
 
 
-@pytest.mark.parametrize(
-    "judge", [Judged(), parse({"type": "not", "assertion": CALLED})], ids=["judge", "no"]
-)
-def test_a_judge_read_something_else_than_what_is_there_now(judge):
-    found = stored([judge], trace(answer="token=999"))
-    assert found.findings[0].redaction_affected == (judge.type == "judge")
+def test_a_judge_read_something_else_than_what_is_there_now():
+    found = stored([JUDGE, {"type": "not", "assertion": JUDGE}, CALLED], trace(answer="token=999"))
+    assert [one.redaction_affected for one in found.findings] == [True, True, False]
 
 
 def test_without_content_every_finding_that_needs_it_is_marked():

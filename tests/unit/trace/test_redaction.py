@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvo_core.trace.model import Finding, Message, Retry, ScenarioRef, ToolCall, Trace, TrialError, Turn
+from salvo_core.trace.model import (
+    Finding,
+    Judged,
+    Message,
+    Retry,
+    ScenarioRef,
+    ToolCall,
+    Trace,
+    TrialError,
+    Turn,
+)
 from salvo_core.trace.redaction import MARKER, Redactor
 from tests.unit.trial.builders import trace
 
@@ -320,6 +330,11 @@ def test_texts_mixed_from_all_that_patterns_begin_with_are_not_slow_either():
     rng = random.Random(7)
     for _ in range(5):
         plain.text("".join(rng.choice(ADVERSARIAL) * rng.randint(1, 50) for _ in range(2000))[:100_000])
+
+
+def test_what_ties_a_judges_votes_to_its_question_is_form_whatever_a_pattern_says():
+    counted = Judged(assertion=0, request="ab" * 32, k=3, threshold=0.8, heard=3, in_favour=3)
+    assert Redactor(patterns=["[0-9a-f]{32,}"]).record(counted)["request"] == "ab" * 32
 
 
 def test_t60_a_pattern_that_takes_too_long_hides_the_whole_text(monkeypatch):

@@ -1,0 +1,1 @@
+"""What workers share: strangers' messages."""
