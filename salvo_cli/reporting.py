@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from salvo_cli.comparing import comparison_document, print_comparison
 from salvo_cli.render.console import console, marks, plain, print_json
 from salvo_cli.render.legacy import suite
 from salvo_cli.render.numbers import plural
@@ -89,6 +88,8 @@ async def tell_reevaluation(
     site: Site, plan: Plan, summary: Summary, exit_code: int, command: str, telling: Telling
 ) -> None:
     """Put on stdout how a re-evaluation that has ended differs from what it looked at."""
+    from salvo_cli.comparing import comparison_document, print_comparison  # reports of runs need neither
+
     if telling.as_json:
         more = await comparison_document(site, plan)
         print_json(run_document(command, summary, exit_code) | more)

@@ -72,6 +72,7 @@ class Session:
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             prepared = await prepare(wish, site.observer, now=site.clock.now())
+            self._servers.begin_worker()
             print_changes(console(stderr=True), prepared)
             plan = await reevaluate(
                 prepared, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher

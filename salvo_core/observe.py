@@ -22,10 +22,8 @@ from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
 from salvo_core.run.aliases import aliased, run_of
-from salvo_core.run.comparison import Comparison
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
-from salvo_core.run.rescored import Rescored
 from salvo_core.run.standing import counts_of
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.seal import assertion_facts
@@ -35,6 +33,8 @@ from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
 
 if TYPE_CHECKING:
+    from salvo_core.run.comparison import Comparison
+    from salvo_core.run.rescored import Rescored
     from salvo_core.scenario.snapshot import Snapshot
 
 LATEST = "latest"
@@ -239,6 +239,8 @@ class Observer:
         Raises:
             ObjectCorrupt: It is damaged.
         """
+        from salvo_core.run.comparison import Comparison  # reports of runs need none of it
+
         key = keys.comparison(reeval_id)
         try:
             return Comparison.decode(await self.store.get(key), key)
@@ -247,6 +249,8 @@ class Observer:
 
     async def rescored(self, reeval_id: str, row: Row) -> Rescored:
         """Return the record that a re-evaluation's row names; raises as ``trace_of`` does."""
+        from salvo_core.run.rescored import Rescored  # as in ``comparison``
+
         assert row.result is not None
         key = keys.trace(reeval_id, row.trace_id, row.attempt, keys.REEVALS)
         return Rescored.decode(await self.store.get(key), key, row.result.digest)

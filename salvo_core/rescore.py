@@ -229,7 +229,7 @@ async def _read(row: Row, task: _Task) -> _Again:
     try:
         stored = await desk.store.get(key)
         trace = await asyncio.to_thread(read_trace, stored, key, row.result.digest)
-        source = await desk.orders.plan(task.order.run_id)
+        source = await desk.orders.recorded(task.order.run_id)
         cell = source.cells[source.cell_index(row.index)]
         same = cell.scenario_digest == task.cell.scenario_digest
         if task.cell.withheld and not same:

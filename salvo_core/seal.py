@@ -20,11 +20,9 @@ from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
-from salvo_core.run.comparison import Side, compare
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Cell, Plan
-from salvo_core.run.rescored import Rescored
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
@@ -93,6 +91,8 @@ async def _put_comparison(
     store: Store,
 ) -> None:
     """Store how a re-evaluation differs from what it looked at; nothing if that is gone meanwhile."""
+    from salvo_core.run.comparison import Side, compare  # whoever only reports needs none of it
+
     assert plan.rescore is not None
     source_id, index = plan.rescore.run_id, plan.rescore.index
     try:
@@ -164,6 +164,8 @@ async def quoting_infra_errors(
 
 
 async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
+    from salvo_core.run.rescored import Rescored  # as in ``_put_comparison``
+
     key = keys.trace(run_id, row.trace_id, row.attempt, home)
     try:
         stored = await store.get(key)

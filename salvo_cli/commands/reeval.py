@@ -112,7 +112,7 @@ def reeval(
         secrets=open_adapters(here).known_secrets(),
     )
     with Servers(here) as servers:
-        servers.begin()
+        servers.begin_server()  # a worker is only worth starting once nothing is refused
         session = Session(
             here,
             servers,

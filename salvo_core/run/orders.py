@@ -41,6 +41,7 @@ class Orders:
         self._store = store
         self._signer = signer
         self._plans: _Remembered[str, Plan] = _Remembered(self._read_plan)
+        self._recorded: _Remembered[str, Plan] = _Remembered(self._read_recorded)
         self._scenarios: _Remembered[tuple[str, str], Scenario] = _Remembered(self._read_scenario)
         self._snapshots: _Remembered[str, Snapshot] = _Remembered(self._read_snapshot)
         self._archives: _Remembered[str, Sequence[Row]] = _Remembered(self._read_rows, ARCHIVES_REMEMBERED)
@@ -54,6 +55,13 @@ class Orders:
             UsageError: It is no order of this site, or of another run.
         """
         return await self._plans.get(run_id)
+
+    async def recorded(self, run_id: str) -> Plan:
+        """Return the plan of a run that is looked at and not carried out: its signature is not asked for.
+
+        Whoever made it may have had no key, or another one. Raises as ``plan`` does.
+        """
+        return await self._recorded.get(run_id)
 
     async def scenario(self, plan: Plan, cell: Cell) -> Scenario:
         """Return the scenario that the cell's trials carry out; raises as ``plan`` does.
@@ -80,8 +88,14 @@ class Orders:
         return await self._archives.get(run_id)
 
     async def _read_plan(self, run_id: str) -> Plan:
+        return await self._plan_by(run_id, self._signer)
+
+    async def _read_recorded(self, run_id: str) -> Plan:
+        return await self._plan_by(run_id, UNSIGNED)
+
+    async def _plan_by(self, run_id: str, signer: Signer) -> Plan:
         key, stored = await get_from_home(self._store, keys.plan, run_id)
-        plan = Plan.decode(stored, key, self._signer)
+        plan = Plan.decode(stored, key, signer)
         if plan.run_id != run_id:  # a signed plan put in the place of another one
             raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
         return plan

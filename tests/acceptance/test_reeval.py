@@ -11,8 +11,11 @@ pytestmark = pytest.mark.servers
 UNKNOWN = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"
 
 
-def ids(person: Person, run: str = "latest") -> list[str]:
-    return [trial["trace_id"] for trial in person.types("trials", run, "--json").document["trials"]]
+def ran(person: Person, file: str, *options: str, code: int = 0) -> list[str]:
+    """Run a scenario; return the trace ids of its trials."""
+    done = person.types("run", file, "--record", "--json", "-q", *options)
+    assert done.code == code, done.err
+    return [trial["trace_id"] for trial in done.document["recorded"]]
 
 
 def written(
@@ -31,38 +34,28 @@ def reevals(person: Person) -> list[str]:
 
 
 def test_t61_an_answer_whose_secret_was_struck_out_passes_again_and_says_so(person):
+    answer = "token=999999"
     file = written(
-        person, "token", "[{type: output_contains, value: 'token=999999'}]", turns="[{text: ok token=999999}]"
+        person, "token", f"[{{type: output_contains, value: '{answer}'}}]", turns=f"[{{text: ok {answer}}}]"
     )
-    assert person.types("run", file, "-n", "1", "-q").code == 0
-    again = person.types("reeval", ids(person)[0])
-    assert again.code == 0, again.out + again.err
+    (trace_id,) = ran(person, file, "-n", "1")
+    again = person.types("reeval", trace_id)
+    assert again.code == 0, again.err
     assert "has been struck out" in again.out
-    document = person.types("reeval", ids(person)[0], "--json").document
-    (finding,) = document["trial"]["after"]["findings"]
-    assert (finding["passed"], finding["redaction_affected"]) == (True, True)
 
 
 def test_t63_a_snapshot_that_passes_is_0_and_leaves_one_re_evaluation_beside_an_unchanged_list(person):
-    person.types("run", written(person, "trial", "[{type: output_contains, value: good}]"), "-n", "2", "-q")
-    listed = person.types("list", "--json").document["runs"]
-    (trace_id, _) = ids(person)
+    file = written(person, "trial", "[{type: output_contains, value: good}]")
+    (trace_id, _) = ran(person, file, "-n", "2")
     again = person.types("reeval", trace_id, "--json")
     assert again.code == 0
     assert again.document["comparison"]["cells"][0]["after"]["verdict"] == "PASS"
     assert again.document["trial"]["source"]["trace_id"] == trace_id
     assert reevals(person) == [again.document["run_id"]]
-    now = person.types("list", "--json").document["runs"]
-    assert [run["run_id"] for run in now] == [run["run_id"] for run in listed]
+    (run,) = person.types("list", "--json").document["runs"]
     (told,) = person.types("list", "--reevals", "--json").document["reevals"]
-    assert (told["run_id"], told["of"]) == (again.document["run_id"], listed[0]["run_id"])
-    assert told["run_id"][:18] in person.types("list", "--reevals").out
-
-
-def test_t63_a_failure_is_1_a_required_one_2_and_an_unknown_id_1(person):
-    file = written(person, "trial", "[{type: output_contains, value: good}]")
-    person.types("run", file, "-n", "1", "-q")
-    (trace_id,) = ids(person)
+    assert (told["run_id"], told["of"]) == (again.document["run_id"], run["run_id"])
+    # A failure is 1, a required one 2 like a run's, and what is not known is 1.
     written(person, "trial", "[{type: output_contains, value: bad}]")
     assert person.types("reeval", trace_id, "-s", file, "-q").code == 1
     written(person, "trial", "[{type: output_contains, value: bad, required: true}]")
@@ -76,8 +69,7 @@ def test_t63_a_failure_is_1_a_required_one_2_and_an_unknown_id_1(person):
 
 def test_t64_strict_scenario_minds_what_the_agent_saw_and_not_how_it_is_judged(person):
     file = written(person, "trial", "[{type: latency_limit, max_seconds: 60}]")
-    person.types("run", file, "-n", "1", "-q")
-    (trace_id,) = ids(person)
+    (trace_id,) = ran(person, file, "-n", "1")
     same = person.types("reeval", trace_id, "-s", file, "--strict-scenario")
     assert same.code == 0
     assert "note:" not in same.err
@@ -85,7 +77,8 @@ def test_t64_strict_scenario_minds_what_the_agent_saw_and_not_how_it_is_judged(p
     bound = person.types("reeval", trace_id, "-s", file, "--strict-scenario")
     assert bound.code == 0
     assert "note: trial" in bound.err
-    (person.folder / file).write_text((person.folder / file).read_text().replace("Be good.", "Be better."))
+    path = person.folder / file
+    path.write_text(path.read_text().replace("Be good.", "Be better."))
     warned = person.types("reeval", trace_id, "-s", file)
     assert warned.code == 0
     assert "warning: trial" in warned.err
@@ -100,8 +93,7 @@ def test_t64_strict_scenario_minds_what_the_agent_saw_and_not_how_it_is_judged(p
 def test_t65_a_recording_of_metadata_is_judged_by_what_needs_no_content(person):
     spoken = "{type: jmespath, expression: response.content, operator: contains, value: good}"
     both = written(person, "both", f"[{spoken}, {{type: latency_limit, max_seconds: 60}}]")
-    person.types("run", both, "-n", "1", "-q", "--recording", "metadata_only")
-    (trace_id,) = ids(person)
+    (trace_id,) = ran(person, both, "-n", "1", "--recording", "metadata_only")
     refused = person.types("reeval", trace_id)
     assert (refused.code, refused.out) == (1, "")
     assert "`jmespath`" in refused.err
@@ -109,20 +101,16 @@ def test_t65_a_recording_of_metadata_is_judged_by_what_needs_no_content(person):
     allowed = person.types("reeval", trace_id, "--allow-partial-reeval")
     assert allowed.code == 0
     assert "1 skipped" in allowed.out
-    assert allowed.out.count("latency_limit") == 1
-    only = written(person, "only", f"[{spoken}]")
-    person.types("run", only, "-n", "1", "-q", "--recording", "metadata_only")
-    for more in ((), ("--allow-partial-reeval",)):
-        assert person.types("reeval", "latest", *more).code == 1
-    bare = written(person, "bare", "[]")
-    person.types("run", bare, "-n", "1", "-q", "--recording", "metadata_only")
-    assert person.types("reeval", "latest", "-q").code == 0
+    (only,) = ran(person, written(person, "only", f"[{spoken}]"), "-n", "1", "--recording", "metadata_only")
+    assert person.types("reeval", only, "--allow-partial-reeval").code == 1
+    (bare,) = ran(person, written(person, "bare", "[]"), "-n", "1", "--recording", "metadata_only")
+    assert person.types("reeval", bare, "-q").code == 0
 
 
 def test_t66_an_infrastructure_error_is_refused_alone_and_stays_one_in_its_run(person):
     broken = written(person, "broken", "[]", turns="[{error: {kind: authentication}}]")
-    assert person.types("run", broken, "-n", "1", "-q").code == 3
-    refused = person.types("reeval", ids(person)[0])
+    (trace_id,) = ran(person, broken, "-n", "1", code=3)
+    refused = person.types("reeval", trace_id)
     assert (refused.code, refused.out) == (3, "")
     assert "nothing to judge" in refused.err
     whole = person.types("reeval", "latest", "-q")
@@ -131,46 +119,37 @@ def test_t66_an_infrastructure_error_is_refused_alone_and_stays_one_in_its_run(p
 
 
 def test_t67_the_threshold_of_the_run_counts_unless_told_otherwise(person):
-    file = written(
-        person, "half", "[{type: output_contains, value: good}, {type: output_contains, value: bad}]"
-    )
-    assert person.types("run", file, "-n", "1", "-q", "--threshold", "0").code == 0
+    two = "[{type: output_contains, value: good}, {type: output_contains, value: bad}]"
+    file = written(person, "half", two)
+    ran(person, file, "-n", "1", "--threshold", "0")
     assert person.types("reeval", "latest", "-q").code == 0
     stricter = person.types("reeval", "latest", "-q", "--threshold", "0.8")
     assert stricter.code == 1
     assert "threshold: 0 → 0.8" in stricter.out
-    assert person.types("reeval", "latest", "-q", "-s", file).code == 1  # the file's own
 
 
 def test_a_re_evaluation_is_asked_about_and_reported_like_a_run(person):
     file = written(person, "trial", "[{type: output_contains, value: good}]")
-    person.types("run", file, "-n", "3", "-q")
+    trace_ids = ran(person, file, "-n", "3")
     written(person, "trial", "[{type: output_contains, value: 'bad [/b]'}]")
     detached = person.types("reeval", "latest", "-s", file, "--detach")
     assert detached.code == 0
     reeval_id = detached.out.strip()
     assert person.types("wait", reeval_id, "-q").code == 1
     told = person.types("report", reeval_id)
-    assert (told.code, told.out) == (0, person.types("resume", reeval_id, "-q").out)
-    for part in (
-        "PASS → ✗ FAIL",
-        "3 of 3 trials flipped",
-        "newly failing: output_contains 'bad [/b]'",
-        *ids(person),
-    ):
+    assert told.code == 0
+    for part in ("PASS → ✗ FAIL", "3 of 3 trials flipped", "newly failing: output_contains 'bad [/b]'"):
         assert part in told.out
+    assert all(trace_id in told.out for trace_id in trace_ids)
     document = person.types("report", reeval_id, "--json").document
     assert [flip["trial"] for flip in document["comparison"]["flips"]] == [0, 1, 2]
-    assert "trial" in person.types("report", reeval_id, "-V").out
     assert person.types("status", reeval_id, "--json").document["verdict"] == "FAIL"
     assert len(person.types("trials", reeval_id, "--json").document["trials"]) == 3
-    assert person.types("replay", reeval_id).code == 1
-    assert person.types("cancel", reeval_id, "-y").code in (0, 64)
 
 
-def test_options_that_say_nothing_together_and_files_that_are_none_are_usage_errors(person):
+def test_what_cannot_be_meant_is_a_usage_error_and_leaves_nothing(person):
     file = written(person, "trial", "[{type: output_contains, value: good}]")
-    person.types("run", file, "-n", "1", "-q")
+    ran(person, file, "-n", "1")
     assert person.types("reeval", "latest", "--no-judge", "--fresh-votes").code == 64
     assert person.types("reeval", "latest", "-s", "nowhere.yaml").code == 64
     assert person.types("list", "--reevals", "--scenario", "x").code == 64
@@ -188,20 +167,27 @@ def test_a_worker_killed_half_way_loses_nothing_and_scores_nothing_twice(person)
     )
     person.environ |= {
         "SALVO_ALLOW_IMPORTS": "checks.*",
+        "SALVO_LEASE_S": "2",
+        "SALVO_SWEEP_S": "0.2",
         "PYTHONPATH": f"{person.environ['PYTHONPATH']}:{person.folder}",
     }
     file = written(person, "trial", "[{type: output_contains, value: good}]")
-    person.types("run", file, "-n", "12", "-q")
+    trace_ids = ran(person, file, "-n", "12")
     written(person, "trial", "[{type: output_contains, value: good}, {type: custom, function: checks.seen}]")
     reeval_id = person.types("reeval", "latest", "-s", file, "--detach").out.strip()
     log = person.folder / "seen.txt"
-    until(lambda: log.exists() and len(log.read_text().split()) >= 3, "some trials are scored")
+    until(lambda: log.exists() and len(log.read_text().split()) >= 7, "some trials are scored")
     kill_worker(person)
+    trials = person.types("trials", reeval_id, "--json").document["trials"]
+    committed = [trial["trace_id"] for trial in trials if trial["status"] == "passed"]
+    assert committed
     resumed = person.types("resume", reeval_id, "--json", "-q")
     assert resumed.code == 0, resumed.err
     assert resumed.document["comparison"]["flipped"] == 0
     assert resumed.document["summary"]["counts"]["passed"] == 12
-    assert set(log.read_text().split()) == set(ids(person))
+    scored = log.read_text().split()
+    assert set(scored) == set(trace_ids)
+    assert all(scored.count(trace_id) == 1 for trace_id in committed)
 
 
 def kill_worker(person: Person) -> None:
