@@ -77,7 +77,7 @@ def rebuilding(run_id: str) -> str:
 
 def votes(run_id: str, index: int) -> str:
     """Return the key of what judges have said of one unfinished trial."""
-    return f"salvo:{{{run_id}}}:votes:{index}"
+    return f"{_tag(run_id)}:votes:{index}"
 
 
 def submission(idempotency_key: str) -> str:
