@@ -19,6 +19,7 @@ from salvo_cli.commands import (
     config,
     doctor,
     foreign,
+    import_runs,
     init,
     list_runs,
     manifest,
@@ -87,6 +88,7 @@ for _name, _does, _module, _function in (
     ("report", "What a run came to.", report, report.report),
     ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
     ("reeval", "Recorded trials judged again; the agent is not asked.", reeval, reeval.reeval),
+    ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
     ("cancel", "End a run for good.", cancel, cancel.cancel),
     ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
@@ -158,12 +160,23 @@ def _fail(
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
     if problems:
-        print_problems(screen, getattr(error, "problems", ()))
+        print_problems(screen, getattr(error, "problems", ()), ci=_for_programs())
         screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
     return code
+
+
+def _for_programs() -> bool:
+    """Tell whether problems are told one per line, also when it is the project's own file that has them."""
+    from salvo_cli.wiring import environment, surroundings
+    from salvo_core.settings import resolve
+
+    try:
+        return bool(surroundings().settings.ci_mode)
+    except SalvoError:
+        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode)
 
 
 def _crashed(as_json: bool, error: Exception) -> int:

@@ -21,6 +21,7 @@ from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
+from salvo_core.run.aliases import aliased, run_of
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, run_name
 from salvo_core.run.summary import Summary, summarise
@@ -109,16 +110,20 @@ class Observer:
         run_ids = await self._stored_runs(run_prefix(word))
         if len(run_ids) > 1 and word == run_prefix(word):  # every trial of each of them begins so
             raise _ambiguous(word, "the trials of several runs begin with", run_ids)
-        found: list[tuple[Plan, range]] = []
+        aliases = await aliased(word, CANDIDATES_SHOWN, self.store)
+        others = [trace_id for trace_id in aliases if await self._aliased_place(trace_id)]
+        firsts, count = list(others), len(others)
         for run_id in run_ids:
-            plan = await self.plan(run_id)
-            found.append((plan, plan.indices_of(word)))
-        count = sum(len(indices) for _, indices in found)
+            plan = await self._plan_if_any(run_id)
+            if plan is not None and plan.trace_ids is None:  # else its trials have aliases
+                indices = plan.indices_of(word)
+                count += len(indices)
+                firsts += [plan.trace_id(index) for index in indices[:CANDIDATES_SHOWN]]
         if not count:
             raise NotFound(f"no trace id begins with {word!r}", hint=_WHERE_TRACE_IDS_ARE)
-        firsts = [plan.trace_id(index) for plan, indices in found for index in indices[:CANDIDATES_SHOWN]]
         if count > 1:
-            raise _ambiguous(word, f"{count:,} trace ids begin with", firsts)
+            more = " or more" if len(aliases) == CANDIDATES_SHOWN else ""
+            raise _ambiguous(word, f"{count:,}{more} trace ids begin with", firsts)
         return firsts[0]
 
     async def status(self, run_id: str) -> RunCounts:
@@ -257,7 +262,13 @@ class Observer:
                 hint=f"`salvo wait {place[0]}` returns when the whole run has ended",
             )
         if not row.recorded:
-            raise NotFound(f"trial {trace_id} was {row.status} before it began: there is no trace")
+            began = row.result is not None and row.status not in ("cancelled", "skipped")
+            why = (
+                f"of trial {trace_id} nothing is kept but its row"
+                if began
+                else (f"trial {trace_id} was {row.status} before it began")
+            )
+            raise NotFound(f"{why}: there is no trace")
         return await self.trace_of(place[0], row)
 
     async def trace_of(self, run_id: str, row: Row) -> Trace:
@@ -280,10 +291,25 @@ class Observer:
         if not is_uuid7(trace_id):
             raise NotFound(f"{trace_id[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
         for run_id in await self._stored_runs(run_prefix(trace_id)):
-            index = (await self.plan(run_id)).index_of(trace_id)
-            if index is not None:
-                return run_id, index
-        return None
+            if (place := await self._place_in(run_id, trace_id)) is not None:
+                return place
+        return await self._aliased_place(trace_id)
+
+    async def _aliased_place(self, trace_id: str) -> tuple[str, int] | None:
+        run_id = await run_of(trace_id, self.store)
+        return await self._place_in(run_id, trace_id) if run_id else None
+
+    async def _place_in(self, run_id: str, trace_id: str) -> tuple[str, int] | None:
+        plan = await self._plan_if_any(run_id)
+        index = None if plan is None else plan.index_of(trace_id)
+        return None if index is None else (run_id, index)
+
+    async def _plan_if_any(self, run_id: str) -> Plan | None:
+        """Return a run's order; None for one that is being carried over, whose order comes last."""
+        try:
+            return await self._orders.plan(run_id)
+        except ObjectMissing:
+            return None
 
     async def last_recorded(self, run_id: str) -> Row | None:
         """Return the run's row with the highest index that names a trace, None if none does yet.

@@ -187,6 +187,11 @@ async def comparable(trace: Trace, observer: Observer) -> Scenario:
             hint=f"`salvo trace {trace.trace_id}` shows why",
         )
     snapshot = await _readable(observer.snapshot(trace.run_id, trace.cell))
+    if snapshot.recording == "metadata_only" and trace.recording == "full":
+        raise NotReplayable(
+            f"trial {trace.trace_id} cannot be compared: its scenario was not recorded with it",
+            hint="`salvo run` asks a model the same again, if you have the scenario file",
+        )
     if snapshot.recording == "metadata_only":
         raise NotReplayable(
             f"trial {trace.trace_id} cannot be compared: its run was recorded as metadata_only, and what "

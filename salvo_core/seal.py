@@ -12,8 +12,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
@@ -21,11 +23,14 @@ from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan
+from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
+
+if TYPE_CHECKING:
+    from salvo_core.scenario.snapshot import Snapshot
 
 QUOTED_MAX = 24
 """Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""
@@ -107,13 +112,18 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
                 "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
             )
             continue
-        # The plan's labels, because a snapshot may have lost the words that they are made of.
-        labels = cell.assertions or (None,) * len(snapshot.assertions)
-        facts[number] = tuple(
-            AssertionFacts.of(one, plan.judge, label)
-            for label, one in zip(labels, snapshot.assertions, strict=False)
-        )
+        facts[number] = facts_of(cell, snapshot, plan.judge)
     return facts
+
+
+def facts_of(cell: Cell, snapshot: Snapshot, defaults: JudgeDefaults) -> tuple[AssertionFacts, ...]:
+    """Return what ranking failures needs to know of one cell's assertions, as far as records keep it."""
+    # The plan's labels, because a snapshot may have lost the words that they are made of.
+    labels = cell.assertions or (None,) * len(snapshot.assertions)
+    return tuple(
+        AssertionFacts.of(one, defaults, label)
+        for label, one in zip(labels, snapshot.assertions, strict=False)
+    )
 
 
 async def quoting_infra_errors(

@@ -73,7 +73,8 @@ def list_runs(
             return exits.OK
         screen = console()
         if listing.runs:
-            screen.print(runs(listing.runs, signs=marks(screen)))
+            now_ms = round(site.clock.now().timestamp() * 1000)
+            screen.print(runs(listing.runs, signs=marks(screen), now_ms=now_ms))
         elif wanted.anything:
             screen.print(plain("no run yet: `salvo run PATH` makes one"))
         else:

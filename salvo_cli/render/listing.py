@@ -21,7 +21,7 @@ _STATUS_STYLES = {"passed": "green", "failed": "red", "hard_fail": "bold red", "
 
 
 def runs(
-    listing: Sequence[RunCounts], *, signs: Marks, of: Mapping[str, str] | None = None
+    listing: Sequence[RunCounts], *, signs: Marks, of: Mapping[str, str] | None = None, now_ms: int = 0
 ) -> RenderableType:
     """Return runs, one a line, in the order given.
 
@@ -29,6 +29,7 @@ def runs(
         listing: What to show.
         signs: Marks that the terminal can show.
         of: For re-evaluations: which run each looked at.
+        now_ms: Unix time, for runs that Redis has forgotten: their counts know only when they ended.
     """
     rows: list[list[Cell]] = []
     for counts in listing:
@@ -37,7 +38,7 @@ def runs(
             [
                 short(counts.run_id),
                 *([] if of is None else [short(of.get(counts.run_id, ""))]),
-                ago(counts.created_ms, counts.now_ms),
+                ago(counts.created_ms, max(counts.now_ms, now_ms)),
                 verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan"),
                 f"{counts.ended:,}/{counts.total:,}",
                 f"{counts.statuses['passed']:,}",
