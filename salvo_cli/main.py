@@ -15,6 +15,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.commands import (
+    audit,
     cancel,
     config,
     doctor,
@@ -23,6 +24,7 @@ from salvo_cli.commands import (
     init,
     list_runs,
     manifest,
+    rebuild,
     reeval,
     replay,
     report,
@@ -91,6 +93,8 @@ for _name, _does, _module, _function in (
     ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
     ("cancel", "End a run for good.", cancel, cancel.cancel),
     ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
+    ("audit", "Does a run's every row match its trace?", audit, audit.audit),
+    ("rebuild", "Bring back a run that Redis has lost.", rebuild, rebuild.rebuild),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),

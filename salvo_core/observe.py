@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
@@ -23,7 +23,8 @@ from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
 from salvo_core.run.aliases import aliased, run_of
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan, run_name
+from salvo_core.run.plan import Plan
+from salvo_core.run.standing import counts_of
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
@@ -153,6 +154,17 @@ class Observer:
                 raise answer
         return listed
 
+    async def lost_runs(self, limit: int) -> list[str]:
+        """Return which of the newest runs are not over and known to the store alone, if Redis knows no run.
+
+        A Redis that knows some has not come back empty, and is not doubted.
+        """
+        if await self.manifest.recent(1):
+            return []
+        run_ids = (await self._stored_runs(""))[:limit]
+        found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
+        return [run_id for run_id, answer in zip(run_ids, found, strict=True) if isinstance(answer, RunLost)]
+
     async def rows(self, run_id: str) -> AsyncIterator[Row]:
         """Yield the run's rows in index order.
 
@@ -165,7 +177,7 @@ class Observer:
             try:
                 key, stored = await get_from_home(self.store, keys.manifest, run_id)
             except ObjectMissing:
-                raise self._unknown(run_id) from None
+                raise await self._absent(run_id) from None
             for row in decode_rows(stored, key):
                 yield row
             return
@@ -208,7 +220,8 @@ class Observer:
         except NotFound:
             return await self._sealed(run_id)
         if counts.state == "sealed":
-            return await self._sealed(run_id)
+            with suppress(RunLost):  # somebody removed it: it is told once more from the rows
+                return await self._sealed(run_id)
         plan = await self.plan(run_id)
         rows = [row async for row in self.manifest.rows(run_id)]
         return summarise(
@@ -345,12 +358,20 @@ class Observer:
             key, stored = await get_from_home(self.store, keys.summary, run_id)
             return Summary.decode(stored, key)
         except ObjectMissing:
-            raise self._unknown(run_id) from None
+            raise await self._absent(run_id) from None
 
     async def _stored_runs(self, prefix: str, home: str = keys.RUNS) -> list[str]:
         """Return ids in the store, newest first (uuid7 sorts by time)."""
         found = [name async for name in self.store.list_folders(home + prefix)]
         return sorted((name for name in found if is_uuid7(name)), reverse=True)
+
+    async def _absent(self, run_id: str) -> NotFound:
+        """Return the error for a run whose sealed documents are not there."""
+        try:
+            await self.plan(run_id)
+        except NotFound as unknown:
+            return unknown
+        return lost(run_id, self.manifest.address, self.store.address)
 
     def _unknown(self, run_id: str) -> UsageError:
         return NotFound(
@@ -364,33 +385,15 @@ def _ambiguous(word: str, what: str, candidates: Sequence[str]) -> NotFound:
     return NotFound(f"{what} {word!r}", hint=f"give more of it: {shown}")
 
 
-def counts_of(summary: Summary) -> RunCounts:
-    """Return the status of a run that only its summary remembers."""
-    ended_ms = summary.finished_ms or round(datetime.timestamp(summary.created_at) * 1000)
-    return RunCounts(
-        run_id=summary.run_id,
-        state=summary.state,
-        total=summary.total,
-        cells=len(summary.cells),
-        seeded=summary.total,
-        released=summary.total,
-        created_ms=round(summary.created_at.timestamp() * 1000),
-        now_ms=ended_ms,
-        started_ms=summary.started_ms,
-        finished_ms=summary.finished_ms,
-        concurrency_max=None,
-        statuses=summary.counts,
-        cost_usd=summary.cost.total_usd or 0.0,
-        cost_unknown=summary.cost.unknown,
-        judge_cost_usd=summary.judge_cost.total_usd or 0.0,
-        judge_cost_unknown=summary.judge_cost.unknown,
-        input_tokens=summary.input_tokens,
-        output_tokens=summary.output_tokens,
-        turns=0,
-        retries=summary.retries,
-        claims=0,
-        expired=0,
-        name=run_name([(cell.scenario_digest, cell.scenario_name) for cell in summary.cells]),
-        verdict=summary.verdict,
-        exit_code=summary.exit_code,
+def lost(run_id: str, redis: str, store: str) -> RunLost:
+    """Return the error for a run that is not over and that Redis does not know.
+
+    Args:
+        run_id: The run.
+        redis: The server's address, for people.
+        store: As redis.
+    """
+    return RunLost(
+        f"run {run_id} is not over, and Redis at {redis} knows nothing of it: only {store} does",
+        hint=f"`salvo rebuild {run_id}` restores what is stored and runs what is missing",
     )

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
-from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
@@ -50,16 +49,14 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
         return None
     if counts.state not in ("finished", "sealed"):
         return None
-    orders = Orders(store)
-    plan = await orders.plan(run_id)
+    plan = await Orders(store).plan(run_id)
     rows = [row async for row in manifest.rows(run_id)]
-    facts = await assertion_facts(plan, orders)
-    # Folding and packing 100,000 rows is seconds of work: off the loop.
-    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, counts)
-    summary = await quoting_infra_errors(summary, rows, store, plan.home)
+    summary, archive = await fold(
+        plan, rows, store, started_ms=counts.started_ms, finished_ms=counts.finished_ms
+    )
     await store.put(keys.manifest(run_id, plan.home), archive)
     if plan.rescore is not None:
-        await _put_comparison(plan, rows, facts, orders, manifest, store)
+        await _put_comparison(plan, rows, Orders(store), manifest, store)
     await store.put(keys.summary(run_id, plan.home), summary.encode()[0])
     if any(cell.withheld for cell in plan.cells):
         await forget_orders(run_id, store)
@@ -68,10 +65,27 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     return summary
 
 
+async def fold(
+    plan: Plan, rows: Sequence[Row], store: Store, *, started_ms: int | None, finished_ms: int | None
+) -> tuple[Summary, bytes]:
+    """Return what a finished run's rows come to, the same every time: its summary, and the archive's bytes.
+
+    Args:
+        plan: The order.
+        rows: All of them, in index order.
+        store: Where scenarios, and traces of infrastructure errors, are read.
+        started_ms: First claim, Unix time.
+        finished_ms: End of the last row, Unix time.
+    """
+    facts = await assertion_facts(plan, Orders(store))
+    # Folding and packing 100,000 rows is seconds of work: off the loop.
+    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, started_ms, finished_ms)
+    return await quoting_infra_errors(summary, rows, store, plan.home), archive
+
+
 async def _put_comparison(
     plan: Plan,
     rows: Sequence[Row],
-    facts: dict[int, tuple[AssertionFacts, ...]],
     orders: Orders,
     manifest: Manifest,
     store: Store,
@@ -87,9 +101,10 @@ async def _put_comparison(
         found = [row async for row in manifest.rows(source_id, start, stop)]
         if len(found) != stop - start:  # Redis has forgotten it: it is sealed
             found = list((await orders.rows(source_id))[start:stop])
+        after = Side(plan, rows, await assertion_facts(plan, orders))
         before = Side(source, found, await assertion_facts(source, orders))
         # Folding 100,000 pairs of rows is a second of work: off the loop.
-        compared = await asyncio.to_thread(compare, before, Side(plan, rows, facts))
+        compared = await asyncio.to_thread(compare, before, after)
     except (ObjectMissing, ObjectCorrupt, ValueError) as error:
         # A run that is over can be sealed, whatever became of another one.
         logger.warning("re-evaluation %s is sealed without a comparison: %s", plan.run_id, error)
@@ -163,9 +178,11 @@ async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
 
 
 def _fold(
-    plan: Plan, rows: Sequence[Row], facts: dict[int, tuple[AssertionFacts, ...]], counts: RunCounts
+    plan: Plan,
+    rows: Sequence[Row],
+    facts: dict[int, tuple[AssertionFacts, ...]],
+    started_ms: int | None,
+    finished_ms: int | None,
 ) -> tuple[Summary, bytes]:
-    summary = summarise(
-        plan, rows, facts, started_ms=counts.started_ms, finished_ms=counts.finished_ms, state="sealed"
-    )
+    summary = summarise(plan, rows, facts, started_ms=started_ms, finished_ms=finished_ms, state="sealed")
     return summary, encode_rows(plan.run_id, rows)

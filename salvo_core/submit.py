@@ -178,8 +178,14 @@ async def submit(
     return plan
 
 
-async def open_run(plan: Plan, manifest: Manifest) -> bool:
-    """Make the run's header unless it is there; return whether this call made it."""
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+    """Make the run's header unless it is there; return whether this call made it.
+
+    Args:
+        plan: The run.
+        manifest: Where the header will be.
+        remembered: What is known of the run's past, by header field.
+    """
     return await manifest.open(
         plan.run_id,
         total=plan.total,
@@ -187,6 +193,7 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         attempts_max=plan.attempts_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
+        remembered=remembered,
         reeval=plan.rescore is not None,
     )
 

@@ -34,6 +34,10 @@ DOORS = (
     "rescore",
     "reevaluate",
     "carry_over",
+    "restore",
+    "rebuild",
+    "audit",
+    "repair",
 )
 
 ONLY_IN = {

@@ -67,6 +67,9 @@ def list_runs(
             told.print(plain(f"warning: left out: run {run_id} is damaged", "yellow"), soft_wrap=True)
         if listing.cut_short:
             told.print(plain(f"warning: only the newest {LOOKED_AT_MAX:,} runs were looked at", "yellow"))
+        for run_id in await site.observer.lost_runs(limit):
+            text = f"warning: run {run_id} is not over, and Redis has lost it: `salvo rebuild {run_id}`"
+            told.print(plain(text, "yellow"), soft_wrap=True)
         if as_json:
             shown = [counts_document(counts) for counts in listing.runs]
             print_json({"schema": "salvo.cli.list/1", "runs": shown})

@@ -72,10 +72,12 @@ class Manifest:
         concurrency_max: int | None,
         name: str,
         reeval: bool = False,
+        remembered: Mapping[str, int] | None = None,
     ) -> bool:
         """Make the run's header, in state ``submitting``.
 
-        A re-evaluation is looked after like a run and listed apart from them.
+        A re-evaluation is looked after like a run and listed apart from them. ``remembered`` is what a
+        rebuild knows of the run's past: header fields beside the usual ones.
 
         Returns:
             False if it was there already, and then it is left as it was.
@@ -84,6 +86,7 @@ class Manifest:
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
             "concurrency_max", concurrency_max or 0, "name", name,
+            *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
         with translated(self.address):
             created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])

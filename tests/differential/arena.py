@@ -50,7 +50,8 @@ class Arena:
         self._cases = list(cases)
         self.folder = own_folder("differential")
         own = {case.name: case.script for case in self._cases if case.script is not None}
-        book = {"scripts": {**scripts, **own}}
+        judges = {name: script for case in self._cases for name, script in case.judges.items()}
+        book = {"scripts": {**scripts, **own, **judges}}
         (self.folder / "book.json").write_text(json.dumps(book), "utf-8")
         self._leaving = ExitStack()
 

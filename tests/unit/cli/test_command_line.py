@@ -29,6 +29,8 @@ COMMANDS = (
     "import",
     "cancel",
     "resume",
+    "audit",
+    "rebuild",
     "worker",
     "config",
     "doctor",
