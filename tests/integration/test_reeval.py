@@ -11,6 +11,8 @@ from salvo_core.record import SCHEMA as TRACE_SCHEMA
 from salvo_core.reevaluate import NotComparable, NothingToJudge, Wish, prepare
 from salvo_core.replay import NotReplayable, replay_run
 from salvo_core.resume import resume
+from salvo_core.run.orders import Orders
+from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.memory import MemoryStore
 from salvo_core.trace import codec
@@ -271,3 +273,17 @@ async def test_a_message_that_its_plan_would_not_send_is_no_trial_of_it(site):
     site.outbox.waiting.clear()
     await attempt(message.model_copy(update={"index": 7}), site.bench())
     assert [row.status for row in await site.rows(reeval.run_id)] == ["pending"]
+
+
+async def test_where_orders_are_signed_a_run_from_before_can_be_looked_at_and_a_forged_look_is_refused(site):
+    plan = await ran(site, trials=2)  # ordered before there was a key
+    signer = Signer(("a key of at least thirty-two characters",))
+    site.outbox.signer = signer
+    bench = site.bench(orders=Orders(site.store, signer))
+    reeval = await ordered(site, plan.run_id, loaded(assertions=[BAD]))
+    await site.work(bench)
+    assert (await site.observer().comparison(reeval.run_id)).changes == {"passed > failed": 2}
+    site.outbox.signer = Signer()
+    forged = await ordered(site, plan.run_id)
+    await site.work(bench)
+    assert {row.status for row in await site.rows(forged.run_id)} == {"infra_error"}
