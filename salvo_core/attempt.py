@@ -40,7 +40,9 @@ from salvo_core.judge import judge
 from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -81,6 +83,8 @@ class Bench:
     """What ``custom`` assertions may call here."""
     redaction_patterns: tuple[str, ...] = ()
     """The project's own, besides those that always apply."""
+    rebuilder: Rebuilder | None = None
+    """Looks for runs that Redis does not know; without it, their messages are dropped."""
     forms: Forms = field(default_factory=Forms)
     """How providers take a judge's question, as this worker finds out."""
 
@@ -115,6 +119,8 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(held, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, held.reason)
+        if held.reason == "unknown" and bench.rebuilder is not None:
+            await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
         if held.run_finished:
             await _seal(message.run_id, bench)
         elif held.reason == "suspect":  # this worker is leaving, and another has room
@@ -152,8 +158,12 @@ async def _give_back(claim: Claim, bench: Bench) -> bool:
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
+    if (again := await rescoring(message, bench.orders)) is not None:
+        await _commit(claim, await rescore(again, held, bench), again, message.cell, bench)
+        return
     is_read = claim.attempt > 1 and claim.purpose != "close_unread"
     past = await bench.manifest.journaled(claim.run_id, claim.index) if is_read else ()
+    held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
     conversation = with_dropped(conversation, claim.past)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
@@ -286,8 +296,12 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+async def _commit(
+    claim: Claim, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+    if not committed.won and await bench.leases.reseated(claim):
+        committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(
             "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt

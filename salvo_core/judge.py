@@ -23,7 +23,7 @@ from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
-from salvo_core.trace.model import Judged, Trace
+from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
 from salvo_core.trial.endings import internal_error, log_fault
 
@@ -40,6 +40,7 @@ async def judge(
     manifest: Manifest,
     clock: Clock,
     forms: Forms,
+    past: Mapping[tuple[str, int], Vote] | None = None,
 ) -> tuple[Trace, Mapping[Judge, Ballot]]:
     """Return the trace with what the scenario's judges said of it, and their ballots for grading.
 
@@ -56,6 +57,7 @@ async def judge(
         manifest: Where earlier votes are.
         clock: Measures, and waits.
         forms: What this worker knows of how its providers take a question.
+        past: Votes that are known besides, by question and number; those in the journal go before them.
 
     Raises:
         LeaseLost: This attempt no longer holds the trial.
@@ -65,7 +67,7 @@ async def judge(
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
         return trace, {}
-    past = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
+    journaled = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
     try:
         heard = await hear(
             trace,
@@ -77,7 +79,7 @@ async def judge(
             rng_seed=trace.trace_id,
             attempt=claim.attempt,
             worker=claim.worker,
-            past=past,
+            past={**(past or {}), **journaled},
             keep=held.keep_vote,
             may_ask=lambda: held.interruption() is None,
             forms=forms,

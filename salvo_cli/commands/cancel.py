@@ -45,7 +45,6 @@ def cancel(
 
         async with open_site(here, servers.embedded) as site:
             run_id = await site.observer.resolve(run)
-            await site.observer.plan(run_id)  # a full id is not looked up by resolve
             counts = await site.observer.status(run_id)  # of runs that Redis has forgotten the store tells
             if dry_run or counts.state == "sealed":
                 _tell(run_id, would_cancel(counts), dry_run=dry_run, as_json=as_json)
