@@ -28,6 +28,7 @@ DOORS = (
     "resume",
     "cancel",
     "pause",
+    "retry",
     "sweep",
     "observe",
     "replay",
