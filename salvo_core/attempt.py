@@ -200,7 +200,7 @@ async def _converse(
     plan: Plan | None = None
     scenario: Scenario | None = None
     try:
-        plan = await bench.orders.plan(message.run_id)
+        plan = await bench.orders.plan(message.run_id, message.index)
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         cell = plan.cells[message.cell]

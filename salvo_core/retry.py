@@ -91,11 +91,11 @@ async def retry(
     named = {_index(plan, trace_id) for trace_id in trace_ids}
     forgotten = await is_forgotten(run_id, store=store, manifest=manifest)
     if forgotten and not dry_run:
-        await _put_back(plan, store, manifest, dispatcher)
+        await put_back(plan, store, manifest, dispatcher)
     repairs = Repairs(manifest)
     rows = await _rows(plan, store, repairs, forgotten=forgotten and dry_run)
     chosen = _chosen(rows, named, errors_only=errors_only)
-    await _require_orders(plan, [row for _, row in chosen], store)
+    await require_orders(plan, {plan.cell_index(row.index) for _, row in chosen}, store)
     now_ms = 0 if forgotten and dry_run else (await manifest.counts(run_id)).now_ms
     trials = continued = 0
     for low in range(0, len(chosen), AT_ONCE):
@@ -146,10 +146,14 @@ def _chosen(
     return [(line, row) for line, row in rows if row.status in wanted and (not named or row.index in named)]
 
 
-async def _require_orders(plan: Plan, rows: Sequence[Row], store: Store) -> None:
-    """Refuse what nobody could carry out: the run kept no content, and its scenarios went with its end."""
+async def require_orders(plan: Plan, cells: Collection[int], store: Store) -> None:
+    """Refuse what nobody could carry out: the run kept no content, and its scenarios went with its end.
+
+    Raises:
+        UsageError: A cell's scenario is not in the store.
+    """
     orders = Orders(store)
-    for number in sorted({plan.cell_index(row.index) for row in rows}):
+    for number in sorted(cells):
         cell = plan.cells[number]
         try:
             await orders.scenario(plan, cell)
@@ -218,7 +222,7 @@ def _left_cost_usd(row: Row, turns: Sequence[Turn], before: Sequence[EarlierAtte
     return max(0.0, added([row.result.cost_usd, -known]) or 0.0)
 
 
-async def _put_back(plan: Plan, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> None:
+async def put_back(plan: Plan, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> None:
     """Put a sealed run back into a Redis that has forgotten it, as its archive has it."""
     rows = await Orders(store).rows(plan.run_id)
     repairs = Repairs(manifest)
@@ -226,5 +230,5 @@ async def _put_back(plan: Plan, store: Store, manifest: Manifest, dispatcher: Di
         changes = [Restatement(row.index, "", None, row) for row in rows[low : low + ROWS_PER_CALL]]
         await repairs.restate(plan.run_id, changes, len(plan.cells))
     created_ms = round(plan.created_at.timestamp() * 1000)
-    await open_run(plan, manifest, {"created_ms": created_ms, "released": plan.total})
+    await open_run(plan, manifest, {"created_ms": created_ms, "released": len(rows)})
     await spread(plan, manifest=manifest, dispatcher=dispatcher)  # all rows are there: it is finished

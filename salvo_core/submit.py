@@ -23,6 +23,7 @@ from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.extension import extended
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
 from salvo_core.run.withholding import cell_of, forget_orders, is_sealed, keep_scenarios
 from salvo_core.scenario.loading import Loaded
@@ -236,7 +237,7 @@ async def read_plan(run_id: str, store: Store) -> Plan:
     """
     try:
         key, stored = await get_from_home(store, keys.plan, run_id)
-        return Plan.decode(stored, key)
+        return (await extended(Plan.decode(stored, key), store))[0]
     except ObjectMissing:
         raise UsageError(
             f"run {run_id} has no plan in {store.address}",

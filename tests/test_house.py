@@ -29,6 +29,7 @@ DOORS = (
     "cancel",
     "pause",
     "retry",
+    "extend",
     "sweep",
     "observe",
     "replay",

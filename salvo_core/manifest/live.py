@@ -268,6 +268,13 @@ class Manifest:
         await self._look_after(run_id)
         return bool(await self._run_script("unpause", run_id))
 
+    async def extend(self, run_id: str, total: int) -> bool | None:
+        """Give the run so many trials in all; False when it has them, None when it is being cancelled."""
+        reply = int(await self._run_script("extend", run_id, total))
+        if reply >= 0:
+            await self._look_after(run_id)
+        return None if reply < 0 else bool(reply)
+
     async def cancel(self, run_id: str, *, at_once: bool = False) -> tuple[bool, str]:
         """Stop the run: nothing is begun any more. Return (changed, the state it has now).
 
