@@ -20,17 +20,17 @@ from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
-from salvo_core.record import read_trace
 from salvo_core.run.aliases import aliased, run_of
+from salvo_core.run.facts import assertion_facts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.standing import counts_of
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
+from salvo_core.trace.stored import read_trace
 
 if TYPE_CHECKING:
     from salvo_core.run.comparison import Comparison
