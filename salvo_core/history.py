@@ -81,7 +81,7 @@ class Wanted:
     verdicts: frozenset[str] = frozenset()
 
     @property
-    def anything(self) -> bool:
+    def every_run(self) -> bool:
         """Whether every run will do."""
         return not (self.scenario or self.models or self.labels or self.verdicts)
 
@@ -114,7 +114,7 @@ async def find_runs(observer: Observer, limit: int, wanted: Wanted) -> Listing:
         limit: Runs at most, >= 1.
         wanted: Which.
     """
-    if wanted.anything:
+    if wanted.every_run:
         return Listing(tuple(await observer.listing(limit)))
     run_ids = await observer.manifest.recent(RUNS_KEPT) or await _stored_runs(observer)
     found: list[RunCounts] = []

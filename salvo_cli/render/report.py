@@ -11,6 +11,7 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.details import details
 from salvo_cli.render.judges import judges
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import (
     percent,
     plural,
@@ -35,7 +36,6 @@ WIDE = 150
 
 CELLS_EXPLAINED_MAX = 12
 FAILURES_SHOWN_MAX = 3
-NAME_LENGTH_MAX = 60
 
 
 def report(
@@ -61,7 +61,7 @@ def report(
         more: Add how every figure spreads, and tell all of what failed.
     """
     parts: list[RenderableType] = [_headline(summary, signs)]
-    name = _namer(summary)
+    name = dict(enumerate(cell_names(summary.cells)))
     if cells is not None and len(cells) < len(summary.cells):
         parts.append(Text(f"shown: {len(cells)} of {plural(len(summary.cells), 'cell')}", style="yellow"))
         summary = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
@@ -120,19 +120,6 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
     model = f" {signs.dot} model {one_line(models.pop(), 60)}" if len(models) == 1 < cells else ""
     lines.append(Text(f"run {summary.run_id}{model}", style="dim"))
     return Group(*lines)
-
-
-def _namer(summary: Summary) -> Mapping[int, str]:
-    """Return how to call each cell: what all cells share is left out."""
-    names = [cell.scenario_name for cell in summary.cells]
-    alone = len(set(names)) == len(names)  # one model for each scenario
-    one_scenario = len({cell.scenario_digest for cell in summary.cells}) == 1
-
-    def named(cell: CellSummary) -> str:
-        scenario, model = (one_line(text, NAME_LENGTH_MAX) for text in (cell.scenario_name, cell.model))
-        return scenario if alone else model if one_scenario else f"{scenario} · {model}"
-
-    return {cell.cell: named(cell) for cell in summary.cells}
 
 
 def _passed(cell: CellSummary) -> str:
