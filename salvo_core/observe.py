@@ -92,10 +92,9 @@ class Observer:
         for answer in found:
             if isinstance(answer, RunCounts):
                 listed.append(answer)
-            elif not isinstance(
-                answer, NotFound
-            ):  # Redis remembers a run whose objects were deleted: left out
+            elif not isinstance(answer, NotFound):
                 raise answer
+            # Else Redis remembers a run whose objects were deleted: left out.
         return listed
 
     async def lost_runs(self, limit: int) -> list[str]:

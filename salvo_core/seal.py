@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
+from salvo_core.run.comparison import Side, compare
 from salvo_core.run.facts import AssertionFacts, assertion_facts
 from salvo_core.run.forgetting import forget_orders
 from salvo_core.run.orders import Orders
@@ -26,9 +26,6 @@ from salvo_core.run.quoting import quoting_infra_errors
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
-
-if TYPE_CHECKING:
-    pass
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +84,6 @@ async def _put_comparison(
     store: Store,
 ) -> None:
     """Store how a re-evaluation differs from what it looked at; nothing if that is gone meanwhile."""
-    from salvo_core.run.comparison import Side, compare  # whoever only reports needs none of it
-
     assert plan.rescore is not None
     source_id, index = plan.rescore.run_id, plan.rescore.index
     try:

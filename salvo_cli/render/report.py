@@ -125,7 +125,8 @@ def _passed(cell: CellSummary) -> str:
 def _failed(cell: CellSummary) -> str:
     """Return how many graded trials did not pass, and how many of them failed a required assertion."""
     hard = cell.counts["hard_fail"]
-    return f"{cell.counts['failed'] + hard:,} trials" + (f"  {hard:,} of them hard" if hard else "")
+    failed = plural(cell.counts["failed"] + hard, "trial")
+    return failed + (f"  {hard:,} of them hard" if hard else "")
 
 
 def _rate(cell: CellSummary, signs: Marks) -> str:
