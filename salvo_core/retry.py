@@ -21,7 +21,6 @@ from salvo_core.errors import ObjectCorrupt, ObjectMissing, UsageError
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Reopening, Repairs, Restatement
 from salvo_core.manifest.rows import TERMINAL, Row, Status
-from salvo_core.record import read_trace
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
@@ -29,6 +28,7 @@ from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
 from salvo_core.trace.model import EarlierAttempt, Trace, Turn, Usage
+from salvo_core.trace.stored import read_trace
 from salvo_core.trial.earlier import added
 
 AT_ONCE = 32
