@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, UsageError
 from salvo_core.run.plan import TRIALS_MAX, Plan
@@ -17,16 +17,15 @@ from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
+from salvo_core.trace.model import Frozen
 
 SCHEMA = "salvo.extension/1"
 EXTENSIONS_MAX = 1000
 """Of one run; each costs one read whenever its plan is read."""
 
 
-class Extension(BaseModel):
+class Extension(Frozen):
     """An order for more trials in each cell of a run."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run_id: str
     number: int = Field(ge=1, le=EXTENSIONS_MAX)
@@ -47,14 +46,8 @@ class Extension(BaseModel):
     @classmethod
     def decode(cls, stored: bytes, where: str, signer: Signer) -> Extension:
         """Return the extension that was stored; arguments and errors as ``Plan.decode``."""
-        document = codec.decode(SCHEMA, stored, where=where)
-        try:
-            found = cls.model_validate(document)
-        except ValidationError as error:
-            raise ObjectCorrupt(
-                f"{where} holds an extension that this Salvo cannot read ({error.error_count()} problems)",
-                hint="a newer Salvo may have written it",
-            ) from None
+        body = codec.decode(SCHEMA, stored, where=where)
+        found = codec.validated(cls, body, where=where, what="an extension")
         if lack := signer.lack(found.signature, SCHEMA, *found._signed_parts()):
             raise UsageError(
                 f"{where} is not an order of this site: {lack}",

@@ -247,7 +247,7 @@ class Plan(Frozen):
                 f"{where} is not an order of this site: {lack}",
                 hint="set SALVO_SIGNING_KEY where runs are submitted to one of the keys of the workers",
             )
-        return codec.validated(cls, document, where=where, what="plan")
+        return codec.validated(cls, document, where=where, what="a plan")
 
 
 def _lack(document: Any, signer: Signer) -> Lack | None:

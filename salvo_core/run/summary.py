@@ -155,7 +155,7 @@ class Summary(Frozen):
             ObjectCorrupt: Damaged, or not a summary.
         """
         body = codec.decode(SCHEMA, stored, where=where)
-        return codec.validated(cls, body, where=where, what="summary")
+        return codec.validated(cls, body, where=where, what="a summary")
 
 
 def summarise(
