@@ -49,6 +49,8 @@ class Result:
         judge_cost_usd: Of the judges, apart from the agent's; None when a price is unknown, 0 without judges.
         judged: (assertion index, votes, votes heard, votes in favour) of each judge of the scenario, in its
             order; of one inside a group, the group's index.
+        struck_out: Assertion index of each finding that a re-evaluation made on a record in which something
+            of what was said is struck out: on the whole of it, it could have come out otherwise.
     """
 
     score: float | None
@@ -66,13 +68,16 @@ class Result:
     failed: tuple[tuple[int, float], ...] = ()
     judge_cost_usd: float | None = 0.0
     judged: tuple[tuple[int, int, int, int], ...] = ()
+    struck_out: tuple[int, ...] = ()
 
     def encode(self) -> str:
-        """Return the result as a compact JSON list, in field order, a judge's part only if there is one."""
+        """Return the result as a compact JSON list, in field order, the last parts only if there are any."""
         values = astuple(self)
         # Votes that were paid for before their run was cancelled decide nothing, and cost all the same.
         was_asked = self.judged or self.judge_cost_usd != 0
-        return json.dumps(values if was_asked else values[:-2], separators=(",", ":"))
+        if not self.struck_out:
+            values = values[:_STRUCK_OUT] if was_asked else values[: _JUDGED - 1]
+        return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> Result:
@@ -81,11 +86,13 @@ class Result:
         values[_FAILED] = tuple((int(index), float(score)) for index, score in values[_FAILED])
         if len(values) > _JUDGED:
             values[_JUDGED] = tuple((int(a), int(v), int(h), int(f)) for a, v, h, f in values[_JUDGED])
+        if len(values) > _STRUCK_OUT:
+            values[_STRUCK_OUT] = tuple(int(index) for index in values[_STRUCK_OUT])
         return cls(*values)
 
 
 _FIELDS = [field.name for field in fields(Result)]
-_FAILED, _JUDGED = _FIELDS.index("failed"), _FIELDS.index("judged")
+_FAILED, _JUDGED, _STRUCK_OUT = map(_FIELDS.index, ("failed", "judged", "struck_out"))
 
 
 @dataclass(frozen=True, slots=True)
