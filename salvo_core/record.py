@@ -135,6 +135,7 @@ def result_of(trace: Trace, digest: str) -> Result:
         ),
         judge_cost_usd=trace.judge_cost_usd,
         judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in trace.judged),
+        undecided=tuple(finding.assertion for finding in trace.findings if finding.infra),
     )
 
 
