@@ -28,6 +28,7 @@ from salvo_core.evaluation.grading import evaluate
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.evaluation.judge.recollection import recalled
 from salvo_core.evaluation.rescoring import (
     Division,
     Known,
@@ -36,7 +37,7 @@ from salvo_core.evaluation.rescoring import (
     judged_before,
     known_votes,
 )
-from salvo_core.judge import judge
+from salvo_core.judge import brief_of, judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
@@ -132,6 +133,8 @@ class _Again:
     """What it is judged by."""
     same: bool
     """Whether that is the scenario it was recorded with."""
+    same_task: bool
+    """Whether it tells the agent what the recorded one did."""
 
     @property
     def assertions(self) -> Sequence[Known]:
@@ -243,7 +246,8 @@ async def _read(row: Row, task: _Task) -> _Again:
         recorded = _known(await desk.orders.snapshot(source, cell))
     except (ObjectMissing, ObjectCorrupt):
         recorded = ()
-    return _Again(row, trace, recorded, snapshot, same)
+    same_task = same or cell.agent_digest == task.cell.agent_digest != ""
+    return _Again(row, trace, recorded, snapshot, same, same_task)
 
 
 def _known(snapshot: Snapshot) -> Sequence[Known]:
@@ -313,6 +317,17 @@ async def _judged(
     part = again.snapshot.scenario.model_copy(
         update={"assertions": [again.assertions[place] for place in division.again]}
     )
+    if past and (again.trace.redacted or not again.snapshot.whole):
+        past |= await asyncio.to_thread(
+            recalled,
+            again.trace,
+            part.assertions,
+            again.recorded,
+            brief_of(part),
+            past,
+            defaults=task.plan.judge,
+            same_task=again.same_task,
+        )
     desk = task.desk
     heard, ballots = await judge(
         blank,
