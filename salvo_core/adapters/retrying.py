@@ -11,18 +11,17 @@ Source:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from salvo_core.adapters.failures import failure_from_exception
+from salvo_core.adapters.gate import OPEN_GATE, Asking, Barred, Gate, Price
 from salvo_core.adapters.protocol import Adapter, ToolSpec, TurnConfig, TurnReply
 from salvo_core.clock import Clock
 from salvo_core.errors import ProviderError, SalvoError
 from salvo_core.trace.model import ErrorKind, Message, Retry, TrialError, Usage
-
-Price = Callable[[str, Usage], float | None]
-"""From a model's name and the tokens of one exchange to US dollars; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,7 @@ class TurnFailed(SalvoError):
         cost_usd: What they were billed, unrounded; None if that is not known.
     """
 
-    def __init__(self, error: ProviderError, retries: tuple[Retry, ...], cost_usd: float | None) -> None:
+    def __init__(self, error: ProviderError, retries: tuple[Retry, ...], cost: Cost) -> None:
         super().__init__(error.message, hint=error.hint)
         self.error = error
         self.retries = retries
@@ -117,6 +116,7 @@ async def send_with_retries(
     rng: random.Random,
     price: Price,
     deadline_s: float | None = None,
+    gate: Gate = OPEN_GATE,
 ) -> AnsweredTurn:
     """Return the model's next turn, asking again where that may help.
 
@@ -130,13 +130,28 @@ async def send_with_retries(
         rng: Draws the waits.
         price: Of one exchange.
         deadline_s: On ``clock.monotonic_s``'s scale. A wait that would pass it is not begun;
-            ending an exchange that passes it is the caller's business.
+            ending an exchange that passes it is the caller's business. What the gate waits is added to it.
+        gate: Asked before each exchange, and told what came of it.
 
     Raises:
         TurnFailed: With every failed exchange.
+        Barred: The gate let no exchange pass any more; with every failed exchange before.
     """
     retries: list[Retry] = []
+    asking = Asking(adapter.name, messages, tools, config, price)
+
+    def barred(bar: Barred) -> Barred:
+        bar.retries = tuple(retries)
+        bar.cost_usd = _cost_usd(price, config, "", [retry.usage for retry in retries]) if retries else 0.0
+        return bar
+
     while True:
+        try:
+            entry = await gate.enter(asking)
+        except Barred as bar:
+            raise barred(bar) from None
+        if deadline_s is not None:
+            deadline_s += entry.waited_s
         started_s = clock.monotonic_s()
         try:
             reply = await adapter.send_turn(messages, tools, config)
@@ -146,6 +161,9 @@ async def send_with_retries(
                 error.__cause__ = raised
         else:
             latency_s = max(clock.monotonic_s() - started_s, 0.0)
+            await gate.answered(
+                entry, reply.usage, partial(_cost_usd, price, config, reply.model, [reply.usage])
+            )
             spent = [*(retry.usage for retry in retries), reply.usage]
             return AnsweredTurn(
                 reply, tuple(retries), latency_s, _cost_usd(price, config, reply.model, spent)
@@ -154,6 +172,10 @@ async def send_with_retries(
         in_time = deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
         again = error.retryable and len(retries) < backoff.retries_max and in_time
         retries.append(_failed_exchange(error, wait_s if again else 0.0))
+        try:
+            await gate.failed(entry, error, partial(_cost_usd, price, config, "", [retries[-1].usage]))
+        except Barred as bar:
+            raise barred(bar) from error
         if not again:
             spent = [retry.usage for retry in retries]
             raise TurnFailed(error, tuple(retries), _cost_usd(price, config, "", spent)) from error

@@ -20,7 +20,7 @@ person who writes ``threshold: 0.8`` means to fail that. Far above rounding, far
 difference that a scenario can express.
 """
 
-UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled"})
+UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled", "budget"})
 """Outcomes that say nothing about the agent (I6): they have neither score nor grade."""
 
 

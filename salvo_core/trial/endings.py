@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from salvo_core.adapters.gate import Barred
 from salvo_core.errors import SalvoError
 from salvo_core.trace.model import ErrorKind, TrialError
 
@@ -32,3 +33,14 @@ def worker_lost(attempts_max: int) -> TrialError:
         message=f"{attempts_max} workers in a row vanished while they held this trial",
         hint="look at those workers' logs and memory; something in this trial may end them",
     )
+
+
+def barred(bar: Barred, turn: int | None = None) -> TrialError:
+    """Return the error of a trial whose next exchange may not be sent.
+
+    Args:
+        bar: Why.
+        turn: The turn that was not asked for, 0-based; None for a judge's vote.
+    """
+    kinds: dict[str, ErrorKind] = {"budget": "budget", "unpriced": "budget", "outage": "transient"}
+    return TrialError(kind=kinds[bar.bar], message=bar.message, hint=bar.hint, turn=turn, retries=bar.retries)
