@@ -78,7 +78,7 @@ class TurnFailed(SalvoError):
         cost_usd: What they were billed, unrounded; None if that is not known.
     """
 
-    def __init__(self, error: ProviderError, retries: tuple[Retry, ...], cost: Cost) -> None:
+    def __init__(self, error: ProviderError, retries: tuple[Retry, ...], cost_usd: float | None) -> None:
         super().__init__(error.message, hint=error.hint)
         self.error = error
         self.retries = retries

@@ -11,6 +11,8 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
+``salvo:{run}:budget``           hash    limits, spent (``agent_``, ``judge_``) and ``reserved_``: nano_usd, tokens
+``salvo:{run}:reservations``     hash    index:attempt:number:agent|judge -> worst nano_usd and tokens, in flight
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
@@ -65,6 +67,11 @@ def journal(run_id: str, index: int) -> str:
 def votes(run_id: str, index: int) -> str:
     """Return the key of what judges have said of one unfinished trial."""
     return f"salvo:{{{run_id}}}:votes:{index}"
+
+
+def budget(run_id: str) -> list[str]:
+    """Return the keys of what the run may spend, and of what is set aside for exchanges under way."""
+    return [f"{_tag(run_id)}:budget", f"{_tag(run_id)}:reservations"]
 
 
 def submission(idempotency_key: str) -> str:

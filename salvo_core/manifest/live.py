@@ -8,7 +8,7 @@ everything; there is no between.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from redis.asyncio import Redis
@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from salvo_core.errors import NotFound
 from salvo_core.identity import is_uuid7
 from salvo_core.manifest import keys
+from salvo_core.manifest.budget import read_budget
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
 from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
@@ -56,11 +57,13 @@ class Claim:
 class Refusal:
     """Why there is no claim: the message was a duplicate, late, or not ours.
 
-    ``run_finished`` is set when refusing ended the run's last row (a cancelled one).
+    ``run_finished`` is set when refusing ended the run's last row (a cancelled or skipped one);
+    ``release`` holds indices whose messages the caller must publish now.
     """
 
-    reason: Literal["done", "held", "cancelled", "paused", "unknown"]
+    reason: Literal["done", "held", "cancelled", "skipped", "paused", "unknown"]
     run_finished: bool = False
+    release: range = range(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,10 @@ class Manifest:
                 return Claim(run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose))
             case ["cancelled", is_last]:
                 return Refusal("cancelled", run_finished=bool(is_last))
+            case ["skipped", is_last, start, stop]:
+                if is_last:
+                    await self._look_after(run_id)  # as after a commit
+                return Refusal("skipped", run_finished=bool(is_last), release=range(int(start), int(stop)))
             case ["done", *_]:
                 return Refusal("done")
             case ["held", *_]:
@@ -292,9 +299,14 @@ class Manifest:
 
     # -- a run --------------------------------------------------------------------------------
 
-    async def pause(self, run_id: str) -> bool:
-        """Begin no more trials of the run until it is resumed; False when it was not running."""
-        paused = bool(await self._run_script("pause", run_id))
+    async def pause(self, run_id: str, why: str = "") -> bool:
+        """Begin no more trials of the run until it is resumed; False when it was not running.
+
+        Args:
+            run_id: The run.
+            why: What has to be mended first, for people; empty when a person wished it.
+        """
+        paused = bool(await self._run_script("pause", run_id, why))
         if paused:
             await self.closed(run_id)  # it needs no care, and keeps no worker waiting
         return paused
@@ -344,11 +356,13 @@ class Manifest:
             pipe = self.redis.pipeline(transaction=False)
             pipe.hgetall(keys.header(run_id))
             pipe.hgetall(keys.counters(run_id))
+            pipe.hgetall(keys.budget(run_id)[0])
             pipe.time()
-            header, counters, (seconds, micros) = await pipe.execute()
+            header, counters, budget, (seconds, micros) = await pipe.execute()
         if not header:
             raise NotFound(f"Redis at {self.address} knows no run {run_id}")
-        return read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
+        counts = read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
+        return replace(counts, budget=read_budget(budget, closed="budget_closed" in header))
 
     async def rows(self, run_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[Row]:
         """Yield rows in index order; rows that were never seeded are left out."""

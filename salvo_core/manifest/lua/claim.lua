@@ -1,6 +1,7 @@
 -- Hands out the right to attempt a trial. ARGV: index, trace_id, worker, lease_ms
 -- -> {'claimed', attempt, purpose} purpose: run | close_cancelled | close_lost
 --  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
+--  | {'skipped', is_last, release_from, release_to}
 local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
 local status, attempt, trace_id, rest = read_row(index)
@@ -16,6 +17,16 @@ if cancelling and attempt == '0' then
   count('pending', -1)
   count('cancelled', 1)
   return {'cancelled', book_end(1)}
+end
+
+if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
+  write_row(index, 'skipped', 0, trace_id, 'budget')
+  count('pending', -1)
+  count('skipped', 1)
+  count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
+  local last = book_end(1)
+  local from, to = release_more()
+  return {'skipped', last, from, to}
 end
 
 local purpose = 'run'

@@ -53,3 +53,14 @@ local function release_more()
   if to > from then redis.call('HSET', RUN, 'released', to) end
   return from, to
 end
+
+-- Books a reservation at `nano_usd` and `tokens`, or at its worst without them. A vote's name ends in ':judge'.
+local function settle(budget, reservations, name, worst, nano_usd, tokens)
+  local worst_nano_usd, worst_tokens = string.match(worst, '^(%d+) (%d+)$')
+  local whose = string.match(name, '[^:]*$')
+  redis.call('HDEL', reservations, name)
+  redis.call('HINCRBY', budget, 'reserved_nano_usd', '-' .. worst_nano_usd)
+  redis.call('HINCRBY', budget, 'reserved_tokens', '-' .. worst_tokens)
+  redis.call('HINCRBY', budget, whose .. '_nano_usd', nano_usd or worst_nano_usd)
+  redis.call('HINCRBY', budget, whose .. '_tokens', tokens or worst_tokens)
+end
