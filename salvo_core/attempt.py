@@ -17,7 +17,9 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 
+from salvo_core.adapters.gate import Barred
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.registry import AdapterRegistry
@@ -36,8 +38,11 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.fleet.breaker import Breakers
+from salvo_core.fleet.gate import TrialGate
 from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Claim, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
 from salvo_core.run.dispatch import Dispatcher
@@ -79,6 +84,16 @@ class Bench:
         """This worker's name."""
         return self.leases.worker
 
+    @cached_property
+    def breakers(self) -> Breakers:
+        """What all workers know of providers that are away."""
+        return Breakers(self.manifest.redis, self.manifest.address)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The books of runs that have a budget."""
+        return Ledger(self.manifest)
+
 
 async def attempt(message: TrialMessage, bench: Bench) -> None:
     """Attempt the trial that a message names, if it still wants attempting.
@@ -102,12 +117,17 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
+        if claim.release:
+            plan = await bench.orders.plan(message.run_id)
+            await bench.dispatcher.publish(plan.message(index) for index in claim.release)
         if claim.run_finished:
             await _seal(message.run_id, bench)
         return
     held = bench.leases.hold(claim)
     try:
         await _attempt_held(message, held, bench)
+    except Barred as bar:
+        await _wait_elsewhere(message, claim, bar, bench)
     except (LeaseLost, RedisUnavailable) as error:
         # What was paid is in the journal; whoever holds the trial now continues from there.
         logger.warning("trial %s, attempt %d, stopped: %s", claim.trace_id, claim.attempt, error)
@@ -126,6 +146,18 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         bench.leases.let_go(held)
 
 
+async def _wait_elsewhere(message: TrialMessage, claim: Claim, bar: Barred, bench: Bench) -> None:
+    """Give a trial back whose provider is not to be asked now; pause its run if somebody has to mend that."""
+    logger.warning("trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, bar)
+    try:
+        if bar.bar == "refused":
+            await bench.manifest.pause(claim.run_id, f"{bar.message}; {bar.hint}")
+    except RedisUnavailable as error:
+        logger.warning("run %s is not paused: %s", claim.run_id, error)
+    if await _give_back(claim, bench) and bar.bar != "refused":
+        await bench.dispatcher.publish([message])  # to the end of the queue: others have its place
+
+
 async def _give_back(claim: Claim, bench: Bench) -> bool:
     try:
         return await bench.manifest.give_back(claim)
@@ -138,7 +170,8 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
-    plan, scenario, conversation = await _converse(message, held, past, bench)
+    gate = _gate(held, bench)
+    plan, scenario, conversation = await _converse(message, held, past, bench, gate)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     ballots: Mapping[Judge, Ballot] = {}
     if plan is not None and scenario is not None:
@@ -151,8 +184,10 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             manifest=bench.manifest,
             clock=bench.clock,
             forms=bench.forms,
+            gate=gate.of("judge"),
         )
         trace = _timed(trace, began, bench.clock)
+    await gate.close()
     redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
@@ -161,7 +196,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
 
 
 async def _converse(
-    message: TrialMessage, held: HeldTrial, past: Sequence[Turn], bench: Bench
+    message: TrialMessage, held: HeldTrial, past: Sequence[Turn], bench: Bench, gate: TrialGate
 ) -> tuple[Plan | None, Scenario | None, Conversation]:
     """Return the order and the conversation; an order that cannot be had ends the trial before it speaks."""
     plan: Plan | None = None
@@ -170,6 +205,7 @@ async def _converse(
         plan = await bench.orders.plan(message.run_id)
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
+        gate.budget = plan.budget
         cell = plan.cells[message.cell]
         scenario = await bench.orders.scenario(cell.scenario_digest)
         adapter = bench.adapters.get(cell.adapter, scenario.script)
@@ -191,6 +227,7 @@ async def _converse(
         trial=plan.trial_index(message.index),
         attempt=held.claim.attempt,
         worker=bench.worker,
+        gate=gate,
     )
     try:
         return plan, scenario, await _said(part, past, held, plan, bench.clock)
@@ -201,6 +238,18 @@ async def _converse(
         return plan, scenario, _unspoken(internal_error(error), past)
     finally:
         await _let_go(adapter)
+
+
+def _gate(held: HeldTrial, bench: Bench) -> TrialGate:
+    return TrialGate(
+        held.claim,
+        lambda: held.interruption() is not None,
+        bench.breakers,
+        bench.ledger,
+        None,  # until the plan is read
+        bench.adapters,
+        bench.clock,
+    )
 
 
 async def _let_go(adapter: Adapter) -> None:

@@ -191,6 +191,7 @@ class Observer:
             started_ms=counts.started_ms,
             finished_ms=counts.finished_ms,
             state=counts.state,
+            budget=counts.budget,
         )
 
     async def trace(self, trace_id: str) -> Trace:
@@ -323,4 +324,5 @@ def counts_of(summary: Summary) -> RunCounts:
         name=run_name([(cell.scenario_digest, cell.scenario_name) for cell in summary.cells]),
         verdict=summary.verdict,
         exit_code=summary.exit_code,
+        budget=summary.budget,
     )

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
@@ -45,6 +46,9 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
         return None
     orders = Orders(store)
     plan = await orders.plan(run_id)
+    if counts.budget is not None:
+        await Ledger(manifest).settle_lost(run_id)  # nobody holds a trial any more: the books are final
+        counts = await manifest.counts(run_id)
     rows = [row async for row in manifest.rows(run_id)]
     facts = await assertion_facts(plan, orders)
     # Folding and packing 100,000 rows is seconds of work: off the loop.
@@ -52,6 +56,8 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     summary = await quoting_infra_errors(summary, rows, store)
     await store.put(keys.manifest(run_id), archive)
     await store.put(keys.summary(run_id), summary.encode()[0])
+    if counts.budget is not None:
+        await Ledger(manifest).close(run_id)
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary
@@ -110,6 +116,12 @@ def _fold(
     plan: Plan, rows: Sequence[Row], facts: dict[int, tuple[AssertionFacts, ...]], counts: RunCounts
 ) -> tuple[Summary, bytes]:
     summary = summarise(
-        plan, rows, facts, started_ms=counts.started_ms, finished_ms=counts.finished_ms, state="sealed"
+        plan,
+        rows,
+        facts,
+        started_ms=counts.started_ms,
+        finished_ms=counts.finished_ms,
+        state="sealed",
+        budget=counts.budget,
     )
     return summary, encode_rows(plan.run_id, rows)

@@ -19,6 +19,8 @@ from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
+from salvo_core.manifest.budget import Budget
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
@@ -46,6 +48,7 @@ class Order:
         recording: What traces keep.
         judge: How judges are asked where an assertion does not say.
         early_stop: Skip a cell's remaining trials once its verdict is out of reach.
+        budget: What the run may spend in all; None is no limit.
     """
 
     scenarios: Sequence[Loaded]
@@ -58,6 +61,7 @@ class Order:
     recording: Recording = field(default_factory=Recording)
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     early_stop: bool = False
+    budget: Budget | None = None
 
 
 def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan:
@@ -104,6 +108,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         recording=order.recording,
         judge=order.judge,
         early_stop=order.early_stop,
+        budget=order.budget,
     )
 
 
@@ -169,6 +174,8 @@ async def submit(
 
 async def open_run(plan: Plan, manifest: Manifest) -> bool:
     """Make the run's header unless it is there; return whether this call made it."""
+    if plan.budget is not None:
+        await Ledger(manifest).open(plan.run_id, plan.budget)
     return await manifest.open(
         plan.run_id,
         total=plan.total,

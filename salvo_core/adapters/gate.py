@@ -40,11 +40,13 @@ class Entry:
 
     Attributes:
         waited_s: How long nobody might be asked, seconds: no fault of the agent's.
+        adapter: Who is asked.
         probe: Whether this exchange finds out if the provider is back.
         reservation: Names what is set aside for it; empty without a budget.
     """
 
     waited_s: float = 0.0
+    adapter: str = ""
     probe: bool = False
     reservation: str = ""
 

@@ -11,8 +11,8 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
-``salvo:{run}:budget``           hash    limits, spent (``agent_``, ``judge_``) and ``reserved_``: nano_usd, tokens
-``salvo:{run}:reservations``     hash    index:attempt:number:agent|judge -> worst nano_usd and tokens, in flight
+``salvo:{run}:budget``           hash    limits, and what is spent and set aside: ``budget``
+``salvo:{run}:reservations``     hash    exchange under way -> its worst nano_usd and tokens: ``ledger``
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT

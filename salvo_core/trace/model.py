@@ -42,7 +42,7 @@ ErrorKind = Literal[
     "store",  # the order is gone or damaged
     "worker_lost",
     "judge",  # the conversation is whole, but a judge that the grade needs could not be heard
-    "budget",  # the run's budget does not reach for the next exchange, or nobody knows what that costs
+    "budget",  # the run's budget does not reach for the next exchange
     "internal",
 ]
 

@@ -42,5 +42,5 @@ def barred(bar: Barred, turn: int | None = None) -> TrialError:
         bar: Why.
         turn: The turn that was not asked for, 0-based; None for a judge's vote.
     """
-    kinds: dict[str, ErrorKind] = {"budget": "budget", "unpriced": "budget", "outage": "transient"}
+    kinds: dict[str, ErrorKind] = {"budget": "budget", "unpriced": "scenario", "outage": "transient"}
     return TrialError(kind=kinds[bar.bar], message=bar.message, hint=bar.hint, turn=turn, retries=bar.retries)
