@@ -19,6 +19,7 @@ from salvo_cli.wiring import Site, Surroundings, open_site
 from salvo_core.manifest.counters import RunCounts
 
 if TYPE_CHECKING:
+    from salvo_core.manifest.budget import Budget
     from salvo_core.submit import Order
 
 
@@ -60,14 +61,20 @@ class Session:
             self._say(f"run {plan.run_id}: {cells}, {plural(plan.total, 'trial')}")
             return await self._follow(site, plan.run_id, stop, command)
 
-    async def resume_and_follow(self, ref: str, command: str, *, detach: bool) -> int:
+    async def resume_and_follow(
+        self, ref: str, command: str, *, detach: bool, budget: Budget | None = None
+    ) -> int:
         """Let a run go on; follow it to its report unless detach is set; return the exit code."""
         from salvo_core.resume import resume
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             run_id = await site.observer.resolve(ref)
             resumed = await resume(
-                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
+                run_id,
+                store=site.store,
+                manifest=site.manifest,
+                dispatcher=site.dispatcher,
+                budget=budget,
             )
             self._say(f"run {run_id}: {plural(resumed.left, 'trial')} left")
             if not detach or resumed.left == 0:

@@ -43,7 +43,7 @@ from salvo_core.fleet.gate import TrialGate
 from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
-from salvo_core.manifest.live import Claim, Manifest, Refusal
+from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -117,11 +117,7 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
-        if claim.release:
-            plan = await bench.orders.plan(message.run_id)
-            await bench.dispatcher.publish(plan.message(index) for index in claim.release)
-        if claim.run_finished:
-            await _seal(message.run_id, bench)
+        await _ended(claim, message.run_id, bench)
         return
     held = bench.leases.hold(claim)
     try:
@@ -147,15 +143,22 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
 
 
 async def _wait_elsewhere(message: TrialMessage, claim: Claim, bar: Barred, bench: Bench) -> None:
-    """Give a trial back whose provider is not to be asked now; pause its run if somebody has to mend that."""
-    logger.warning("trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, bar)
+    """Give a trial back whose provider is not to be asked now; pause its run if somebody has to mend that.
+
+    One that the budget kept from saying anything ends as if it had never begun.
+    """
     try:
+        if bar.bar == "budget":
+            logger.info("trial %s is skipped: %s", claim.trace_id, bar)
+            await _ended(await bench.ledger.skip(claim), claim.run_id, bench)
+            return
+        logger.warning("trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, bar)
         if bar.bar == "refused":
             await bench.manifest.pause(claim.run_id, f"{bar.message}; {bar.hint}")
+        if await _give_back(claim, bench) and bar.bar != "refused":
+            await bench.dispatcher.publish([message])  # to the end of the queue: others have its place
     except RedisUnavailable as error:
-        logger.warning("run %s is not paused: %s", claim.run_id, error)
-    if await _give_back(claim, bench) and bar.bar != "refused":
-        await bench.dispatcher.publish([message])  # to the end of the queue: others have its place
+        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
 
 
 async def _give_back(claim: Claim, bench: Bench) -> bool:
@@ -329,6 +332,18 @@ async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int
         await bench.dispatcher.publish(plan.message(index) for index in committed.release)
     if committed.run_finished:
         await _seal(claim.run_id, bench)
+
+
+async def _ended(skipped: Refusal | Committed, run_id: str, bench: Bench) -> None:
+    """Send what a trial that was not run made room for; seal the run if it was the last."""
+    try:
+        if skipped.release:
+            plan = await bench.orders.plan(run_id)
+            await bench.dispatcher.publish(plan.message(index) for index in skipped.release)
+    except SalvoError as error:
+        logger.warning("run %s: trials that may run now are sent by a sweep: %s", run_id, error)
+    if skipped.run_finished:
+        await _seal(run_id, bench)
 
 
 async def _seal(run_id: str, bench: Bench) -> None:

@@ -9,13 +9,14 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import AllowInfra, Json, Quiet, RunNamed
+from salvo_cli.options import AllowInfra, BudgetTokens, BudgetUsd, Json, Quiet, RunNamed
 from salvo_cli.telling import Telling
 
 EPILOG = epilog(
     [
         "salvo resume latest               after Ctrl-C: go on and report",
         "salvo resume 0199c2f4 --detach    let it go on and return",
+        "salvo resume latest --budget-usd 20",
     ],
     exits.VERDICT_CODES + " · 4 INCONCLUSIVE",
     exits.SERVER_CODES + " · 130 interrupted",
@@ -25,6 +26,8 @@ EPILOG = epilog(
 def resume(
     run: RunNamed,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
     allow_infra: AllowInfra = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -32,12 +35,13 @@ def resume(
     """Finish a run that was paused, or whose submission or messages were cut off.
 
     Trials go on from the last turn that was paid for. Resuming a run that needs nothing
-    changes nothing.
+    changes nothing. A higher budget lets trials run that were skipped for want of money.
     """
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.session import Session
     from salvo_cli.wiring import surroundings
+    from salvo_core.manifest.budget import Budget
 
     here = surroundings()
     with Servers(here) as servers:
@@ -49,4 +53,9 @@ def resume(
             telling=Telling(as_json=as_json),
             allow_infra=allow_infra,
         )
-        return asyncio.run(session.resume_and_follow(run, "resume", detach=detach))
+        budget = (
+            None
+            if budget_usd is None and budget_tokens is None
+            else Budget(usd_max=budget_usd, tokens_max=budget_tokens)
+        )
+        return asyncio.run(session.resume_and_follow(run, "resume", detach=detach, budget=budget))

@@ -7,10 +7,10 @@ from typing import Any, Literal, cast
 from salvo_core.manifest import keys
 from salvo_core.manifest.budget import Budget, nano_usd
 from salvo_core.manifest.connection import translated
-from salvo_core.manifest.live import KEPT_AFTER_SEAL_MS, ROWS_PER_CALL, Claim, Manifest
+from salvo_core.manifest.live import KEPT_AFTER_SEAL_MS, ROWS_PER_CALL, Claim, Committed, Manifest
 from salvo_core.manifest.scripts import script_text
 
-_SCRIPTS = ("reserve", "settle", "settle_lost", "raise_budget", "unskip")
+_SCRIPTS = ("skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip")
 
 Granted = Literal["granted", "wait", "spent", "lost"]
 
@@ -72,6 +72,14 @@ class Ledger:
     async def settle_lost(self, run_id: str) -> int:
         """Book, at their worst, reservations of attempts that are over; return how many."""
         return int(await self._run("settle_lost", run_id))
+
+    async def skip(self, claim: Claim) -> Committed:
+        """End a trial that the budget kept from saying anything, if the claim still holds it."""
+        reply = await self._run("skip", claim.run_id, claim.index, claim.attempt, claim.worker, "budget")
+        if not reply[0]:
+            return Committed(won=False)
+        _, is_last, start, stop = (int(part) for part in reply)
+        return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
 
     async def close(self, run_id: str) -> None:
         """Let the books of a sealed run expire when its rows do."""

@@ -107,7 +107,8 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
     Raises:
         LeaseLost: This attempt no longer holds the trial.
         Leaving: The worker is shutting down; all completed turns are journaled.
-        Barred: The provider is to be awaited by a later attempt; all completed turns are journaled.
+        Barred: The provider is to be awaited by a later attempt, all completed turns are journaled; or the
+            budget does not reach for the first turn, and nothing was said at all.
     """
     talk = _Talk(part, clock)
     for turn in past:
@@ -249,7 +250,8 @@ class _Talk:
 
     def bar(self, bar: Barred) -> None:
         """End, or raise where a later attempt can go on: an exchange may not be sent."""
-        if bar.bar in ("patience", "refused"):
+        unsaid = bar.bar == "budget" and not self.turns and not bar.retries
+        if unsaid or bar.bar in ("patience", "refused"):
             raise bar
         self.outcome = "budget" if bar.bar == "budget" else "infra_error"
         self.error = barred(bar, len(self.turns))

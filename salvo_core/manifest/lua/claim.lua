@@ -20,13 +20,7 @@ if cancelling and attempt == '0' then
 end
 
 if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
-  write_row(index, 'skipped', 0, trace_id, 'budget')
-  count('pending', -1)
-  count('skipped', 1)
-  count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
-  local last = book_end(1)
-  local from, to = release_more()
-  return {'skipped', last, from, to}
+  return {'skipped', skip_row(index, 0, trace_id, 'budget')}
 end
 
 local purpose = 'run'

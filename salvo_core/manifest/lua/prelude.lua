@@ -64,3 +64,13 @@ local function settle(budget, reservations, name, worst, nano_usd, tokens)
   redis.call('HINCRBY', budget, whose .. '_nano_usd', nano_usd or worst_nano_usd)
   redis.call('HINCRBY', budget, whose .. '_tokens', tokens or worst_tokens)
 end
+
+-- Ends a pending row that will not be run, for a reason of one word; returns as book_end and release_more do.
+local function skip_row(index, attempt, trace_id, reason)
+  write_row(index, 'skipped', attempt, trace_id, reason)
+  count('pending', -1)
+  count('skipped', 1)
+  count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
+  local last = book_end(1)
+  return last, release_more()
+end
