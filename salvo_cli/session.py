@@ -104,6 +104,8 @@ class Session:
             look_after=self._servers.worker.ensure if self._servers.worker else None,
         )
         counts = await follower.until_sealed(stop)
+        if counts is not None and counts.state == "paused" and counts.paused_by:
+            return await self._held_up(site, counts)
         if counts is None or counts.state == "paused":
             return await self._interrupted(site, run_id)
         return await self._report(site, counts, command)
@@ -114,6 +116,24 @@ class Session:
         summary = await site.observer.summary(counts.run_id)
         code = summary.exit_code_allow_infra if self._allow_infra else summary.exit_code
         await tell(site, summary, code, command, self._telling)
+        return code
+
+    async def _held_up(self, site: Site, counts: RunCounts) -> int:
+        """Say what has to be mended before the run can go on; the agents are not to blame for it."""
+        if self._servers.worker is not None:
+            await asyncio.to_thread(self._servers.worker.stop)
+            counts = await site.observer.status(counts.run_id)
+        message = (
+            f"run {counts.run_id} is paused, {counts.ended:,} of {plural(counts.total, 'trial')} ended: "
+        )
+        message += counts.paused_by
+        hint = f"`salvo resume {short(counts.run_id)}` goes on with the turns that were paid for"
+        code = exits.INFRA_ERROR
+        if self._telling.as_json:
+            print_json(exits.error_document("paused", message, hint, code, run_id=counts.run_id))
+        screen = self._screen or console(stderr=True)
+        screen.print(plain(message), soft_wrap=True)
+        screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
         return code
 
     async def _interrupted(self, site: Site, run_id: str) -> int:

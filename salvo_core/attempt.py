@@ -45,11 +45,11 @@ from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.relinquish import follow_up, relinquish
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.scenario.model import Scenario
-from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
 from salvo_core.trace.redaction import Redactor
@@ -117,13 +117,13 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
-        await _ended(claim, message.run_id, bench)
+        await _follow_up(claim, message.run_id, bench)
         return
     held = bench.leases.hold(claim)
     try:
         await _attempt_held(message, held, bench)
     except Barred as bar:
-        await _wait_elsewhere(message, claim, bar, bench)
+        await _relinquish(message, claim, bar, bench)
     except (LeaseLost, RedisUnavailable) as error:
         # What was paid is in the journal; whoever holds the trial now continues from there.
         logger.warning("trial %s, attempt %d, stopped: %s", claim.trace_id, claim.attempt, error)
@@ -142,23 +142,25 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         bench.leases.let_go(held)
 
 
-async def _wait_elsewhere(message: TrialMessage, claim: Claim, bar: Barred, bench: Bench) -> None:
-    """Give a trial back whose provider is not to be asked now; pause its run if somebody has to mend that.
-
-    One that the budget kept from saying anything ends as if it had never begun.
-    """
+async def _relinquish(message: TrialMessage, claim: Claim, bar: Barred, bench: Bench) -> None:
     try:
-        if bar.bar == "budget":
-            logger.info("trial %s is skipped: %s", claim.trace_id, bar)
-            await _ended(await bench.ledger.skip(claim), claim.run_id, bench)
-            return
-        logger.warning("trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, bar)
-        if bar.bar == "refused":
-            await bench.manifest.pause(claim.run_id, f"{bar.message}; {bar.hint}")
-        if await _give_back(claim, bench) and bar.bar != "refused":
-            await bench.dispatcher.publish([message])  # to the end of the queue: others have its place
+        skipped = await relinquish(message, claim, bar, manifest=bench.manifest, dispatcher=bench.dispatcher)
     except RedisUnavailable as error:
         logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
+        return
+    if skipped is not None:
+        await _follow_up(skipped, claim.run_id, bench)
+
+
+async def _follow_up(ended: Refusal | Committed, run_id: str, bench: Bench) -> None:
+    await follow_up(
+        ended,
+        run_id,
+        store=bench.store,
+        manifest=bench.manifest,
+        dispatcher=bench.dispatcher,
+        orders=bench.orders,
+    )
 
 
 async def _give_back(claim: Claim, bench: Bench) -> bool:
@@ -195,7 +197,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
-    await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
+    await _commit(claim, recorded, trace.cell if plan else message.cell, bench)
 
 
 async def _converse(
@@ -320,7 +322,7 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor)
 
 
-async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+async def _commit(claim: Claim, recorded: Recorded, cell: int, bench: Bench) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(
@@ -328,29 +330,7 @@ async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int
         )
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
-    if committed.release and plan is not None:
-        await bench.dispatcher.publish(plan.message(index) for index in committed.release)
-    if committed.run_finished:
-        await _seal(claim.run_id, bench)
-
-
-async def _ended(skipped: Refusal | Committed, run_id: str, bench: Bench) -> None:
-    """Send what a trial that was not run made room for; seal the run if it was the last."""
-    try:
-        if skipped.release:
-            plan = await bench.orders.plan(run_id)
-            await bench.dispatcher.publish(plan.message(index) for index in skipped.release)
-    except SalvoError as error:
-        logger.warning("run %s: trials that may run now are sent by a sweep: %s", run_id, error)
-    if skipped.run_finished:
-        await _seal(run_id, bench)
-
-
-async def _seal(run_id: str, bench: Bench) -> None:
-    try:
-        await seal(run_id, store=bench.store, manifest=bench.manifest)
-    except SalvoError as error:
-        logger.warning("run %s is finished and not sealed yet, a sweep will try again: %s", run_id, error)
+    await _follow_up(committed, claim.run_id, bench)
 
 
 def _timed(trace: Trace, began: tuple[datetime, float], clock: Clock) -> Trace:

@@ -22,6 +22,7 @@ DOORS = (
     "record",
     "seal",
     "judge",
+    "relinquish",
     "attempt",
     "submit",
     "resume",

@@ -11,6 +11,7 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.details import details
 from salvo_cli.render.judges import judges
+from salvo_cli.render.limits import budget
 from salvo_cli.render.numbers import (
     percent,
     plural,
@@ -115,6 +116,8 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
         *([f"{summary.retries:,} retried"] if summary.retries else []),
     ]
     lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
+    if summary.budget is not None:
+        lines.append(Text(f"budget {budget(summary.budget)}", style="dim"))
     models = {cell.model for cell in summary.cells}
     model = f" {signs.dot} model {one_line(models.pop(), 60)}" if len(models) == 1 < cells else ""
     lines.append(Text(f"run {summary.run_id}{model}", style="dim"))

@@ -139,47 +139,38 @@ async def send_with_retries(
     """
     retries: list[Retry] = []
     asking = Asking(adapter.name, messages, tools, config, price)
-
-    def barred(bar: Barred) -> Barred:
+    try:
+        while True:
+            entry = await gate.enter(asking)
+            if deadline_s is not None:
+                deadline_s += entry.waited_s
+            started_s = clock.monotonic_s()
+            try:
+                reply = await adapter.send_turn(messages, tools, config)
+            except Exception as raised:  # wide on purpose: what an adapter let through is a failed exchange
+                error = failure_from_exception(raised)
+                if error is not raised:
+                    error.__cause__ = raised
+            else:
+                latency_s = max(clock.monotonic_s() - started_s, 0.0)
+                cost = partial(_cost_usd, price, config, reply.model)
+                await gate.answered(entry, reply.usage, partial(cost, [reply.usage]))
+                spent = [*(retry.usage for retry in retries), reply.usage]
+                return AnsweredTurn(reply, tuple(retries), latency_s, cost(spent))
+            wait_s = backoff.wait_s(len(retries), error.retry_after_s, rng)
+            in_time = deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
+            again = error.retryable and len(retries) < backoff.retries_max and in_time
+            retries.append(_failed_exchange(error, wait_s if again else 0.0))
+            cost = partial(_cost_usd, price, config, "")
+            await gate.failed(entry, error, partial(cost, [retries[-1].usage]))
+            if not again:
+                spent = [retry.usage for retry in retries]
+                raise TurnFailed(error, tuple(retries), cost(spent)) from error
+            await clock.sleep(wait_s)
+    except Barred as bar:
         bar.retries = tuple(retries)
         bar.cost_usd = _cost_usd(price, config, "", [retry.usage for retry in retries]) if retries else 0.0
-        return bar
-
-    while True:
-        try:
-            entry = await gate.enter(asking)
-        except Barred as bar:
-            raise barred(bar) from None
-        if deadline_s is not None:
-            deadline_s += entry.waited_s
-        started_s = clock.monotonic_s()
-        try:
-            reply = await adapter.send_turn(messages, tools, config)
-        except Exception as raised:  # wide on purpose: what an adapter let through still is a failed exchange
-            error = failure_from_exception(raised)
-            if error is not raised:
-                error.__cause__ = raised
-        else:
-            latency_s = max(clock.monotonic_s() - started_s, 0.0)
-            await gate.answered(
-                entry, reply.usage, partial(_cost_usd, price, config, reply.model, [reply.usage])
-            )
-            spent = [*(retry.usage for retry in retries), reply.usage]
-            return AnsweredTurn(
-                reply, tuple(retries), latency_s, _cost_usd(price, config, reply.model, spent)
-            )
-        wait_s = backoff.wait_s(len(retries), error.retry_after_s, rng)
-        in_time = deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
-        again = error.retryable and len(retries) < backoff.retries_max and in_time
-        retries.append(_failed_exchange(error, wait_s if again else 0.0))
-        try:
-            await gate.failed(entry, error, partial(_cost_usd, price, config, "", [retries[-1].usage]))
-        except Barred as bar:
-            raise barred(bar) from error
-        if not again:
-            spent = [retry.usage for retry in retries]
-            raise TurnFailed(error, tuple(retries), _cost_usd(price, config, "", spent)) from error
-        await clock.sleep(wait_s)
+        raise
 
 
 def _failed_exchange(error: ProviderError, waited_s: float) -> Retry:

@@ -145,36 +145,52 @@ async def hear(
     inquiries, asked = await asyncio.to_thread(_inquiries, trace, assertions, brief, defaults)
     missing = list(_missing(inquiries.values(), past))
     adapters = {name: _adapter(bar, name) for name in {one.question.adapter for one, _ in missing}}
-    slots, stopped = asyncio.Semaphore(at_once_max), False
-    barred: Barred | None = None
     forms = Forms() if forms is None else forms
-
-    async def hear_one(inquiry: _Inquiry, number: int) -> None:
-        nonlocal stopped, barred
-        async with slots:
-            if stopped or not may_ask():
-                stopped = True
-                return
-            exchange = Exchange(inquiry.question, number, bar, clock, forms, rng_seed, trace.trial, gate)
-            try:
-                vote = await exchange.vote(adapters[inquiry.question.adapter])
-            except Barred as reason:
-                stopped, barred = True, barred or reason
-                return
-            vote = vote.model_copy(update={"attempt": attempt, "worker": worker})
-            await keep(inquiry.question.request, vote)
-            inquiry.votes[number] = vote
-
+    hearing = _Hearing(keep, may_ask, asyncio.Semaphore(at_once_max), {"attempt": attempt, "worker": worker})
+    votes = [
+        hearing.hear(
+            inquiry,
+            Exchange(inquiry.question, number, bar, clock, forms, rng_seed, trace.trial, gate),
+            adapters[inquiry.question.adapter],
+        )
+        for inquiry, number in missing
+    ]
     try:
-        await _together([hear_one(inquiry, number) for inquiry, number in missing])
+        await _together(votes)
     finally:
         await _let_go(adapters.values())
-    if stopped:
-        raise Interrupted(tuple(one.judgement for one in inquiries.values() if one.votes), barred)
+    if hearing.stopped:
+        raise Interrupted(tuple(one.judgement for one in inquiries.values() if one.votes), hearing.barred)
     return Heard(
         tuple(inquiry.judgement for inquiry in inquiries.values()),
         {judge: _ballot(judge, inquiries[request], defaults) for judge, request in asked.items()},
     )
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """All votes of a trial that are to be asked for, until somebody says that no more may be."""
+
+    keep: Callable[[str, Vote], Awaitable[None]]
+    may_ask: Callable[[], bool]
+    slots: asyncio.Semaphore
+    signed: dict[str, object]
+    stopped: bool = False
+    barred: Barred | None = None
+
+    async def hear(self, inquiry: _Inquiry, exchange: Exchange, adapter: Adapter | UsageError) -> None:
+        async with self.slots:
+            if self.stopped or not self.may_ask():
+                self.stopped = True
+                return
+            try:
+                vote = await exchange.vote(adapter)
+            except Barred as bar:
+                self.stopped, self.barred = True, self.barred or bar
+                return
+            vote = vote.model_copy(update=self.signed)
+            await self.keep(inquiry.question.request, vote)
+            inquiry.votes[exchange.number] = vote
 
 
 def _inquiries(
