@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from salvo_core.adapters.bounds import worst_usage
+from salvo_core.adapters.failures import refuses_us
 from salvo_core.adapters.gate import Asking, Barred, Cost, Entry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
@@ -174,7 +175,7 @@ class TrialGate:
         await self._settle(entry, billed if told else None, cost)
         if not self.prices.reaches_provider(entry.adapter):
             return
-        refused = error.kind == _REFUSED and error.status_code is not None
+        refused = refuses_us(error)
         if not refused and error.kind not in _OUTAGES:
             # What it said is about this conversation alone; or nobody asked it.
             await (self._leave_probe() if unsent else self._provider_answers(entry))
