@@ -22,6 +22,7 @@ def wants_traceback() -> bool:
 def keep_report(traceback: str) -> Path | None:
     """Write a traceback below the project's ``.salvo``; return the file, None if that cannot be."""
     from salvo_core.scenario.project import STATE_NAME, find_root  # pydantic: only when something broke
+    from salvo_core.trace.redaction import Redactor
     from salvo_core.version import VERSION
 
     with suppress(OSError):
@@ -30,7 +31,7 @@ def keep_report(traceback: str) -> Path | None:
         close(folder)
         file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.txt"
         about = f"salvo {VERSION}, Python {platform.python_version()}, {sys.platform}\n\n"
-        text = about + traceback[-REPORT_CHARS_MAX:]
+        text = about + Redactor().text(traceback[-REPORT_CHARS_MAX:])
         with open_file(file, "wb") as report:
             report.write(text.encode("utf-8", "backslashreplace"))
         return file

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from salvo_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from salvo_core.trace.recording import RecordingMode
 
 TRIALS_MAX = 1_000_000
 
@@ -103,6 +106,21 @@ AllowUnpriced = Annotated[
     bool,
     typer.Option("--allow-unpriced", help="With --budget-usd: models of unknown price count as nothing."),
 ]
+EarlyStop = Annotated[
+    bool,
+    typer.Option(
+        "--early-stop",
+        help="Skip a cell's trials that have not begun once they cannot change its verdict: after a "
+        "hard fail, or when the threshold is out of reach. With -j, fewer have begun by then.",
+    ),
+]
+Recording = Annotated[
+    str | None,
+    typer.Option(
+        "--recording", metavar="MODE",
+        help="What traces keep: full, or metadata_only, which leaves no content anywhere [salvo.yaml, full].",
+    ),
+]  # fmt: skip
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(
@@ -144,6 +162,23 @@ def filter_words(scenario: str, models: list[str] | None) -> str:
 
 def _folded(word: str) -> str:
     return word.strip().casefold().replace("_", " ").replace("-", " ")
+
+
+def recording_mode(word: str | None) -> RecordingMode | None:
+    """Return the mode that ``--recording`` names, None if it was not given.
+
+    Raises:
+        UsageError: There is no such mode.
+    """
+    from salvo_core.trace.recording import RecordingMode  # after --help
+
+    if word is None:
+        return None
+    known: tuple[RecordingMode, ...] = get_args(RecordingMode)
+    for mode in known:
+        if mode == _folded(word).replace(" ", "_"):
+            return mode
+    raise UsageError(f"{word[:40]!r} is no way to record", hint=f"one of {', '.join(known)}")
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salvo_cli.options import pairs
+from salvo_cli.options import pairs, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
 from salvo_core.errors import UsageError
 
@@ -34,6 +34,8 @@ class Asked:
     budget_usd: float | None = None
     budget_tokens: int | None = None
     allow_unpriced: bool = False
+    early_stop: bool = False
+    recording: str | None = None
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -46,12 +48,14 @@ class Asked:
         from salvo_core.scenario.loading import load_paths
         from salvo_core.submit import Order
 
+        mode = recording_mode(self.recording)
         labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
         # Every scenario gets the models of the command line, so one without a model is complete.
         default_model = self.models[0] if self.models else None
         loaded = load_paths(
             here.scenario_paths(self.paths), project=here.project, tags=tags, default_model=default_model
         )
+        project = here.project
         return Order(
             scenarios=loaded,
             models=tuple(self.models),
@@ -60,8 +64,10 @@ class Asked:
             concurrency_max=self.concurrency_max,
             labels=labels,
             idempotency_key=self.idempotency_key,
-            recording=here.project.recorded,
-            judge=here.project.judge,
+            recording=project.recorded.model_copy(update={"mode": mode} if mode else {}),
+            judge=project.judge,
+            secrets=open_adapters(here).known_secrets(),
+            early_stop=self.early_stop,
             budget=self._budget(),
         )
 
@@ -95,9 +101,19 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
                 markup=False,
                 soft_wrap=True,
             )
-    found = [*here.project.problems, *(problem for one in order.scenarios for problem in one.problems)]
-    if found:
-        print_problems(screen, found)
+    if order.early_stop and order.concurrency_max is None:
+        screen.print(
+            "note: without -j trials begin as fast as workers take them, "
+            "and --early-stop skips only those that have not begun",
+            markup=False,
+            soft_wrap=True,
+        )
+    odd = [problem for one in order.scenarios for problem in one.problems]
+    if order.recording.mode == "metadata_only":
+        # What a warning quotes is content, and a terminal is often a log that is kept.
+        odd = [replace(problem, message=problem.title, hint="", source="") for problem in odd]
+    if found := [*here.project.problems, *odd]:
+        print_problems(screen, found, ci=here.settings.ci_mode)
         screen.print()
 
 
@@ -134,11 +150,14 @@ def require_prices(here: Surroundings, order: Order) -> None:
 def print_single_votes(screen: Console, order: Order) -> None:
     """Print which judges are asked only once: with a single vote, nothing evens out a judge's bad day."""
     from salvo_core.evaluation.judge.panel import unrepeated
+    from salvo_core.run.withholding import cell_of
 
     for one in order.scenarios:
-        for place, judge in unrepeated(one.scenario.assertions, order.judge):
+        single = unrepeated(one.scenario.assertions, order.judge)
+        labels = cell_of(one, order.recording.mode, order.redactor).assertions if single else ()
+        for place, _ in single:
             screen.print(
-                f"note: {one.file}: assertions.{place}, {judge.label()}: majority voting is off, k is 1",
+                f"note: {one.file}: assertions.{place}, {labels[place]}: majority voting is off, k is 1",
                 markup=False,
                 soft_wrap=True,
             )
@@ -193,6 +212,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
         "concurrency_max": order.concurrency_max,
+        "early_stop": order.early_stop,
     }
 
 

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from salvo_core.adapters.gate import Barred
 from salvo_core.adapters.prices import rounded_usd
@@ -39,26 +39,34 @@ from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.fleet.breaker import Breakers
-from salvo_core.fleet.gate import TrialGate
+from salvo_core.fleet.gate import TrialGate, gate_of
 from salvo_core.judge import judge
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
-from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
+from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
-from salvo_core.relinquish import follow_up, relinquish
+from salvo_core.relinquish import curtail, follow_up, give_back, relinquish, seal_or_say
+from salvo_core.rescore import Unchanged, rescore, rescoring
+from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.scenario.model import Scenario
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
-from salvo_core.trial.conversation import Conversation, Leaving, Part, converse
-from salvo_core.trial.endings import as_trial_error, internal_error, worker_lost
+from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
+from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 from salvo_core.trial.limits import Limits
 from salvo_core.version import VERSION
 
 logger = logging.getLogger(__name__)
+
+UNKNOWN = Recording(mode="metadata_only")
+"""How turns are recorded whose plan cannot be read: nobody knows that their words may be kept."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Bench:
     """What ``custom`` assertions may call here."""
     redaction_patterns: tuple[str, ...] = ()
     """The project's own, besides those that always apply."""
+    rebuilder: Rebuilder | None = None
+    """Looks for runs that Redis does not know; without it, their messages are dropped."""
     forms: Forms = field(default_factory=Forms)
     """How providers take a judge's question, as this worker finds out."""
 
@@ -83,6 +93,11 @@ class Bench:
     def worker(self) -> str:
         """This worker's name."""
         return self.leases.worker
+
+    @cached_property
+    def curtailer(self) -> Curtailer:
+        """What ends decided cells, and knows how far this worker has read them."""
+        return Curtailer(self.manifest)
 
     @cached_property
     def breakers(self) -> Breakers:
@@ -117,13 +132,15 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
-        await _follow_up(claim, message.run_id, bench)
+        if claim.reason == "unknown" and bench.rebuilder is not None:
+            await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
+        await follow_up(claim, message.run_id, bench)
         return
     held = bench.leases.hold(claim)
     try:
         await _attempt_held(message, held, bench)
     except Barred as bar:
-        await _relinquish(message, claim, bar, bench)
+        await relinquish(message, claim, bar, bench)
     except (LeaseLost, RedisUnavailable) as error:
         # What was paid is in the journal; whoever holds the trial now continues from there.
         logger.warning("trial %s, attempt %d, stopped: %s", claim.trace_id, claim.attempt, error)
@@ -131,51 +148,26 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         logger.info(
             "trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, reason or "leaving"
         )
-        if await _give_back(claim, bench) and bench.leases.leaving:
+        if await give_back(claim, bench) and bench.leases.leaving:
             # This message is used up, and no sweep looks for a trial while others keep the queue filled.
             await bench.dispatcher.publish([message])
     except asyncio.CancelledError:
         # A worker told to leave now: others should not wait for the lease to run out.
-        await asyncio.shield(_give_back(claim, bench))
+        await asyncio.shield(give_back(claim, bench))
         raise
     finally:
         bench.leases.let_go(held)
 
 
-async def _relinquish(message: TrialMessage, claim: Claim, bar: Barred, bench: Bench) -> None:
-    try:
-        skipped = await relinquish(message, claim, bar, manifest=bench.manifest, dispatcher=bench.dispatcher)
-    except RedisUnavailable as error:
-        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
-        return
-    if skipped is not None:
-        await _follow_up(skipped, claim.run_id, bench)
-
-
-async def _follow_up(ended: Refusal | Committed, run_id: str, bench: Bench) -> None:
-    await follow_up(
-        ended,
-        run_id,
-        store=bench.store,
-        manifest=bench.manifest,
-        dispatcher=bench.dispatcher,
-        orders=bench.orders,
-    )
-
-
-async def _give_back(claim: Claim, bench: Bench) -> bool:
-    try:
-        return await bench.manifest.give_back(claim)
-    except RedisUnavailable as error:
-        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
-        return False
-
-
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
+    if (again := await rescoring(message, bench.orders)) is not None:
+        await _commit(claim, await rescore(again, held, bench), again, message.cell, bench)
+        return
     past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
-    gate = _gate(held, bench)
+    held.turns.extend(past)
+    gate = gate_of(held, bench)
     plan, scenario, conversation = await _converse(message, held, past, bench, gate)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     ballots: Mapping[Judge, Ballot] = {}
@@ -193,11 +185,14 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
         )
         trace = _timed(trace, began, bench.clock)
     await gate.close()
-    redactor = Redactor(bench.adapters.known_secrets(), bench.redaction_patterns)
+    recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
+    redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
+    labels = plan.cells[trace.cell].assertions if plan else ()
+    finishing = partial(_finish, trace, scenario, redactor, bench.functions, ballots, recording, labels)
     # Assertions, redaction and compression are work, not waiting: off the loop.
-    recorded = await asyncio.to_thread(_finish, trace, scenario, redactor, bench.functions, ballots)
+    recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
-    await _commit(claim, recorded, trace.cell if plan else message.cell, bench)
+    await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
 
 
 async def _converse(
@@ -212,7 +207,7 @@ async def _converse(
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         gate.budget = plan.budget
         cell = plan.cells[message.cell]
-        scenario = await bench.orders.scenario(cell.scenario_digest)
+        scenario = await bench.orders.scenario(plan, cell)
         adapter = bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
@@ -220,7 +215,7 @@ async def _converse(
     except (StoreUnavailable, StoreRefused) as error:
         raise StoreClosed(f"its plan could not be read: {error}") from error
     except UsageError as error:
-        return plan, scenario, _unspoken(as_trial_error("adapter", error), past)
+        return plan, scenario, _unspoken(as_trial_error("adapter", error), past, scenario)
     part = Part(
         scenario=scenario,
         model=cell.model,
@@ -239,29 +234,17 @@ async def _converse(
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
-        logger.exception("trial %s failed on a fault of Salvo's own", message.trace_id)
-        return plan, scenario, _unspoken(internal_error(error), past)
+        log_fault(logger, f"trial {message.trace_id} failed on a fault of Salvo's own", error, plan.recording)
+        return plan, scenario, _unspoken(internal_error(error), past, scenario)
     finally:
-        await _let_go(adapter)
+        await _let_go(adapter, message.trace_id, plan.recording)
 
 
-def _gate(held: HeldTrial, bench: Bench) -> TrialGate:
-    return TrialGate(
-        held.claim,
-        lambda: held.interruption() is not None,
-        bench.breakers,
-        bench.ledger,
-        None,  # until the plan is read
-        bench.adapters,
-        bench.clock,
-    )
-
-
-async def _let_go(adapter: Adapter) -> None:
+async def _let_go(adapter: Adapter, trace_id: str, recording: Recording) -> None:
     try:
         await adapter.aclose()  # a team's own class is made for one trial and may hold connections
-    except Exception:  # its code may raise anything, and the conversation is over: nothing is lost by it
-        logger.exception("adapter %s could not be closed", adapter.name)
+    except Exception as error:  # its code may raise anything, and nothing is lost by it: all is said
+        log_fault(logger, f"trial {trace_id}: adapter {adapter.name} could not be closed", error, recording)
 
 
 async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
@@ -283,12 +266,12 @@ async def _closed(
     )
 
 
-def _unspoken(error: TrialError, past: Sequence[Turn]) -> Conversation:
-    """Return what is known when nobody can speak: what earlier attempts paid for, and the error."""
+def _unspoken(error: TrialError, past: Sequence[Turn], scenario: Scenario | None = None) -> Conversation:
+    """Return what is known when nobody can speak: the prompt, what earlier attempts paid for, the error."""
     costs_usd = [turn.cost_usd for turn in past]
     known = [cost for cost in costs_usd if cost is not None]
     return Conversation(
-        messages=(),
+        messages=tuple(opening(scenario)) if scenario else (),
         turns=tuple(past),
         outcome="infra_error",
         error=error,
@@ -304,11 +287,14 @@ def _finish(
     redactor: Redactor,
     functions: Functions | None,
     ballots: Mapping[Judge, Ballot],
+    recording: Recording,
+    labels: Sequence[str],
 ) -> Recorded:
     try:
-        return finish(trace, scenario.assertions if scenario else (), redactor, functions, ballots)
+        assertions = scenario.assertions if scenario else ()
+        return finish(trace, assertions, redactor, functions, ballots, mode=recording.mode, labels=labels)
     except Exception as error:  # what cannot be graded or written down must still end in a row
-        logger.exception("trace %s cannot be stored as it is", trace.trace_id)
+        log_fault(logger, f"trace {trace.trace_id} cannot be stored as it is", error, recording)
         unsaid = {
             "messages": (),
             "turns": (),
@@ -319,18 +305,31 @@ def _finish(
             "error": internal_error(error),
             "finish_reason": "error",
         }
-        return finish(trace.model_copy(update=unsaid), (), redactor)
+        return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-async def _commit(claim: Claim, recorded: Recorded, cell: int, bench: Bench) -> None:
+async def _commit(
+    claim: Claim, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+) -> None:
     committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+    if not committed.won and await bench.leases.reseated(claim):
+        committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
     if not committed.won:
         logger.warning(
             "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt
         )
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
-    await _follow_up(committed, claim.run_id, bench)
+    # Before the trials are sent that this one made room for: they may be of no use any more.
+    curtailed = await curtail(plan, cell, bench)
+    if plan is not None:
+        wanted = [
+            index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
+        ] + list(curtailed.release)
+        if wanted:
+            await bench.dispatcher.publish(plan.message(index) for index in wanted)
+    if committed.run_finished or curtailed.run_finished:
+        await seal_or_say(claim.run_id, bench)
 
 
 def _timed(trace: Trace, began: tuple[datetime, float], clock: Clock) -> Trace:

@@ -62,6 +62,11 @@ def run_prefix(trace_id: str) -> str:
     return trace_id[:_PREFIX_LENGTH]
 
 
+def created_s(run_id: str) -> float:
+    """Return when a uuid7 was made, seconds since the epoch, to the millisecond."""
+    return (uuid6.UUID(run_id).int >> 80) / 1000
+
+
 def is_uuid7(text: object) -> bool:
     """Tell whether text is a uuid7 in canonical form; the only form that may become a path or a key."""
     if not isinstance(text, str) or len(text) != _ID_LENGTH:

@@ -24,9 +24,9 @@ from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
-from salvo_core.trace.model import Judged, Trace
+from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
-from salvo_core.trial.endings import barred, internal_error, worker_lost
+from salvo_core.trial.endings import barred, internal_error, log_fault, worker_lost
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ async def judge(
     manifest: Manifest,
     clock: Clock,
     forms: Forms,
+    past: Mapping[tuple[str, int], Vote] | None = None,
     gate: Gate = OPEN_GATE,
 ) -> tuple[Trace, Mapping[Judge, Ballot]]:
     """Return the trace with what the scenario's judges said of it, and their ballots for grading.
@@ -58,6 +59,7 @@ async def judge(
         manifest: Where earlier votes are.
         clock: Measures, and waits.
         forms: What this worker knows of how its providers take a question.
+        past: Votes that are known besides, by question and number; those in the journal go before them.
         gate: Asked before each exchange.
 
     Raises:
@@ -69,7 +71,7 @@ async def judge(
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
         return trace, {}
-    past = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
+    journaled = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
     try:
         heard = await hear(
             trace,
@@ -81,7 +83,7 @@ async def judge(
             rng_seed=trace.trace_id,
             attempt=claim.attempt,
             worker=claim.worker,
-            past=past,
+            past={**(past or {}), **journaled},
             keep=held.keep_vote,
             may_ask=lambda: held.interruption() is None,
             forms=forms,
@@ -92,9 +94,8 @@ async def judge(
     except SalvoError:
         raise
     except Exception as error:  # a fault of ours must not cost the conversation
-        logger.exception(
-            "the judges of trial %s could not be heard for a fault of Salvo's own", claim.trace_id
-        )
+        what = f"the judges of trial {claim.trace_id} could not be heard for a fault of Salvo's own"
+        log_fault(logger, what, error, plan.recording)
         return trace.model_copy(update={"error": internal_error(error)}), {}
     return judged(trace, scenario.assertions, heard), heard.ballots
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,12 +16,14 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.grading import UNGRADED, evaluate, grade, ungradable
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.keeping import kept
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.rows import Result, Status
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 
 SCHEMA = "salvo.trace/1"
@@ -52,25 +54,34 @@ def finish(
     redactor: Redactor,
     functions: Functions | None = None,
     ballots: Mapping[Judge, Ballot] | None = None,
+    *,
+    mode: RecordingMode = "full",
+    labels: Sequence[str] = (),
 ) -> Recorded:
     """Return the trial graded, redacted and encoded.
 
-    Assertions see the conversation as it was; what is encoded is redacted. A trial that
-    infrastructure ended, that was cancelled, or whose judge could not be heard (it says so in ``error``
-    already), has no grade.
+    Assertions see the conversation as it was; what is encoded is redacted, and in ``metadata_only``
+    holds no content. A trial that infrastructure ended, that was cancelled, or whose judge could not
+    be heard (it says so in ``error`` already), has no grade.
 
     Args:
         trace: The conversation, and what judges were asked about it.
         assertions: The scenario's list.
-        redactor: Strikes secrets out.
+        redactor: Strikes out what must not be kept.
         functions: Where ``custom`` assertions get their functions from.
         ballots: What judges said, by the assertion that asked.
+        mode: What the run keeps of what was said.
+        labels: What the plan calls the assertions; without them their own labels are used.
     """
+
+    def evaluated(said: Trace) -> tuple[Finding, ...]:
+        return evaluate(said, assertions, redact=redactor.document, functions=functions, ballots=ballots)
+
     if trace.outcome not in UNGRADED:
-        findings = evaluate(trace, assertions, redact=redactor.document, functions=functions, ballots=ballots)
-        trace = trace.model_copy(update={"findings": findings})
+        trace = trace.model_copy(update={"findings": evaluated(trace)})
         trace = graded(trace) if trace.error is None else trace
-    body, digest = codec.encode(SCHEMA, redactor.record(trace), compress=True)
+    record = kept(trace, assertions, redactor, evaluated, mode=mode, labels=labels)
+    body, digest = codec.encode(SCHEMA, record, compress=True)
     key = keys.trace(trace.run_id, trace.trace_id, trace.attempt)
     return Recorded(key, body, cast(Status, trace.status), result_of(trace, digest))
 
@@ -127,7 +138,24 @@ def result_of(trace: Trace, digest: str) -> Result:
     )
 
 
-async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clock: Clock) -> Recorded:
+def reread(key: str, stored: bytes) -> Recorded:
+    """Return the trial that a stored trace tells of.
+
+    Raises:
+        ObjectCorrupt: It cannot be read.
+    """
+    digest = codec.digest_of(SCHEMA, stored, where=key)
+    trace = read_trace(stored, key)
+    return Recorded(key, stored, cast(Status, trace.status), result_of(trace, digest))
+
+
+async def store_patiently(
+    recorded: Recorded,
+    held: HeldTrial,
+    store: Store,
+    clock: Clock,
+    reread: Callable[[str, bytes], Recorded] = reread,
+) -> Recorded:
     """Return what is durable under the trace's key, however long that takes, while the trial is still ours.
 
     A finished conversation is paid for: a store that is down, full or refuses is waited for,
@@ -146,7 +174,7 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
         try:
             if await store.put_if_absent(recorded.key, recorded.body):
                 return recorded
-            return await _as_stored(recorded, store)
+            return await _as_stored(recorded, store, reread)
         except (StoreUnavailable, StoreRefused) as error:
             interruption = held.interruption()
             if interruption == "lost":
@@ -158,19 +186,18 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
         wait_s = min(wait_s * 2, _WAIT_MAX_S)
 
 
-async def _as_stored(recorded: Recorded, store: Store) -> Recorded:
+async def _as_stored(recorded: Recorded, store: Store, reread: Callable[[str, bytes], Recorded]) -> Recorded:
     stored = await store.get(recorded.key)
     if stored == recorded.body:
         return recorded  # our own: an earlier try arrived, its answer did not
     try:
-        digest = codec.digest_of(SCHEMA, stored, where=recorded.key)
-        trace = read_trace(stored, recorded.key)
+        there = reread(recorded.key, stored)
     except ObjectCorrupt as error:
         logger.warning("%s; it is replaced", error)
         await store.put(recorded.key, recorded.body)
         return recorded
     logger.warning("%s is there already: that trace counts", recorded.key)
-    return Recorded(recorded.key, stored, cast(Status, trace.status), result_of(trace, digest))
+    return there
 
 
 def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:

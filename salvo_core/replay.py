@@ -145,6 +145,12 @@ async def replay_run(run_id: str, observer: Observer, *, allow_partial: bool = F
         NotReplayable: The run is unknown, or a trace cannot be read and partial is not allowed.
     """
     plan = await _readable(observer.plan(run_id))
+    if plan.rescore is not None:
+        raise NotReplayable(
+            f"{run_id} is a re-evaluation of run {plan.rescore.run_id}: nothing was said in it",
+            hint=f"`salvo report {run_id}` shows what it came to",
+            skippable=False,
+        )
     counts = await _readable(observer.status(run_id))
     rows, skipped, traces = [], [], 0
     async for window in _windows(run_id, observer):
@@ -173,14 +179,26 @@ async def comparable(trace: Trace, observer: Observer) -> Scenario:
     """Return the scenario of a recording that a live model can be compared with.
 
     Raises:
-        NotReplayable: Nothing was said, or the scenario is not there to be read.
+        NotReplayable: Nothing was said, or what was asked is not kept or not there to be read.
     """
     if not trace.turns:
         raise NotReplayable(
             f"trial {trace.trace_id} has no turn to compare with: its agent never spoke",
             hint=f"`salvo trace {trace.trace_id}` shows why",
         )
-    return await _readable(observer.scenario(trace.scenario.digest))
+    snapshot = await _readable(observer.snapshot(trace.run_id, trace.cell))
+    if snapshot.recording == "metadata_only" and trace.recording == "full":
+        raise NotReplayable(
+            f"trial {trace.trace_id} cannot be compared: its scenario was not recorded with it",
+            hint="`salvo run` asks a model the same again, if you have the scenario file",
+        )
+    if snapshot.recording == "metadata_only":
+        raise NotReplayable(
+            f"trial {trace.trace_id} cannot be compared: its run was recorded as metadata_only, and what "
+            "was asked is not kept",
+            hint="run the scenario with --recording full",
+        )
+    return snapshot.scenario
 
 
 async def _windows(run_id: str, observer: Observer) -> AsyncIterator[list[Row]]:

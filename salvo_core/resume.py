@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salvo_core.errors import UsageError
+from salvo_core.errors import NotFound, UsageError
 from salvo_core.fleet.breaker import Breakers
 from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
+from salvo_core.restore import restore
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.seal import seal
@@ -63,10 +64,12 @@ async def resume(
         if budget is not None:
             raise UsageError(f"run {run_id} is over, and too old to be continued", hint="submit it again")
         return Resumed(0, 0, "sealed", 0)
+    if not await is_known(run_id, manifest):
+        await restore(plan, store=store, manifest=manifest)  # or what is stored already would be run again
     await open_run(plan, manifest)
     if budget is not None:
         await _raise_budget(plan, budget, manifest)
-    elif (await manifest.counts(run_id)).paused_by:
+    if (await manifest.counts(run_id)).paused_by:
         await _ask_again(manifest)
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
@@ -76,6 +79,15 @@ async def resume(
     published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
     counts = await manifest.counts(run_id)
     return Resumed(seeded, published, counts.state, counts.total - counts.ended)
+
+
+async def is_known(run_id: str, manifest: Manifest) -> bool:
+    """Tell whether Redis knows the run."""
+    try:
+        await manifest.counts(run_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def _raise_budget(plan: Plan, budget: Budget, manifest: Manifest) -> None:

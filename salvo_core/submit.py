@@ -3,15 +3,17 @@
 The order of writes is the promise (I4): scenarios, then the plan, then the run's header,
 then rows and messages window by window. Until the plan is stored nothing has happened;
 from then on everything else can be made again from it, so a submission killed half way is
-finished by whoever notices: ``salvo resume``, or a worker's sweep.
+finished by whoever notices: ``salvo resume``, or a worker's sweep. Scenarios that the store may
+not keep, and what holds for them, are the business of ``run.withholding``.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
@@ -23,13 +25,15 @@ from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.run.dispatch import Dispatcher
-from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
-from salvo_core.scenario.digest import agent_digest, freeze
+from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
+from salvo_core.run.withholding import cell_of, forget_orders, is_sealed, keep_scenarios
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.recording import Recording
+from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
 
 
@@ -49,6 +53,7 @@ class Order:
         judge: How judges are asked where an assertion does not say.
         early_stop: Skip a cell's remaining trials once its verdict is out of reach.
         budget: What the run may spend in all; None is no limit.
+        secrets: Exact values that the submitter knows to be secret: struck out of what is stored.
     """
 
     scenarios: Sequence[Loaded]
@@ -62,6 +67,12 @@ class Order:
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     early_stop: bool = False
     budget: Budget | None = None
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """What is struck out of everything that ordering stores."""
+        return Redactor(self.secrets, self.recording.patterns)
 
 
 def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan:
@@ -83,10 +94,12 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
     if order.concurrency_max is not None and order.concurrency_max < 1:
         raise UsageError(f"{order.concurrency_max} trials at once would never end: at least 1 is expected")
     models = tuple(dict.fromkeys(order.models))
+    overridden = {} if order.threshold is None else {"threshold": order.threshold}
+    own = [cell_of(loaded, order.recording.mode, order.redactor) for loaded in order.scenarios]
     cells = tuple(
-        _cell(loaded, model, order.threshold)
-        for loaded in order.scenarios
-        for model in models or (loaded.scenario.model,)
+        cell.model_copy(update={"model": model, **overridden})
+        for cell in own
+        for model in models or (cell.model,)
     )
     if len(cells) > CELLS_MAX:
         raise UsageError(
@@ -103,7 +116,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         cells=cells,
         trials=order.trials,
         concurrency_max=order.concurrency_max,
-        labels=dict(order.labels),
+        labels=order.redactor.document(dict(order.labels)),
         salvo_version=VERSION,
         recording=order.recording,
         judge=order.judge,
@@ -163,17 +176,21 @@ async def submit(
         if run_id != plan.run_id and await is_forgotten(run_id, store=store, manifest=manifest):
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
-    await _freeze_all(order.scenarios, store)
     plan = plan.signed(dispatcher.signer)
-    if not await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0]):
-        plan = await read_plan(plan.run_id, store)  # whoever was first under this key has decided
+    plan = await _settled(plan, order, store)
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
     return plan
 
 
-async def open_run(plan: Plan, manifest: Manifest) -> bool:
-    """Make the run's header unless it is there; return whether this call made it."""
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+    """Make the run's header unless it is there; return whether this call made it.
+
+    Args:
+        plan: The run.
+        manifest: Where the header will be.
+        remembered: What is known of the run's past, by header field.
+    """
     if plan.budget is not None:
         await Ledger(manifest).open(plan.run_id, plan.budget)
     return await manifest.open(
@@ -183,6 +200,8 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         attempts_max=plan.attempts_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
+        remembered=remembered,
+        reeval=plan.rescore is not None,
     )
 
 
@@ -216,14 +235,14 @@ async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) ->
 
 
 async def read_plan(run_id: str, store: Store) -> Plan:
-    """Return a run's plan from the store.
+    """Return the plan of a run, or of a re-evaluation, from the store.
 
     Raises:
         UsageError: There is none.
     """
-    key = keys.plan(run_id)
     try:
-        return Plan.decode(await store.get(key), key)
+        key, stored = await get_from_home(store, keys.plan, run_id)
+        return Plan.decode(stored, key)
     except ObjectMissing:
         raise UsageError(
             f"run {run_id} has no plan in {store.address}",
@@ -240,32 +259,24 @@ async def is_forgotten(run_id: str, *, store: Store, manifest: Manifest) -> bool
     else:
         return False
     try:
-        await store.get(keys.summary(run_id))
+        await get_from_home(store, keys.summary, run_id)
     except ObjectMissing:
         return False
     return True
 
 
-def _cell(loaded: Loaded, model: str, threshold: float | None) -> Cell:
-    scenario = loaded.scenario
-    return Cell(
-        scenario_digest=loaded.digest,
-        scenario_name=scenario.name,
-        scenario_file=loaded.file,
-        model=model,
-        adapter=scenario.adapter,
-        threshold=scenario.threshold if threshold is None else threshold,
-        assertions=tuple(assertion.label() for assertion in scenario.assertions),
-        tags=scenario.tags,
-        agent_digest=agent_digest(scenario),
-    )
-
-
-async def _freeze_all(scenarios: Sequence[Loaded], store: Store) -> None:
-    frozen = {loaded.digest: loaded.scenario for loaded in scenarios}
-    await asyncio.gather(
-        *(
-            store.put_if_absent(keys.scenario(digest), freeze(scenario)[0])
-            for digest, scenario in frozen.items()
-        )
-    )
+async def _settled(plan: Plan, order: Order, store: Store) -> Plan:
+    """Return the plan that holds under this run id: this one, stored now, or the one that was first."""
+    if order.idempotency_key:
+        with suppress(ObjectMissing):  # no scenario is written for a run that may be over
+            return Plan.decode(await store.get(keys.plan(plan.run_id)), keys.plan(plan.run_id))
+    scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
+    await keep_scenarios(plan, scenarios, order.redactor, store)
+    if await store.put_if_absent(keys.plan(plan.run_id), plan.encode()[0]):
+        if any(cell.withheld for cell in plan.cells):
+            # A submitter that slept may have been taken for dead; from now on nobody does.
+            await keep_scenarios(plan, scenarios, order.redactor, store)
+        return plan
+    if await is_sealed(plan.run_id, store):
+        await forget_orders(plan.run_id, store)  # whoever was first has run it while we wrote
+    return await read_plan(plan.run_id, store)

@@ -9,7 +9,9 @@ a sweep may always err towards sending.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from salvo_core.cancel import cancel
 from salvo_core.clock import Clock
@@ -17,13 +19,20 @@ from salvo_core.errors import NotFound, SalvoError
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import publish_pending, resume
+from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.plan import Plan
+from salvo_core.run.withholding import forget_abandoned
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, publish, read_plan
 
 logger = logging.getLogger(__name__)
+
+ABANDONED_SOUGHT_S = 600.0
+"""How often orders of submissions that died are looked for: this one duty lists the store."""
 
 SUBMITTER_SILENT_S = 15.0
 """A submission that seeds nothing for so long has lost its submitter."""
@@ -39,6 +48,7 @@ class Sweeper:
         dispatcher: Sends what is missing.
         clock: Measures how long a run has stood still.
         still_s: How long the queue is empty and nothing is claimed before messages count as lost.
+        rebuilder: Rebuilds open runs whose header is gone; without it they are only reported.
     """
 
     store: Store
@@ -46,7 +56,9 @@ class Sweeper:
     dispatcher: Dispatcher
     clock: Clock
     still_s: float = 5.0
+    rebuilder: Rebuilder | None = None
     _seen: dict[str, tuple[tuple[object, ...], float]] = field(default_factory=dict)
+    _abandoned_sought_s: float = -math.inf
 
     async def sweep(self) -> int:
         """Look at every open run once; return how many are open.
@@ -60,7 +72,18 @@ class Sweeper:
                 await self._sweep_run(run_id)
             except SalvoError as error:
                 logger.error("run %s cannot be swept: %s", run_id, error)
+        await self._forget_abandoned()
         return len(runs)
+
+    async def _forget_abandoned(self) -> None:
+        now_s = self.clock.monotonic_s()
+        if now_s - self._abandoned_sought_s < ABANDONED_SOUGHT_S:
+            return
+        self._abandoned_sought_s = now_s
+        try:
+            await forget_abandoned(self.clock.now().timestamp(), self.store)
+        except SalvoError as error:
+            logger.warning("abandoned orders are looked for again in a while: %s", error)
 
     async def _sweep_run(self, run_id: str) -> None:
         try:
@@ -69,6 +92,8 @@ class Sweeper:
             if await is_forgotten(run_id, store=self.store, manifest=self.manifest):
                 # Who sealed it died before taking it off the list, and its header has expired since.
                 await self.manifest.closed(run_id)
+            elif self.rebuilder is not None:
+                await self.rebuilder.consider(run_id)
             else:
                 logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
             return
@@ -96,11 +121,27 @@ class Sweeper:
         if not self._stands_still(run_id, position, self.still_s):
             return
         plan = await read_plan(run_id, self.store)
+        if await self._curtail(plan):
+            return
         if counts.waiting and await self.dispatcher.queued() == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
         elif counts.released < counts.total:
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
+
+    @cached_property
+    def _curtailer(self) -> Curtailer:
+        return Curtailer(self.manifest)
+
+    async def _curtail(self, plan: Plan) -> bool:
+        """End cells whose deciding worker died before it did; tell whether that ended the run."""
+        for cell in range(len(plan.cells) if plan.early_stop else 0):
+            curtailed = await self._curtailer.look(plan, cell)
+            await publish(plan, curtailed.release, self.dispatcher)
+            if curtailed.run_finished:
+                await seal(plan.run_id, store=self.store, manifest=self.manifest)
+                return True
+        return False
 
     def _stands_still(self, run_id: str, position: tuple[object, ...], still_s: float) -> bool:
         """Tell whether the run has been at this position for still_s; then start to count afresh."""

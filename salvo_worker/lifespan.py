@@ -21,8 +21,9 @@ from salvo_core.evaluation.functions import FunctionHosts
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
-from salvo_core.manifest.leases import LeaseKeeper
+from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import Signer
@@ -56,6 +57,7 @@ class Lifespan:
         project: Provider profiles and prices of this worker's own project file.
         idle_exit_s: Stop when no run was open for so long; None means stay.
         stop: Asks Celery for a warm stop; called at most once.
+        learned: Is told the exact secrets that this worker holds, again and again: keys may change.
     """
 
     def __init__(
@@ -65,12 +67,14 @@ class Lifespan:
         *,
         idle_exit_s: float | None,
         stop: Callable[[], None],
+        learned: Callable[[frozenset[str]], None],
     ) -> None:
         self.settings = settings
         self.project = project
         self.name = new_worker_name()
         self._idle_exit_s = idle_exit_s
         self._stop = stop
+        self._learned = learned
         self._bench: Bench | None = None
         self._started_ms = round(time.time() * 1000)
 
@@ -96,9 +100,15 @@ class Lifespan:
             prices=self.project.prices,
             site_secrets=settings.signing_keys,
         )
+        self._learned(adapters.known_secrets())
         signer = Signer(settings.signing_keys)
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
+        renewal_s = settings.lease_s / RENEWALS_PER_LEASE
+        self._rebuilder = Rebuilder(
+            store, manifest, dispatcher, clock, self.name, lease_s=settings.lease_s, settle_s=renewal_s + 1
+        )
+        leases.reseat = self._rebuilder.reseat
         functions = FunctionHosts(ImportGate(settings.allow_imports))
         self._bench = Bench(
             store,
@@ -110,9 +120,12 @@ class Lifespan:
             clock,
             functions=functions,
             redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
+            rebuilder=self._rebuilder,
         )
         self._workers = WorkerRegistry(redis, manifest.address)
-        self._sweeper = Sweeper(store, manifest, dispatcher, clock, still_s=settings.sweep_s)
+        self._sweeper = Sweeper(
+            store, manifest, dispatcher, clock, still_s=settings.sweep_s, rebuilder=self._rebuilder
+        )
         beside = [
             asyncio.create_task(leases.run(), name="leases"),
             asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
@@ -164,6 +177,7 @@ class Lifespan:
     async def _beat(self) -> None:
         bench = self._bench
         assert bench is not None
+        self._learned(bench.adapters.known_secrets())
         await self._workers.beat(
             WorkerCard(
                 name=self.name,
@@ -191,6 +205,7 @@ class Lifespan:
             open_runs = await self._sweeper.sweep()
         else:
             open_runs = len(await bench.manifest.open_runs())
+        await self._rebuilder.watch(await bench.manifest.open_runs())
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))
 
     async def _sweep_is_ours(self, bench: Bench, lock_ms: int) -> bool:

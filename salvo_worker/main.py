@@ -13,9 +13,7 @@ from typing import Any
 
 from celery import signals
 from celery.apps.worker import Worker
-from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
-from redis.exceptions import RedisError
 
 from salvo_core.errors import SalvoError, UsageError
 from salvo_core.run.signature import Signer
@@ -24,6 +22,7 @@ from salvo_core.settings import Settings, resolve
 from salvo_worker.app import QUEUE, make_app
 from salvo_worker.container import in_container
 from salvo_worker.lifespan import Lifespan
+from salvo_worker.logs import log_to_stderr, secrets_of
 from salvo_worker.tasks import register
 
 logger = logging.getLogger("salvo_worker")
@@ -44,13 +43,15 @@ def run_worker(
         idle_exit_s: Leave when no run was open for so long.
         loglevel: One of ``LEVELS``.
     """
-    _log_to_stderr(loglevel)
+    formatter = log_to_stderr(loglevel)
+    formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     _mind_root(settings)
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
         project,
         idle_exit_s=idle_exit_s,
+        learned=formatter.strike_out,
         # From the loop's thread: Celery's own handler for the signal does the rest.
         stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
@@ -122,26 +123,3 @@ def _mind_root(settings: Settings) -> None:
             hint="give it a user of its own (deploy/README.md), "
             "or say --allow-root or SALVO_ALLOW_ROOT=1 if that is what you want",
         )
-
-
-def _log_to_stderr(loglevel: str) -> None:
-    logging.basicConfig(
-        level=loglevel.upper(),
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_without_traceback_of_outages)
-    # Celery reports every message it takes and ends; at scale that is noise, the trial's own line is enough.
-    # botocore and urllib3 would write whole requests, credentials of a session included (I7).
-    for noisy in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "botocore", "urllib3"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLogger().level))
-    # Celery warns, at each lost connection, of a default that we do not use.
-    warnings.simplefilter("ignore", CPendingDeprecationWarning)
-
-
-def _without_traceback_of_outages(record: logging.LogRecord) -> bool:
-    """Let every record pass; one of a server that is away says what happened, and needs no traceback."""
-    if record.exc_info and isinstance(record.exc_info[1], RedisError | OSError):
-        record.exc_info = None
-    return True

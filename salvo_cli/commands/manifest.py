@@ -50,7 +50,7 @@ def show(run: Run = "latest", as_json: Json = False) -> int:
     from salvo_cli.wiring import in_site
 
     async def act(site: Site) -> int:
-        from salvo_cli.render.console import console, plain, print_json
+        from salvo_cli.render.console import console, one_line, plain, print_json
 
         run_id = await site.observer.resolve(run)
         if as_json:
@@ -72,9 +72,10 @@ def show(run: Run = "latest", as_json: Json = False) -> int:
         screen.print(plain(f"{'index':>7}  {'trace':<36}  {'status':<11}  attempt", "dim"), soft_wrap=True)
         # Line by line, not as a table: a run may have a million rows.
         async for row in site.observer.rows(run_id):
-            error = f"  {row.result.error.replace('_', ' ')}" if row.result and row.result.error else ""
+            remark = row.reason or (row.result.error if row.result else "")
+            remark = f"  {one_line(remark.replace('_', ' '), 24)}" if remark else ""
             status = row.status.replace("_", " ")
-            line = f"{row.index:>7}  {row.trace_id}  {status:<11}  {row.attempt:>7}{error}"
+            line = f"{row.index:>7}  {row.trace_id}  {status:<11}  {row.attempt:>7}{remark}"
             screen.print(plain(line), soft_wrap=True)
         return exits.OK
 
@@ -83,10 +84,12 @@ def show(run: Run = "latest", as_json: Json = False) -> int:
 
 def _document(row: Row) -> dict[str, Any]:
     error = {"error": row.result.error or "unknown"} if row.status == "infra_error" and row.result else {}
+    reason = {"reason": row.reason} if row.reason else {}
     return {
         "trace_id": row.trace_id,
         "index": row.index,
         "status": row.status,
         "attempt": row.attempt,
         **error,
+        **reason,
     }

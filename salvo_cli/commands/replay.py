@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,10 +75,11 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A trial that was found; its scenario only if a live model is to be asked."""
+    """A trial that was found; if a live model is to be asked, its scenario and what its run strikes out."""
 
     trace: Trace
-    scenario: Scenario | None
+    scenario: Scenario | None = None
+    patterns: Sequence[str] = ()
 
 
 def replay(
@@ -126,7 +128,7 @@ def replay(
     if isinstance(found, int):
         return found
     if found.scenario is not None:
-        return _compare(asked, found.trace, found.scenario)
+        return _compare(asked, found.trace, found.scenario, found.patterns)
     return _show(asked, found.trace)
 
 
@@ -144,7 +146,10 @@ async def _read(site: Site, asked: _Asked) -> int | _Recorded:
         if target.kind == "run":
             return await _run(site, target.id, asked)
         trace = await replay_trial(target.id, site.observer)
-        return _Recorded(trace, await comparable(trace, site.observer) if asked.live else None)
+        if not asked.live:
+            return _Recorded(trace)
+        plan = await site.observer.plan(trace.run_id)
+        return _Recorded(trace, await comparable(trace, site.observer), plan.recording.patterns)
     except NotReplayable as error:
         if not (asked.allow_partial and error.skippable):
             raise
@@ -223,7 +228,7 @@ def _show(asked: _Asked, trace: Trace) -> int:
     return exits.OK
 
 
-def _compare(asked: _Asked, trace: Trace, scenario: Scenario) -> int:
+def _compare(asked: _Asked, trace: Trace, scenario: Scenario, patterns: Sequence[str]) -> int:
     from salvo_cli.render.console import console, marks, print_json
     from salvo_cli.render.replay import comparison, comparison_document
     from salvo_cli.wiring import open_adapters, surroundings
@@ -231,7 +236,8 @@ def _compare(asked: _Asked, trace: Trace, scenario: Scenario) -> int:
     from salvo_core.trial.comparison import calls_max
 
     model, name = asked.model or trace.model, asked.adapter or trace.adapter
-    adapters = open_adapters(surroundings())
+    here = surroundings()
+    adapters = open_adapters(here)
     adapter = adapters.get(name, scenario.script)
     backoff = adapters.backoff_for(name)
     # A script costs nothing and goes nowhere.
@@ -249,7 +255,8 @@ def _compare(asked: _Asked, trace: Trace, scenario: Scenario) -> int:
             model=model,
             backoff=backoff,
             price=lambda priced, usage: adapters.price_usd(name, priced, usage),
-            redactor=Redactor(adapters.known_secrets()),
+            # As the recording was redacted, or the same words would seem to differ.
+            redactor=Redactor(adapters.known_secrets(), (*here.project.recorded.patterns, *patterns)),
             clock=SystemClock(),
         )
         try:

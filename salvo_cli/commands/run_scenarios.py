@@ -16,6 +16,7 @@ from salvo_cli.options import (
     BudgetTokens,
     BudgetUsd,
     Concurrency,
+    EarlyStop,
     Epochs,
     IdempotencyKey,
     Labels,
@@ -24,6 +25,7 @@ from salvo_cli.options import (
     Parallel,
     Paths,
     Quiet,
+    Recording,
     RunJson,
     Tags,
     Threshold,
@@ -42,6 +44,7 @@ EPILOG = epilog(
         "salvo run scenarios/refund.yaml -n 20",
         "salvo run scenarios/ -m gpt-4o -m claude-haiku-4-5   scenarios x models",
         "salvo run scenarios/ --tag team=checkout --threshold 0.9",
+        "salvo run scenarios/ -n 50 -j 5 --early-stop         fail with few trials",
         "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
         "salvo run scenarios/ -n 200 --budget-usd 5          what does not fit is skipped",
         "salvo run scenarios/ --json > result.json",
@@ -58,12 +61,14 @@ def run(
     models: Models = None,
     concurrency: Concurrency = None,
     threshold: Threshold = None,
+    early_stop: EarlyStop = False,
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
     budget_usd: BudgetUsd = None,
     budget_tokens: BudgetTokens = None,
     allow_unpriced: AllowUnpriced = False,
+    recording: Recording = None,
     allow_infra: AllowInfra = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
@@ -96,12 +101,14 @@ def run(
         models=models or (),
         concurrency_max=concurrency or parallel,
         threshold=threshold,
+        early_stop=early_stop,
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
         budget_usd=budget_usd,
         budget_tokens=budget_tokens,
         allow_unpriced=allow_unpriced,
+        recording=recording,
     )
     here = surroundings()
     if dry_run:

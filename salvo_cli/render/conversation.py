@@ -16,6 +16,7 @@ from salvo_cli.render.judgements import judgements
 from salvo_cli.render.numbers import moment, plural, score, seconds, tokens, usd
 from salvo_cli.render.tables import Cell, facts
 from salvo_core.trace.model import Finding, Message, Retry, ToolCall, Trace, Turn
+from salvo_core.trace.redaction import MARKER
 
 INDENT = 2
 _STATUS_STYLES = {"passed": "bold green", "failed": "bold red", "hard_fail": "bold red"}
@@ -63,7 +64,17 @@ def _head(trace: Trace, signs: Marks) -> RenderableType:
         ("model", f"{trace.model} via {trace.adapter}"),
         ("when", f"{moment(trace.started_at)} on {who.host} by {who.worker}, Salvo {who.salvo_version}"),
     ]
-    return Group(title, facts(pairs))
+    return Group(title, facts(pairs), *_notices(trace))
+
+
+def _notices(trace: Trace) -> Iterator[Text]:
+    """Yield what a reader must know of the record itself: what is missing from it."""
+    if trace.recording == "metadata_only":
+        yield Text(
+            "recorded as metadata_only: what was said is not kept, only what it was like", style="yellow"
+        )
+    elif trace.redacted:
+        yield Text(f"something in what was said is struck out: {MARKER} stands in its place", style="yellow")
 
 
 def _status_mark(status: str, signs: Marks) -> str:
@@ -99,6 +110,9 @@ def _role(message: Message, turn: Turn | None, signs: Marks, mark: str) -> Text:
 
 
 def _turn_figures(turn: Turn, mark: str) -> list[str]:
+    if not (turn.usage.total_tokens or turn.latency_s or turn.cost_usd is not None):
+        # Another Salvo kept no figures of single turns: noughts would say something else.
+        return [f"turn {turn.index + 1}", *([turn.finish_reason] if turn.finish_reason else [])]
     used = f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out"
     latency, cost = seconds(turn.latency_s), f"cost {usd(turn.cost_usd)}"
     finish = [turn.finish_reason] if turn.finish_reason else []
@@ -183,6 +197,9 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
     if finding.error is not None:
         said = Text("could not be checked: ", style="bold magenta").append_text(plain(finding.error))
         more.append(Padding.indent(said, 8))
+    if finding.redaction_affected:
+        told = "made on the whole conversation: on this record, with less in it, it could come out otherwise"
+        more.append(Padding.indent(Text(told, style="yellow"), 8))
     return Group(line, *more)
 
 

@@ -11,7 +11,8 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, plain
 from salvo_cli.render.numbers import plural, score, seconds, spent, tokens, usd, verdict_text
 from salvo_cli.render.tables import Cell, facts, table
-from salvo_core.run.summary import CellSummary, Spread
+from salvo_core.run.spread import Spread
+from salvo_core.run.summary import CellSummary
 
 CELLS_DETAILED_MAX = 24
 _HEADS = ("a trial", "min", "mean", "median", "p95", "max")
@@ -38,6 +39,7 @@ def _cell(cell: CellSummary, signs: Marks) -> RenderableType:
         ("duration", cell.duration_s, seconds),
         ("tokens", cell.tokens, tokens),
         ("turns", cell.turns, lambda count: f"{count:.3g}"),
+        ("cost", cell.cost_usd, usd),
     )
     rows: list[list[Cell]] = [
         [measure, *(shown(value) for value in (spread.min, spread.mean, spread.p50, spread.p95, spread.max))]
@@ -45,7 +47,7 @@ def _cell(cell: CellSummary, signs: Marks) -> RenderableType:
         if spread is not None
     ]
     ended = f" {signs.dot} ".join(
-        f"{count} {outcome.replace('_', ' ')}" for outcome, count in cell.outcomes.items()
+        f"{count:,} {outcome.replace('_', ' ')}" for outcome, count in cell.outcomes.items()
     )
     cost, judge = cell.cost, cell.judge_cost
     told = [
@@ -64,7 +66,7 @@ def _cell(cell: CellSummary, signs: Marks) -> RenderableType:
         ("ended", ended or signs.dash),
         ("cost", f" {signs.dot} ".join(told)),
         *([("judge cost", f" {signs.dot} ".join(judged))] if asked else []),
-        ("retries", f"{cell.retries} in {plural(cell.trials_with_retries, 'trial')}"),
+        ("retries", f"{cell.retries:,} in {plural(cell.trials_with_retries, 'trial')}"),
     ]
     if not rows:
         return facts(pairs)

@@ -44,6 +44,9 @@ def forecast(document: dict[str, Any]) -> RenderableType:
     else:
         apart = ", judges apart" if document["judge_calls_max"] else ""
         parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}{apart}", style="dim"))
+    if document["early_stop"]:
+        told = "early stop: a cell whose verdict is out of reach skips its trials that have not begun"
+        parts.append(Text(told, style="dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
     return Group(*parts)
 

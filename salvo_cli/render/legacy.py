@@ -18,6 +18,7 @@ from salvo_core.evaluation.judge.counting import count
 from salvo_core.manifest.rows import SCORED, Result, Row
 from salvo_core.run.failures import Failure
 from salvo_core.run.plan import Plan
+from salvo_core.run.stopping import Stop
 from salvo_core.run.summary import CellSummary
 from salvo_core.run.verdict import Verdict, cell_verdict
 from salvo_core.trace.model import Finding, Trace
@@ -77,8 +78,8 @@ def suite(
         "latency_p95": latency.p95 if latency else None,
         "total_retries": sum(trial["retries_used"] for trial in trials),
         "trials_with_retries": sum(trial["retries_used"] > 0 for trial in trials),
-        "early_stopped": False,
-        "early_stop_reason": None,
+        "early_stopped": cell.early_stop is not None,
+        "early_stop_reason": _early_stop_reason(cell.early_stop),
         "n_requested": cell.trials,
         "assertion_failures": [
             _failure(failure, len(results), traces)
@@ -91,6 +92,14 @@ def _verdict(cell: CellSummary, results: Sequence[Row]) -> Verdict:
     if cell.verdict != "INCONCLUSIVE":
         return cell.verdict
     return cell_verdict(results, cell.threshold).verdict if results else "FAIL"
+
+
+def _early_stop_reason(stop: Stop | None) -> str | None:
+    if stop is None:
+        return None
+    if stop.rule == "hard_fail":
+        return f"hard fail in trial {stop.after}"  # the rule stops at the first, and trials count from 1 here
+    return f"threshold unreachable: {stop.reason}"
 
 
 def _trial(number: int, row: Row, trace: Trace | None) -> dict[str, Any]:

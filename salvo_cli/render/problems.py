@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +20,7 @@ def problems_of(error: SalvoError | None) -> list[dict[str, Any]]:
 def problem_document(problem: Any) -> dict[str, Any]:
     """Return one ``scenario.problems.Problem`` for ``--json``."""
     names = ("code", "severity", "file", "line", "col", "field", "message", "hint")
+    problem = _clean(problem)
     return {name: getattr(problem, name) for name in names}
 
 
@@ -32,7 +34,7 @@ def print_problems(screen: Console, problems: Iterable[Any], *, ci: bool = False
     """
     from salvo_core.scenario import problems as wording  # pydantic: only when there is something to say
 
-    for place, problem in enumerate(problems):
+    for place, problem in enumerate(map(_clean, problems)):
         if place:
             screen.print()
         text = Text(wording.ci(problem) if ci else wording.human(problem), no_wrap=True, overflow="ignore")
@@ -40,3 +42,12 @@ def print_problems(screen: Console, problems: Iterable[Any], *, ci: bool = False
             style = "bold red" if problem.severity == "error" else "bold yellow"
             text.stylize(style, 0, text.plain.index("]") + 1)
         screen.print(text, soft_wrap=True)
+
+
+def _clean(problem: Any) -> Any:
+    """Return a problem without what looks like a secret in what it quotes of the file."""
+    from salvo_core.trace.redaction import Redactor  # pydantic, as above
+
+    redact = Redactor().text
+    quoting = {name: redact(getattr(problem, name)) for name in ("message", "hint", "source")}
+    return replace(problem, **quoting)

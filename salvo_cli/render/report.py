@@ -27,6 +27,7 @@ from salvo_cli.render.numbers import (
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.rows import TERMINAL, Status
 from salvo_core.run.failures import Failure
+from salvo_core.run.stopping import DECIDED
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import WORST_FIRST
 
@@ -138,7 +139,13 @@ def _namer(summary: Summary) -> Mapping[int, str]:
 
 
 def _passed(cell: CellSummary) -> str:
-    return f"{cell.counts['passed']}/{cell.trials}"
+    return f"{cell.counts['passed']:,}/{cell.trials:,}"
+
+
+def _failed(cell: CellSummary) -> str:
+    """Return how many graded trials did not pass, and how many of them failed a required assertion."""
+    hard = cell.counts["hard_fail"]
+    return f"{cell.counts['failed'] + hard:,} trials" + (f"  {hard:,} of them hard" if hard else "")
 
 
 def _rate(cell: CellSummary, signs: Marks) -> str:
@@ -155,9 +162,16 @@ def _other_counts(cell: CellSummary) -> str:
         ("cancelled", "cancelled"),
         ("skipped", "skipped"),
     )
-    told = [f"{cell.counts[status]} {word}" for status, word in shown if cell.counts[status]]
+    told = [f"{cell.counts[status]:,} {word}" for status, word in shown if cell.counts[status]]
     unfinished = cell.counts["pending"] + cell.counts["running"]
-    return ", ".join([*told, *([f"{unfinished} to come"] if unfinished else [])]) or "0"
+    return ", ".join([*told, *([f"{unfinished:,} to come"] if unfinished else [])]) or "0"
+
+
+def _early_stop(cell: CellSummary) -> str:
+    """Return where the cell stopped, why, and what that spared."""
+    assert cell.early_stop is not None
+    stop, skipped = cell.early_stop, cell.skipped.get(DECIDED, 0)
+    return f"after {stop.after:,} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped"
 
 
 def _single(cell: CellSummary, signs: Marks) -> RenderableType:
@@ -166,6 +180,7 @@ def _single(cell: CellSummary, signs: Marks) -> RenderableType:
         ("scenario", cell.scenario_name),
         ("model", f"{cell.model} via {cell.adapter}"),
         ("passed", f"{_passed(cell)} trials"),
+        *([("failed", _failed(cell))] if cell.counts["failed"] + cell.counts["hard_fail"] else []),
         ("pass rate", f"{_rate(cell, signs)}  of {plural(cell.scored, 'graded trial')}, 95% interval"),
         (
             "score",
@@ -173,6 +188,7 @@ def _single(cell: CellSummary, signs: Marks) -> RenderableType:
             f"p95 {score(spread.p95)}  threshold {score(cell.threshold)}",
         ),
         ("not graded", _other_counts(cell)),
+        *([("early stop", _early_stop(cell))] if cell.early_stop else []),
     ]
     if cell.latency_s is not None:
         pairs.append(("latency", f"p50 {seconds(cell.latency_s.p50)}  p95 {seconds(cell.latency_s.p95)}"))
@@ -182,7 +198,7 @@ def _single(cell: CellSummary, signs: Marks) -> RenderableType:
     cost = spent_in_all(cell.cost.total_usd, cell.cost.unknown, judge.total_usd, judge.unknown)
     per_pass = cell.cost.per_pass_usd
     pairs.append(("cost", cost + (f"  {usd(per_pass)} a pass" if per_pass is not None else "")))
-    pairs.append(("retries", f"{cell.retries} in {plural(cell.trials_with_retries, 'trial')}"))
+    pairs.append(("retries", f"{cell.retries:,} in {plural(cell.trials_with_retries, 'trial')}"))
     return facts(pairs)
 
 
@@ -213,7 +229,7 @@ def _effort_row(cell: CellSummary, signs: Marks) -> list[Cell]:
         none if cell.cost.per_pass_usd is None else usd(cell.cost.per_pass_usd),
         f"{latency.p50:.1f}/{latency.p95:.1f}" if latency else none,
         f"{tokens(used.p50)}/{tokens(used.p95)}" if used else none,
-        str(cell.retries),
+        f"{cell.retries:,}",
     ]
 
 
@@ -292,13 +308,13 @@ def _explanations(
 
 
 def _failure(failure: Failure, cell: CellSummary, *, whole: bool) -> RenderableType:
-    head = Text(f"{failure.fail_count} of {cell.scored}  ", style="red")
+    head = Text(f"{failure.fail_count:,} of {cell.scored:,}  ", style="red")
     head.append_text(plain(failure.label))
     if failure.required:
         head.append("  required", style="bold red")
     if not whole:
         return Padding.indent(Group(head, _sample(failure.trace_ids)), 2)
-    lost = f"  weight {failure.weight:g}, {failure.weight_lost:.2f} lost in all"
+    lost = f"  weight {failure.weight:g}, {failure.weight_lost:,.2f} lost in all"
     samples = [_sample([trace_id]) for trace_id in failure.trace_ids]
     return Padding.indent(Group(head, Text(lost, style="dim"), *samples), 2)
 
@@ -317,7 +333,7 @@ def _infrastructure(
         Text("Infrastructure errors (never counted against the agent)", style="bold")
     ]
     for cell, errors in found[:CELLS_EXPLAINED_MAX]:
-        head = Text(f"{errors.count} of {cell.trials}  ", style="magenta")
+        head = Text(f"{errors.count:,} of {cell.trials:,}  ", style="magenta")
         head.append_text(plain(errors.kind.replace("_", " "), "bold"))
         if len(summary.cells) > 1:
             head.append_text(plain(f"  {name[cell.cell]}"))

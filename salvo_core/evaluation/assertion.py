@@ -86,6 +86,14 @@ class AssertionSpec(BaseModel, ABC):
         """Return the assertions inside this one, each with where it stands: none, unless it is a group."""
         return ()
 
+    def needs_content(self) -> bool:
+        """Tell whether the check looks at what was said, which a record of metadata alone does not keep.
+
+        True unless a type knows better: a check that is wrongly left out is told, one that is made on
+        markers would be believed.
+        """
+        return True
+
     def warnings(self) -> list[str]:
         """Return what is likely a mistake though the scenario is valid: sentences, shown before a run.
 

@@ -63,6 +63,10 @@ class Group(AssertionSpec):
                 )
         return self
 
+    def needs_content(self) -> bool:
+        """Tell whether any member does."""
+        return any(member.needs_content() for _, member in self.members())
+
 
 class Not(Group):
     """An assertion must not hold. All or nothing: the score is 1 if it does not, 0 if it does."""

@@ -25,6 +25,10 @@ class CostLimit(AssertionSpec):
         """Return for example ``cost_limit 0.05 USD``."""
         return f"cost_limit {self.max_usd:g} USD"
 
+    def needs_content(self) -> bool:
+        """Return False: what a trial cost is kept by every recording."""
+        return False
+
     def check(self, document: Document) -> Check:
         """Pass if the cost is known and within the limit."""
         if document.cost_usd is None:
@@ -44,6 +48,10 @@ class LatencyLimit(AssertionSpec):
     def label(self) -> str:
         """Return for example ``latency_limit 30 s``."""
         return f"latency_limit {self.max_seconds:g} s"
+
+    def needs_content(self) -> bool:
+        """Return False: how long it took is kept by every recording."""
+        return False
 
     def check(self, document: Document) -> Check:
         """Pass if the conversation's time is within the limit."""

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticKnownError
 
 from salvo_core.evaluation.assertion import LABEL_CHARS_MAX, AssertionSpec, Check
+from salvo_core.evaluation.content import query_needs_content
 from salvo_core.evaluation.document import Document
 from salvo_core.evaluation.wording import one_line, quoted
 
@@ -82,6 +83,10 @@ class JmespathQuery(AssertionSpec):
     def check(self, document: Document) -> Check:
         """Search the document and compare; whatever goes wrong is a failed check."""
         return compare(document.tree, self.expression, self.operator, self.value, document)
+
+    def needs_content(self) -> bool:
+        """Tell whether the expression reaches what was said; figures, roles and tools' names are not that."""
+        return query_needs_content(self.expression, only_presence=self.operator == "exists")
 
     def warnings(self) -> list[str]:
         """Warn of an expression or pattern that can never work, and of values that can never match."""

@@ -24,6 +24,10 @@ class ToolCalled(AssertionSpec):
         """Return for example ``tool_called issue_refund``."""
         return one_line(f"tool_called {self.tool}", LABEL_CHARS_MAX)
 
+    def needs_content(self) -> bool:
+        """Return False: tools' names are kept by every recording."""
+        return False
+
     def check(self, document: Document) -> Check:
         """Pass if any call has that name."""
         times = document.tool_names.count(self.tool)
@@ -48,6 +52,10 @@ class ToolSequence(AssertionSpec):
     def label(self) -> str:
         """Return for example ``tool_sequence in_order [lookup_order, issue_refund]``."""
         return one_line(f"tool_sequence {self.mode} [{', '.join(self.sequence)}]", LABEL_CHARS_MAX)
+
+    def needs_content(self) -> bool:
+        """Return False: tools' names are kept by every recording."""
+        return False
 
     def check(self, document: Document) -> Check:
         """Compare the names of the calls with the sequence."""

@@ -16,12 +16,14 @@ from typing import Protocol
 from salvo_core.adapters.bounds import worst_usage
 from salvo_core.adapters.failures import refuses_us
 from salvo_core.adapters.gate import Asking, Barred, Cost, Entry
+from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
 from salvo_core.fleet.breaker import Breakers, Wait
 from salvo_core.manifest.budget import Budget, Whose
+from salvo_core.manifest.claims import Claim
+from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
-from salvo_core.manifest.live import Claim
 from salvo_core.trace.model import Usage
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,30 @@ class Prices(Protocol):
 
     def output_tokens_max(self, name: str, model: str) -> int | None:
         """Return how long an answer may be where the request does not say, tokens; None if nobody knows."""
+        ...
+
+
+class Desk(Protocol):
+    """What a gate needs of a worker; an attempt's bench has it all."""
+
+    @property
+    def breakers(self) -> Breakers:
+        """Of all providers."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Of all runs."""
+        ...
+
+    @property
+    def adapters(self) -> AdapterRegistry:
+        """Whom to ask."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """Measures and waits."""
         ...
 
 
@@ -222,6 +248,19 @@ class TrialGate:
             with suppressed("what an exchange was billed is not booked yet"):
                 await self.ledger.settle(self.claim.run_id, one, self._owed[one])
                 del self._owed[one]
+
+
+def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
+    """Return the gate of an attempt; its budget is set once the plan is read."""
+    return TrialGate(
+        held.claim,
+        lambda: held.interruption() is not None,
+        desk.breakers,
+        desk.ledger,
+        None,
+        desk.adapters,
+        desk.clock,
+    )
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from salvo_core.manifest.budget import NANO, Spending
-from salvo_core.manifest.rows import STATUSES, Result, Status
+from salvo_core.manifest.rows import STATUSES, TERMINAL, Result, Row, Status
 
 RunState = Literal["submitting", "running", "paused", "cancelling", "finished", "sealed"]
 """``paused`` begins no trial until it is resumed;
@@ -40,6 +41,7 @@ class RunCounts:
         cost_unknown: Finished trials whose cost is not known.
         judge_cost_usd: Known costs of judges so far, apart from the agents'.
         judge_cost_unknown: Finished trials whose judges' cost is not known.
+        skipped_ahead: Trials that were skipped before they were released.
         verdict: Set once sealed.
         budget: What it may spend, and has; None without a budget.
         paused_by: What has to be mended before it is resumed; empty unless something has to.
@@ -73,6 +75,7 @@ class RunCounts:
     per_cell: Mapping[int, CellCounts] = field(default_factory=dict)
     budget: Spending | None = None
     paused_by: str = ""
+    skipped_ahead: int = 0
 
     @property
     def ended(self) -> int:
@@ -82,7 +85,7 @@ class RunCounts:
     @property
     def waiting(self) -> int:
         """Released trials that nobody has begun: what messages in a queue should stand for."""
-        return max(0, self.released - self.ended - self.statuses["running"])
+        return max(0, self.released - (self.ended - self.skipped_ahead) - self.statuses["running"])
 
     @property
     def rate_per_s(self) -> float | None:
@@ -99,8 +102,10 @@ class RunCounts:
         return None if rate is None else (self.total - self.ended) / rate
 
 
-def increments(cell: int, status: Status, result: Result) -> list[str | int]:
+def increments(cell: int, status: Status, result: Result | None) -> list[str | int]:
     """Return counter fields and increments, alternating, that one terminal row is worth."""
+    if result is None:
+        return [f"cell:{cell}:{status}", 1]
     pairs: dict[str, int] = {
         "input_tokens": result.input_tokens,
         "output_tokens": result.output_tokens,
@@ -119,6 +124,43 @@ def increments(cell: int, status: Status, result: Result) -> list[str | int]:
     if result.score is not None:
         pairs[f"cell:{cell}:score_nano"] = round(result.score * NANO)
     return [item for pair in pairs.items() if pair[1] for item in pair]
+
+
+HISTORY: frozenset[str] = frozenset({"claims", "expired", "skipped_ahead"})
+"""Counters of what happened, which no row remembers."""
+
+
+def worth(row: Row | None, cells: int) -> Counter[str]:
+    """Return what one row adds to the counters, by field; nothing for a row that is not there.
+
+    Args:
+        row: A trial's.
+        cells: In the run.
+    """
+    if row is None:
+        return Counter()
+    found = Counter({row.status: 1, "ended": int(row.status in TERMINAL)})
+    if row.result is not None:
+        pairs = iter(increments(row.index % cells, row.status, row.result))
+        found.update({str(field): int(by) for field, by in zip(pairs, pairs, strict=True)})
+    elif row.status == "skipped":
+        found[f"cell:{row.index % cells}:skipped"] = 1
+    return found
+
+
+def difference(before: Row | None, after: Row, cells: int) -> list[str | int]:
+    """Return counter fields and increments, alternating, for one row in the place of another."""
+    change = worth(after, cells)
+    change.subtract(worth(before, cells))
+    return [item for pair in change.items() if pair[1] for item in pair]
+
+
+def recounted(rows: Iterable[Row], cells: int) -> dict[str, int]:
+    """Return what the counters must say if these are all the rows there are; zeros are left out."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(worth(row, cells))
+    return {field: number for field, number in total.items() if number}
 
 
 def read_counts(
@@ -163,6 +205,7 @@ def read_counts(
         exit_code=stamp("exit_code"),
         per_cell=_per_cell(counters),
         paused_by=header.get("paused_by", ""),
+        skipped_ahead=counted("skipped_ahead"),
     )
 
 

@@ -7,12 +7,15 @@ else's by now, so each is taken for lost and its attempt stops (I1).
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from salvo_core.clock import Clock
-from salvo_core.errors import LeaseLost, RedisUnavailable
-from salvo_core.manifest.live import Claim, Manifest
+from salvo_core.errors import LeaseLost, RedisUnavailable, SalvoError
+from salvo_core.manifest.claims import Claim
+from salvo_core.manifest.live import Manifest
 from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ class HeldTrial:
         self._keeper = keeper
         self.lost = False
         self.cancelled = claim.purpose == "close_cancelled"
+        self.turns: list[Turn] = []
+        """Completed, of this attempt and those before it: what the journal holds."""
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""
@@ -44,11 +49,18 @@ class HeldTrial:
         Raises:
             LeaseLost: Another attempt holds the trial.
         """
-        self._heed(await self._keeper.manifest.journal(self.claim, turn))
+        state = await self._keeper.manifest.journal(self.claim, turn)
+        if state is None and await self._keeper.reseated(self.claim):
+            state = await self._keeper.manifest.journal(self.claim, turn)
+        self._heed(state)
+        self.turns.append(turn)
 
     async def keep_vote(self, question: str, vote: Vote) -> None:
         """Journal a judge's vote on a question; raises as ``keep``."""
-        self._heed(await self._keeper.manifest.vote(self.claim, question, vote))
+        state = await self._keeper.manifest.vote(self.claim, question, vote)
+        if state is None and await self._keeper.reseated(self.claim):
+            state = await self._keeper.manifest.vote(self.claim, question, vote)
+        self._heed(state)
 
     def _heed(self, state: str | None) -> None:
         if state is None:
@@ -74,7 +86,10 @@ class LeaseKeeper:
         self.lease_s = lease_s
         self.leaving = False
         """Set when the worker shuts down: no trial begins another turn."""
+        self.reseat: Callable[[HeldTrial], Awaitable[bool]] | None = None
+        """Gives back a trial that Redis only forgot; without it, such a trial is lost."""
         self._clock = clock
+        self._reseating: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._held: dict[tuple[str, int], HeldTrial] = {}
         self._renewed_at_s = clock.monotonic_s()
 
@@ -115,9 +130,31 @@ class LeaseKeeper:
         for each in held:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
-                each.lost = True
+                self._reseat_or_lose(each)
             if renewal.state == "cancelling":
                 each.cancelled = True
+
+    async def reseated(self, claim: Claim) -> bool:
+        """Tell whether a trial that is no longer ours had only been forgotten by Redis, and is ours again."""
+        held = self._held.get((claim.run_id, claim.index))
+        return held is not None and self.reseat is not None and await self.reseat(held)
+
+    def _reseat_or_lose(self, held: HeldTrial) -> None:
+        """Mark a trial as lost once that is sure; beside the renewals, which must not wait for it."""
+        if self.reseat is None:
+            held.lost = True
+            return
+        key = held.claim.run_id, held.claim.index
+        if key not in self._reseating:
+            self._reseating[key] = asyncio.create_task(self._try_to_reseat(held))
+            self._reseating[key].add_done_callback(lambda _: self._reseating.pop(key, None))
+
+    async def _try_to_reseat(self, held: HeldTrial) -> None:
+        try:
+            if not await self.reseated(held.claim):
+                held.lost = True
+        except SalvoError as error:  # no answer: the next renewal asks again
+            logger.warning("trial %s may be lost: %s", held.claim.trace_id, error)
 
     async def run(self) -> None:
         """Renew for ever; cancel the task to end it."""

@@ -6,8 +6,10 @@ from typing import Any, Literal, cast
 
 from salvo_core.manifest import keys
 from salvo_core.manifest.budget import Budget, nano_usd
+from salvo_core.manifest.claims import Claim, Committed
 from salvo_core.manifest.connection import translated
-from salvo_core.manifest.live import KEPT_AFTER_SEAL_MS, ROWS_PER_CALL, Claim, Committed, Manifest
+from salvo_core.manifest.live import KEPT_AFTER_SEAL_MS, ROWS_PER_CALL, Manifest
+from salvo_core.manifest.releases import released
 from salvo_core.manifest.scripts import script_text
 
 _SCRIPTS = ("skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip")
@@ -78,8 +80,8 @@ class Ledger:
         reply = await self._run("skip", claim.run_id, claim.index, claim.attempt, claim.worker, "budget")
         if not reply[0]:
             return Committed(won=False)
-        _, is_last, start, stop = (int(part) for part in reply)
-        return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
+        _, is_last, *moved = reply
+        return Committed(won=True, run_finished=bool(is_last), release=released(*moved))
 
     async def close(self, run_id: str) -> None:
         """Let the books of a sealed run expire when its rows do."""

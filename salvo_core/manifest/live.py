@@ -8,8 +8,8 @@ everything; there is no between.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, get_args
+from dataclasses import replace
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -17,9 +17,11 @@ from salvo_core.errors import NotFound
 from salvo_core.identity import is_uuid7
 from salvo_core.manifest import keys
 from salvo_core.manifest.budget import read_budget
+from salvo_core.manifest.claims import PURPOSES, Claim, Committed, Purpose, Refusal, Renewal
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
 from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
+from salvo_core.manifest.releases import Skipped, released
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
 from salvo_core.trace.model import Turn, Vote
@@ -31,62 +33,6 @@ KEPT_AFTER_SEAL_MS = 7 * 24 * 3600 * 1000
 """Sealed runs live in the store; Redis forgets their rows after a week."""
 
 SUBMISSION_KEPT_S = 30 * 24 * 3600
-
-Purpose = Literal["run", "close_cancelled", "close_lost"]
-PURPOSES: frozenset[str] = frozenset(get_args(Purpose))
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to attempt a trial, until the lease ends.
-
-    ``attempt`` is the fencing token: every later call names it, and only the attempt that
-    still holds the trial is heard. ``purpose`` says whether to run the trial or only to
-    store what its journal holds (its run was cancelled, or it lost too many workers).
-    """
-
-    run_id: str
-    index: int
-    trace_id: str
-    worker: str
-    attempt: int
-    purpose: Purpose
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why there is no claim: the message was a duplicate, late, or not ours.
-
-    ``run_finished`` is set when refusing ended the run's last row (a cancelled or skipped one);
-    ``release`` holds indices whose messages the caller must publish now.
-    """
-
-    reason: Literal["done", "held", "cancelled", "skipped", "paused", "unknown"]
-    run_finished: bool = False
-    release: range = range(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a commit led to.
-
-    Attributes:
-        won: False when the attempt no longer held the trial: its result counts for nothing.
-        run_finished: This was the run's last row; seal it.
-        release: Indices whose messages the caller must publish now.
-    """
-
-    won: bool
-    run_finished: bool = False
-    release: range = range(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Renewal:
-    """A run's state and the trials this worker turned out not to hold any more."""
-
-    state: str
-    lost: frozenset[int]
 
 
 class Manifest:
@@ -127,8 +73,13 @@ class Manifest:
         attempts_max: int,
         concurrency_max: int | None,
         name: str,
+        reeval: bool = False,
+        remembered: Mapping[str, int] | None = None,
     ) -> bool:
         """Make the run's header, in state ``submitting``.
+
+        A re-evaluation is looked after like a run and listed apart from them. ``remembered`` is what a
+        rebuild knows of the run's past: header fields beside the usual ones.
 
         Returns:
             False if it was there already, and then it is left as it was.
@@ -137,12 +88,14 @@ class Manifest:
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
             "concurrency_max", concurrency_max or 0, "name", name,
+            *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
         with translated(self.address):
             created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])
             pipe = self.redis.pipeline(transaction=False)
-            pipe.zadd(keys.RUNS, {run_id: int(created_ms or 0)})
-            pipe.zremrangebyrank(keys.RUNS, 0, -keys.RUNS_KEPT - 1)
+            listed = keys.REEVALS if reeval else keys.RUNS
+            pipe.zadd(listed, {run_id: int(created_ms or 0)})
+            pipe.zremrangebyrank(listed, 0, -keys.RUNS_KEPT - 1)
             # Not only by who made the header: that caller may have died before this line.
             if state not in ("paused", "sealed"):
                 pipe.zadd(keys.OPEN, {run_id: int(created_ms or 0)})
@@ -162,10 +115,9 @@ class Manifest:
         """
         return int(await self._run_script("seed", run_id, start, *trace_ids))
 
-    async def release(self, run_id: str, most: int) -> range:
+    async def release(self, run_id: str, most: int) -> Sequence[int]:
         """Return the next seeded indices, at most ``most``, whose messages the caller publishes now."""
-        start, stop = await self._run_script("release", run_id, most)
-        return range(int(start), int(stop))
+        return released(*await self._run_script("release", run_id, most))
 
     async def submitted(self, run_id: str) -> RunState:
         """Note that all rows are seeded; return the run's state."""
@@ -191,10 +143,10 @@ class Manifest:
                 return Claim(run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose))
             case ["cancelled", is_last]:
                 return Refusal("cancelled", run_finished=bool(is_last))
-            case ["skipped", is_last, start, stop]:
+            case ["skipped", is_last, *moved]:
                 if is_last:
                     await self._look_after(run_id)  # as after a commit
-                return Refusal("skipped", run_finished=bool(is_last), release=range(int(start), int(stop)))
+                return Refusal("skipped", run_finished=bool(is_last), release=released(*moved))
             case ["done", *_]:
                 return Refusal("done")
             case ["held", *_]:
@@ -247,22 +199,24 @@ class Manifest:
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
         return readable_turns(cast(list[str], lines), f"run {run_id}, trial {index}")
 
-    async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
+    async def commit(self, claim: Claim, cell: int, status: Status, result: Result | None) -> Committed:
         """End the trial, if the claim still holds it.
 
-        The object that result.digest names must already be durable (I2).
+        The object that result.digest names must already be durable (I2). Without a result the row says
+        the status alone, as that of a trial that never began.
         """
         reply = await self._run_script(
-            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status, result.encode(),
+            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status,
+            result.encode() if result else "",
             *increments(cell, status, result),
             more_keys=[keys.journal(claim.run_id, claim.index), keys.votes(claim.run_id, claim.index)],
         )  # fmt: skip
         if not reply[0]:
             return Committed(won=False)
-        _, is_last, start, stop = (int(part) for part in reply)
+        _, is_last, *moved = reply
         if is_last:
             await self._look_after(claim.run_id)  # until it is sealed; it may have been paused
-        return Committed(won=True, run_finished=bool(is_last), release=range(start, stop))
+        return Committed(won=True, run_finished=bool(is_last), release=released(*moved))
 
     async def give_back(self, claim: Claim) -> bool:
         """Return the trial unfinished, so that another worker may take it at once; False when it was lost."""
@@ -328,6 +282,21 @@ class Manifest:
         ended, is_last = await self._run_script("cancel_rows", run_id, start, stop)
         return int(ended), bool(is_last)
 
+    async def skip_rows(self, run_id: str, indices: range, reason: str) -> Skipped:
+        """End the never-begun rows of one cell among these; those that run, or ran before, are left alone.
+
+        Args:
+            run_id: The run; one that is cancelled or over is left as it is.
+            indices: Of one cell's trials, at least one and at most ROWS_PER_CALL.
+            reason: One word, kept in the rows.
+        """
+        ended, is_last, seeded, *moved = await self._run_script(
+            "skip_rows", run_id, indices.start, indices.stop, indices.step, reason
+        )
+        if is_last:
+            await self._look_after(run_id)  # as after a commit
+        return Skipped(int(ended), bool(is_last), int(seeded), released(*moved))
+
     async def sealed(self, run_id: str, verdict: str, exit_code: int) -> bool:
         """Note the verdict of a finished run and let its keys expire; False when it is not finished."""
         done = bool(await self._run_script("seal", run_id, verdict, exit_code, KEPT_AFTER_SEAL_MS))
@@ -370,17 +339,24 @@ class Manifest:
             if stop is None:
                 stop = int(await self.redis.hget(keys.header(run_id), "seeded") or 0)
         for low in range(start, stop, ROWS_PER_CALL):
-            indices = range(low, min(low + ROWS_PER_CALL, stop))
-            with translated(self.address):
-                lines = await self.redis.hmget(keys.manifest(run_id), [str(i) for i in indices])
-            for index, line in zip(indices, lines, strict=True):
-                if line is not None:
-                    yield Row.decode(index, cast(str, line))
+            for row in await self.rows_at(run_id, range(low, min(low + ROWS_PER_CALL, stop))):
+                if row is not None:
+                    yield row
 
-    async def recent(self, most: int) -> list[str]:
-        """Return the newest run ids, newest first."""
+    async def rows_at(self, run_id: str, indices: Sequence[int]) -> list[Row | None]:
+        """Return the rows of these indices, 1 to ROWS_PER_CALL; None for one that was never seeded."""
         with translated(self.address):
-            return _run_ids(await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+            lines = await self.redis.hmget(keys.manifest(run_id), [str(index) for index in indices])
+        return [
+            None if line is None else Row.decode(index, cast(str, line))
+            for index, line in zip(indices, lines, strict=True)
+        ]
+
+    async def recent(self, most: int, *, reevals: bool = False) -> list[str]:
+        """Return the ids of the newest runs, or of the newest re-evaluations, newest first."""
+        listed = keys.REEVALS if reevals else keys.RUNS
+        with translated(self.address):
+            return _run_ids(await self.redis.zrevrange(listed, 0, most - 1))
 
     async def open_runs(self) -> list[str]:
         """Return the ids of runs that are not sealed, oldest first."""

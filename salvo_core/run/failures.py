@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
-from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.manifest.rows import SCORED, Row
+from salvo_core.scenario.snapshot import ExcludedAssertion, judge_models
 
 SAMPLES_MAX = 3
 """Trials named for each kind of failure: those with the lowest index."""
@@ -43,14 +43,27 @@ class AssertionFacts:
     judge_models: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, assertion: AssertionSpec, defaults: JudgeDefaults | None = None) -> AssertionFacts:
-        """Return the facts of an assertion of a scenario; ``defaults`` are its run's, for judges."""
-        defaults = defaults or JudgeDefaults()
+    def of(
+        cls,
+        assertion: AssertionSpec | ExcludedAssertion,
+        defaults: JudgeDefaults | None = None,
+        label: str | None = None,
+    ) -> AssertionFacts:
+        """Return the facts of an assertion of a scenario, or of what a snapshot has left of it.
+
+        Args:
+            assertion: The assertion.
+            defaults: Its run's, for judges.
+            label: What its run's plan calls it.
+        """
+        models = judge_models(assertion)
+        if label is None:
+            label = assertion.type if isinstance(assertion, ExcludedAssertion) else assertion.label()
         return cls(
-            label=assertion.label(),
+            label=label,
             weight=assertion.weight,
             required=assertion.required,
-            judge_models=tuple(judge.terms(defaults).model for _, judge in judges_in([assertion])),
+            judge_models=tuple(model or (defaults or JudgeDefaults()).model for model in models),
         )
 
 

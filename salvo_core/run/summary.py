@@ -8,7 +8,6 @@ same bytes. Rows are folded one at a time; what is kept of each is a few floats.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,9 +24,10 @@ from salvo_core.run.costs import NO_COST, Cost, CostFold, cost_of
 from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
 from salvo_core.run.judges import JudgeFold, JudgeSummary
 from salvo_core.run.plan import Cell, Plan
+from salvo_core.run.spread import Spread
+from salvo_core.run.stopping import DECIDED, Stop, StopFold
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
-from salvo_core.stats.quantiles import quantile
 from salvo_core.trace import codec
 
 SCHEMA = "salvo.summary/1"
@@ -35,30 +35,6 @@ SCHEMA = "salvo.summary/1"
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Spread(_Frozen):
-    """How a number lies over trials; every field is in the number's own unit."""
-
-    mean: float
-    min: float
-    p50: float
-    p95: float
-    max: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
-        ordered = sorted(values)
-        low, high = ordered[0], ordered[-1]
-        return cls(
-            # Rounding must not carry it past the data: the mean of three 0.1 is not 0.10000000000000002.
-            mean=min(max(math.fsum(ordered) / len(ordered), low), high),
-            min=low,
-            p50=quantile(ordered, 0.5),
-            p95=quantile(ordered, 0.95),
-            max=high,
-        )
 
 
 _NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
@@ -122,6 +98,12 @@ class CellSummary(_Frozen):
     """By kind, most frequent first."""
     failures: tuple[Failure, ...]
     """By assertion, worst first."""
+    skipped: dict[str, int] = Field(default_factory=dict)
+    """Trials that were skipped, by reason; sorted by name."""
+    cost_usd: Spread | None = None
+    """Of the agent, per trial of known cost; None when none is known."""
+    early_stop: Stop | None = None
+    """Where the cell was decided, if trials were skipped for it."""
 
     @property
     def label(self) -> str:
@@ -215,7 +197,7 @@ def summarise(
         ValueError: A row is not of this plan, comes twice, or is graded without a score.
     """
     folds = [
-        _CellFold(number, cell, plan.trials, assertions.get(number) or _equal_weights(cell))
+        _CellFold(number, cell, plan, assertions.get(number) or _equal_weights(cell))
         for number, cell in enumerate(plan.cells)
     ]
     seen = bytearray(plan.total)
@@ -224,7 +206,7 @@ def summarise(
             problem = "came twice" if 0 <= row.index < plan.total else f"is outside 0..{plan.total - 1}"
             raise ValueError(f"run {plan.run_id}: manifest row {row.index} {problem}")
         seen[row.index] = 1
-        folds[plan.cell_index(row.index)].add(row)
+        folds[plan.cell_index(row.index)].add(row, plan.trial_index(row.index))
     cells = tuple(fold.summary() for fold in folds)
     verdict = worst(cell.verdict for cell in cells)
     counts = {status: sum(cell.counts[status] for cell in cells) for status in STATUSES}
@@ -257,10 +239,11 @@ def summarise(
 class _CellFold:
     """Collects the rows of one cell, in any order."""
 
-    def __init__(self, number: int, cell: Cell, trials: int, facts: Sequence[AssertionFacts]) -> None:
+    def __init__(self, number: int, cell: Cell, plan: Plan, facts: Sequence[AssertionFacts]) -> None:
         self.number = number
         self.cell = cell
-        self.trials = trials
+        self.trials = plan.trials
+        self.stops = StopFold(plan.trials, cell.threshold)
         self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
         self.scores = array("d")
         self.latencies_s = array("d")
@@ -279,9 +262,10 @@ class _CellFold:
         self.infra_errors = InfraFold()
         self.failures = FailureFold(facts)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Row, trial: int) -> None:
         self.counts[row.status] += 1
         self.unaffordable += row.unaffordable
+        self.stops.add(row, trial)
         self.infra_errors.add(row)
         self.failures.add(row)
         self.judges.add(row)
@@ -311,6 +295,8 @@ class _CellFold:
         scored, passed = len(self.scores), self.counts["passed"]
         interval = wilson(passed, scored)
         strict, lenient = self._ruling(allow_infra=False), self._ruling(allow_infra=True)
+        stop, skipped = self.stops.stop(), self.stops.skipped
+        early = "" if stop is None else f"; {stop.told(self.trials, skipped[DECIDED])}"
         return CellSummary(
             cell=self.number,
             scenario_name=self.cell.scenario_name,
@@ -321,7 +307,7 @@ class _CellFold:
             tags=self.cell.tags,
             threshold=self.cell.threshold,
             verdict=strict.verdict,
-            reason=strict.reason + self._rests_on(),
+            reason=strict.reason + early + self._rests_on(),
             verdict_allow_infra=lenient.verdict,
             trials=self.trials,
             counts=self.counts | {"pending": self.counts["pending"] + unseen},
@@ -345,6 +331,9 @@ class _CellFold:
             outcomes=dict(sorted(self.outcomes.items())),
             infra_errors=self.infra_errors.ranked(),
             failures=self.failures.ranked(),
+            skipped=dict(sorted(skipped.items())),
+            cost_usd=Spread.of(self.costs.known_usd) if self.costs.known_usd else None,
+            early_stop=stop,
         )
 
     def _rests_on(self) -> str:

@@ -173,4 +173,4 @@ def _with_missing(tally: Tally, threshold: float) -> Ruling:
 
 
 def _of(part: int, whole: int, kind: str = "trial") -> str:
-    return f"{part} of {whole} {kind}{'s' if whole != 1 else ''}"
+    return f"{part:,} of {whole:,} {kind}{'s' if whole != 1 else ''}"

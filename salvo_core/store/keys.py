@@ -4,9 +4,12 @@
 
     scenarios/<digest>.json
     runs/<run_id>/plan.json
+    runs/<run_id>/scenarios/<digest>.json        what stays of a scenario that is withheld
+    orders/<run_id>/<digest>.json                the scenario itself, until its run is over
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
     runs/<run_id>/manifest.json.zst
     runs/<run_id>/summary.json
+    aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -22,15 +25,37 @@ from salvo_core.identity import require_uuid7
 
 RUNS = "runs/"
 REEVALS = "reevals/"
+HOMES = (RUNS, REEVALS)
+ORDERS = "orders/"
+ALIASES = "aliases/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ALIAS_NAME = re.compile(r"aliases/([0-9a-f-]{36})\.json")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
 
 
 def scenario(digest: str) -> str:
     """Return where the frozen scenario with that digest lies."""
-    if not _DIGEST.fullmatch(digest):
-        raise UsageError(f"{digest[:80]!r} is not a scenario digest: 64 hexadecimal digits are expected")
-    return f"scenarios/{digest}.json"
+    return f"scenarios/{_require_digest(digest)}.json"
+
+
+def snapshot(run_id: str, digest: str, home: str = RUNS) -> str:
+    """Return where a run keeps what may stay of a withheld scenario."""
+    return f"{snapshots(run_id, home)}{_require_digest(digest)}.json"
+
+
+def snapshots(run_id: str, home: str = RUNS) -> str:
+    """Return the prefix under which all snapshots of a run lie."""
+    return f"{_folder(run_id, home)}scenarios/"
+
+
+def order(run_id: str, digest: str) -> str:
+    """Return where a withheld scenario lies until its run is over."""
+    return f"{orders(run_id)}{_require_digest(digest)}.json"
+
+
+def orders(run_id: str) -> str:
+    """Return the prefix under which all withheld scenarios of a run lie."""
+    return f"{ORDERS}{require_uuid7(run_id, 'run id')}/"
 
 
 def plan(run_id: str, home: str = RUNS) -> str:
@@ -54,6 +79,17 @@ def parse_trace(key: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
+def alias(trace_id: str) -> str:
+    """Return where the run of a trial is named that another Salvo made."""
+    return f"{ALIASES}{require_uuid7(trace_id, 'trace id')}.json"
+
+
+def parse_alias(key: str) -> str | None:
+    """Return the trace id of an alias's key, or None if it is no such key."""
+    found = _ALIAS_NAME.fullmatch(key)
+    return found[1] if found else None
+
+
 def manifest(run_id: str, home: str = RUNS) -> str:
     """Return where the sealed rows lie."""
     return f"{_folder(run_id, home)}manifest.json.zst"
@@ -64,7 +100,18 @@ def summary(run_id: str, home: str = RUNS) -> str:
     return f"{_folder(run_id, home)}summary.json"
 
 
+def comparison(reeval_id: str) -> str:
+    """Return where a re-evaluation keeps how its verdicts differ from those it looked at."""
+    return f"{_folder(reeval_id, REEVALS)}comparison.json"
+
+
 def _folder(run_id: str, home: str) -> str:
     if home not in (RUNS, REEVALS):
         raise ValueError(f"{home[:80]!r} is no home of runs")
     return f"{home}{require_uuid7(run_id, 'run id')}/"
+
+
+def _require_digest(digest: str) -> str:
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest[:80]!r} is not a scenario digest: 64 hexadecimal digits are expected")
+    return digest

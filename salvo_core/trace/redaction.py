@@ -8,14 +8,22 @@ a reader a moment, a key in a bucket costs an account.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Container, Iterable
 from functools import cache
 from itertools import count
 from typing import Any, Literal, get_args, get_origin
 
+import regex
 from pydantic import BaseModel
 
 MARKER = "[REDACTED]"
+PATTERN_TIME_S_MAX = 1.0
+"""How long a project's own pattern may search one text; a text that takes longer is struck out whole."""
+
+_TIMEOUTS_MAX = 3
+"""Of one pattern; from then on it is not waited for any more, and every text it would search goes."""
+
 _SECRET_LENGTH_MIN = 8
 """Shorter "secrets" (a dummy key such as ``x``) would blank out ordinary text."""
 
@@ -87,10 +95,12 @@ class Redactor:
     Args:
         secrets: Exact values this process knows; those under 8 characters are left to the patterns.
         patterns: Regular expressions of the project's own. They come after ours and cannot weaken them.
+            One that takes too long (``(a+)+$`` can take for ever) hides the whole text.
     """
 
     def __init__(self, secrets: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
-        self._own = tuple(re.compile(pattern) for pattern in patterns)
+        self._own = tuple(regex.compile(pattern) for pattern in dict.fromkeys(patterns))
+        self._timeouts: Counter[str] = Counter()
         # A secret that is part of the marker would be found again in every marker.
         usable = {s for s in secrets if len(s) >= _SECRET_LENGTH_MIN and s not in MARKER}
         known = sorted(usable, key=len, reverse=True)
@@ -106,8 +116,23 @@ class Redactor:
                 if not signs.isdisjoint(present):
                     text = pattern.sub(MARKER, text)
         for own in self._own:
-            text = own.sub(lambda found: MARKER if found[0] else "", text)  # "x*" matches nothing everywhere
+            text = self._without(own, text)
         return text
+
+    def _without(self, own: regex.Pattern[str], text: str) -> str:
+        """Return text without what a project's own pattern matches; without any of it if nobody can tell."""
+        if self._timeouts[own.pattern] < _TIMEOUTS_MAX:
+            try:
+                clean: str = own.sub(
+                    lambda found: MARKER if found[0] else "",  # "x*" matches nothing everywhere
+                    text,
+                    timeout=PATTERN_TIME_S_MAX,
+                    concurrent=True,
+                )
+                return clean
+            except TimeoutError:
+                self._timeouts[own.pattern] += 1
+        return MARKER if text else text
 
     def record(self, record: BaseModel) -> dict[str, Any]:
         """Return a record as a JSON-ready document without secrets, which validates as that record again.

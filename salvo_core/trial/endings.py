@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
+
 from salvo_core.adapters.gate import Barred
 from salvo_core.errors import SalvoError
 from salvo_core.trace.model import ErrorKind, TrialError
+from salvo_core.trace.recording import Recording
+from salvo_core.trace.redaction import Redactor
 
 
 def as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
     """Return one of Salvo's own errors as it stands in a trace."""
-    return TrialError(kind=kind, message=error.message, hint=error.hint)
+    return TrialError(kind=kind, message=error.message, error_class=type(error).__name__, hint=error.hint)
 
 
 def internal_error(error: Exception) -> TrialError:
@@ -44,3 +49,20 @@ def barred(bar: Barred, turn: int | None = None) -> TrialError:
     """
     kinds: dict[str, ErrorKind] = {"budget": "budget", "unpriced": "scenario", "outage": "transient"}
     return TrialError(kind=kinds[bar.bar], message=bar.message, hint=bar.hint, turn=turn, retries=bar.retries)
+
+
+def log_fault(logger: logging.Logger, what: str, error: Exception, recording: Recording) -> None:
+    """Log a fault with its traceback; of a run that keeps no content, without what the error said.
+
+    Args:
+        logger: Of whoever met it.
+        what: What could not be done, a sentence without its end.
+        error: The fault.
+        recording: What the trial's run may keep.
+    """
+    if recording.mode == "full":
+        told = Redactor(patterns=recording.patterns).text("".join(traceback.format_exception(error)))
+    else:
+        places = "".join(traceback.format_tb(error.__traceback__))
+        told = f"{places}{type(error).__name__}, whose words the run does not keep"
+    logger.error("%s\n%s", what, told)

@@ -287,6 +287,64 @@ def test_t44_trials_that_end_in_reverse_are_listed_in_order_and_come_to_the_same
     assert [cell(found["5"])[key] for key in same] == [cell(found["1"])[key] for key in same]
 
 
+@pytest.mark.parametrize(
+    ("number", "trials", "required", "n", "ran", "reason", "code"),
+    [
+        ("t42", [[BAD]], False, 10, 3, "threshold unreachable: perfect scores in all others", 1),
+        ("t42-three", [[BAD]], False, 3, 1, "threshold unreachable: perfect scores in all others", 1),
+        ("t42-hard", [[GOOD], [BAD], [GOOD]], True, 5, 2, "hard fail in trial 2", 2),
+        ("t42-last", [[GOOD], [GOOD], [BAD]], True, 3, 3, None, 2),
+        ("t43", [[REFUSED], [GOOD]], False, 3, 3, None, 3),
+    ],
+)
+def test_t42_t43_a_cell_stops_once_nothing_could_change_it_and_says_so(
+    person: Contract, number: str, trials: list[Any], required: bool, n: int, ran: int, reason: str | None,
+    code: int,
+) -> None:  # fmt: skip
+    file = person.wrote(number, [], script={"turns": trials[-1], "trials": trials},
+                        assertions=[YES | {"required": required}])  # fmt: skip
+    said = person.types("run", file, "-n", str(n), "-j", "1", "--early-stop", "--legacy", "-q")
+    document = said.document
+    assert (said.code, document["trials_total"], document["n_requested"]) == (code, ran, n)
+    assert document["early_stopped"] == (reason is not None)
+    assert (document["early_stop_reason"] or "").startswith(reason or "")
+    listed = person.types("trials", document["run_id"], "--json").document["trials"]
+    assert [one["reason"] for one in listed] == [""] * ran + ["decided"] * (n - ran)
+    shown = person.types("report", document["run_id"]).out
+    told = " ".join(shown.split())
+    assert (f"early stop after {ran} of {n} trials" in told) == (reason is not None)
+    assert (f"{n - ran} skipped" in told) == (reason is not None)
+
+
+def test_t43_a_cell_with_an_infrastructure_error_that_is_allowed_is_judged_by_the_rest(
+    person: Contract,
+) -> None:
+    script = {"turns": [GOOD], "trials": [[REFUSED], [GOOD]]}
+    ran = person.ran("t43-allowed", [], "-n", "3", "-j", "1", "--early-stop", "--allow-infra", script=script)
+    assert (ran.code, cell(ran)["verdict"], cell(ran)["early_stop"]) == (0, "INFRA_ERROR", None)
+
+
+def test_t44_a_hard_fail_while_all_are_under_way_stops_nothing(person: Contract) -> None:
+    trials = [[{**(BAD if n == 0 else GOOD), "latency_s": 0.5}] for n in range(5)]
+    ran = person.ran(
+        "t44-stop", [], "-n", "5", "--parallel", "5", "--early-stop",
+        script={"turns": [GOOD], "trials": trials}, assertions=[YES | {"required": True}],
+    )  # fmt: skip
+    assert (ran.code, cell(ran)["early_stop"], cell(ran)["counts"]["skipped"]) == (2, None, 0)
+    assert (cell(ran)["verdict"], cell(ran)["scored"]) == ("HARD FAIL", 5)
+
+
+def test_early_stop_is_named_by_a_dry_run_and_submitted_with_a_run(person: Contract) -> None:
+    file = person.wrote("early", [], script={"turns": [BAD]})
+    dry = person.types("run", file, "--early-stop", "--dry-run")
+    assert "early stop" in dry.out
+    assert "without -j" in dry.err
+    assert person.types("run", file, "--dry-run", "--json").document["early_stop"] is False
+    run_id = person.types("submit", file, "-n", "10", "-j", "1", "--early-stop", "-q").out.strip()
+    assert person.types("wait", run_id, "-q").code == 1
+    assert person.types("status", run_id, "--json").document["counts"]["skipped"] == 7
+
+
 @pytest.mark.parametrize("options", [("-n", "0"), ("-n", "-1"), ("--threshold", "5"), ("--parallel", "0")])
 def test_t45_a_run_of_nothing_is_a_usage_error_and_leaves_no_run(
     person: Contract, options: tuple[str, ...]

@@ -7,8 +7,9 @@ import pytest
 
 from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
+from salvo_core.manifest.claims import Claim, Committed, Refusal
 from salvo_core.manifest.connection import connect
-from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
+from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.trace.model import Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn

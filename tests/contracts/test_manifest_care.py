@@ -5,7 +5,7 @@ import pytest
 from salvo_core.errors import NotFound
 from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
-from salvo_core.manifest.live import Claim, Refusal
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.rows import Row
 from tests.contracts.manifest_runs import Run, check_counters, result, turn
 

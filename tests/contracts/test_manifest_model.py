@@ -15,8 +15,9 @@ from hypothesis.stateful import (
 )
 
 from salvo_core.manifest import keys
+from salvo_core.manifest.claims import Claim, Committed, Refusal
 from salvo_core.manifest.connection import connect
-from salvo_core.manifest.live import Claim, Committed, Manifest, Refusal
+from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import TERMINAL
 from salvo_core.trace.model import Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.servers
 
 EXAMPLES = 40
 TOTAL = 3
+CELLS = 2
 ATTEMPTS_MAX = 2
 indices = st.integers(0, TOTAL - 1)
 workers = st.sampled_from(["w1", "w2"])
@@ -76,11 +78,19 @@ class Machine(RuleBasedStateMachine):
     def holds(self, claim):
         return self.rows[claim.index] == ["running", claim.attempt, claim.worker]
 
+    @property
+    def ahead(self):
+        return sum(row[0] == "skipped" for index, row in self.rows.items() if index >= self.released)
+
     def release(self, most):
-        upto = min(len(self.rows), self.released + most)
+        """Move the cursor over rows that want running, and over any that were skipped before them."""
         if self.window:
-            upto = min(upto, max(self.released, self.ended + self.window))
-        found, self.released = range(self.released, upto), upto
+            most = min(most, self.window - (self.released - (self.ended - self.ahead)))
+        found = []
+        while len(found) < most and self.released < len(self.rows):
+            if self.rows[self.released][0] != "skipped":
+                found.append(self.released)
+            self.released += 1
         return found
 
     # -- what may happen, in any order ----------------------------------------------------------
@@ -238,6 +248,23 @@ class Machine(RuleBasedStateMachine):
             self.rows[index][0] = "cancelled"
         assert answer == (len(never_begun), bool(never_begun) and self.is_last())
 
+    @precondition(lambda self: self.rows)
+    @rule(first=indices, trials=st.integers(1, TOTAL))
+    def skip_rows(self, first, trials):
+        skippable = self.state in ("submitting", "running", "paused")
+        step = range(first, first + trials * CELLS, CELLS)
+        never_begun = [
+            index for index in step if skippable and self.rows.get(index, ["", 0])[:2] == ["pending", 0]
+        ]
+        answer = self.do(self.manifest.skip_rows(self.run.id, step, "decided"))
+        for index in never_begun:
+            self.rows[index][0] = "skipped"
+        last = bool(never_begun) and self.is_last()
+        released = self.release(TOTAL) if never_begun and self.window and self.state == "running" else []
+        assert (answer.ended, answer.run_finished) == (len(never_begun), last)
+        assert answer.seeded == (len(self.rows) if skippable else TOTAL)
+        assert list(answer.release) == list(released)
+
     @precondition(lambda self: self.ended == len(self.rows))
     @rule()
     def seal(self):
@@ -255,6 +282,7 @@ class Machine(RuleBasedStateMachine):
         for index, (status, attempt, worker) in self.rows.items():
             row = found[index]
             assert (row.status, row.attempt, row.worker) == (status, attempt, worker)
+            assert row.reason == ("decided" if status == "skipped" else "")
             assert row.trace_id == self.run.trace_id(index)
 
     @invariant()
@@ -263,6 +291,7 @@ class Machine(RuleBasedStateMachine):
             self.do(check_counters(self.run))
         counts = self.do(self.run.counts())
         assert (counts.state, counts.released) == (self.state, self.released)
+        assert counts.skipped_ahead == self.ahead
         assert (counts.finished_ms is not None) == (self.state in ("finished", "sealed"))
         assert (counts.started_ms is not None) == bool(self.claims)
         assert counts.claims == len(self.claims)

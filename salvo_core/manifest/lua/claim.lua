@@ -1,7 +1,7 @@
 -- Hands out the right to attempt a trial. ARGV: index, trace_id, worker, lease_ms
 -- -> {'claimed', attempt, purpose} purpose: run | close_cancelled | close_lost
 --  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
---  | {'skipped', is_last, release_from, release_to}
+--  | {'skipped', is_last, release_from, release_to, index passed over, ...}
 local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
 local status, attempt, trace_id, rest = read_row(index)
@@ -20,7 +20,7 @@ if cancelling and attempt == '0' then
 end
 
 if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
-  return {'skipped', skip_row(index, 0, trace_id, 'budget')}
+  return before(skip_row(index, 0, trace_id, 'budget'), 'skipped')
 end
 
 local purpose = 'run'

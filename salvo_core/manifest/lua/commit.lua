@@ -1,6 +1,6 @@
 -- Ends a trial for the attempt that holds it, once.
 -- KEYS[6] journal  KEYS[7] votes.  ARGV: index, attempt, worker, status, result, then counter field, increment, ...
--- -> {1, is_last, release_from, release_to} | {0} fenced: throw the result away
+-- -> {1, is_last, release_from, release_to, index not to release, ...} | {0} fenced: throw the result away
 local index, attempt, worker, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local held, trace_id = holds(index, attempt, worker)
 if not held then return {0} end
@@ -12,5 +12,4 @@ count('running', -1)
 count(status, 1)
 for i = 6, #ARGV, 2 do count(ARGV[i], ARGV[i + 1]) end
 local last = book_end(1)
-local from, to = release_more()
-return {1, last, from, to}
+return before(release_more(), 1, last)

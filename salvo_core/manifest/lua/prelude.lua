@@ -43,19 +43,63 @@ local function book_end(ended)
   return 1
 end
 
--- Moves the release cursor so that at most `concurrency_max` trials are queued or running.
--- Returns the range [from, to) whose messages the caller must now publish.
-local function release_more()
-  local from, window = number(RUN, 'released'), number(RUN, 'concurrency_max')
-  if window == 0 or redis.call('HGET', RUN, 'state') ~= 'running' then return from, from end
-  local outstanding = from - number(COUNTERS, 'ended')
-  local to = math.min(number(RUN, 'seeded'), from + math.max(0, window - outstanding))
+-- Brings the state of a run in line with its counters after they were put right from outside: a run is over when
+-- every row has ended, and not before. A run without a header, which is being rebuilt, has no state yet.
+local function settle()
+  local state = redis.call('HGET', RUN, 'state')
+  local over = state and number(COUNTERS, 'ended') >= number(RUN, 'total')
+  if over and (state == 'running' or state == 'cancelling') then
+    redis.call('HSET', RUN, 'state', 'finished')
+    redis.call('HSETNX', RUN, 'finished_ms', now_ms())
+  elseif not over and (state == 'finished' or state == 'sealed') then
+    redis.call('HSET', RUN, 'state', 'running')
+    redis.call('HDEL', RUN, 'finished_ms', 'verdict', 'exit_code')
+    for _, key in ipairs({RUN, ROWS, COUNTERS}) do redis.call('PERSIST', key) end
+  end
+end
+
+-- Rows that one call looks at while it moves the release cursor: a decided cell's rows lie a run's cells apart.
+local PASSED_MAX = 10000
+
+-- Moves the release cursor over at most `most` rows that want running, so that at most `concurrency_max` of
+-- them are queued or running. Rows that were skipped ahead of it take nobody's place: it passes them over.
+-- Returns {from, to, index passed over, ...}: the caller must now publish the others in [from, to).
+local function move_cursor(most)
+  local from, seeded, window = number(RUN, 'released'), number(RUN, 'seeded'), number(RUN, 'concurrency_max')
+  local ahead = number(COUNTERS, 'skipped_ahead')
+  if window > 0 then most = math.min(most, window - (from - (number(COUNTERS, 'ended') - ahead))) end
+  local moved, to = {from, from}, math.min(seeded, from + math.max(0, most))
+  if ahead > 0 and most > 0 then
+    to = from
+    local stop = math.min(seeded, from + PASSED_MAX)
+    while to < stop and most > 0 do
+      if read_row(to) == 'skipped' then moved[#moved + 1] = to else most = most - 1 end
+      to = to + 1
+    end
+    count('skipped_ahead', 2 - #moved)
+  end
   if to > from then redis.call('HSET', RUN, 'released', to) end
-  return from, to
+  moved[2] = to
+  return moved
+end
+
+-- As move_cursor, when trials have ended: fills the places that they left.
+local function release_more()
+  local from = number(RUN, 'released')
+  if number(RUN, 'concurrency_max') == 0 or redis.call('HGET', RUN, 'state') ~= 'running' then
+    return {from, from}
+  end
+  return move_cursor(number(RUN, 'seeded'))
+end
+
+-- Puts values in front of a list. (`unpack` of a long list would overflow Lua's stack.)
+local function before(list, ...)
+  for i = select('#', ...), 1, -1 do table.insert(list, 1, (select(i, ...))) end
+  return list
 end
 
 -- Books a reservation at `nano_usd` and `tokens`, or at its worst without them. A vote's name ends in ':judge'.
-local function settle(budget, reservations, name, worst, nano_usd, tokens)
+local function book(budget, reservations, name, worst, nano_usd, tokens)
   local worst_nano_usd, worst_tokens = string.match(worst, '^(%d+) (%d+)$')
   local whose = string.match(name, '[^:]*$')
   redis.call('HDEL', reservations, name)
@@ -65,12 +109,12 @@ local function settle(budget, reservations, name, worst, nano_usd, tokens)
   redis.call('HINCRBY', budget, whose .. '_tokens', tokens or worst_tokens)
 end
 
--- Ends a pending row that will not be run, for a reason of one word; returns as book_end and release_more do.
+-- Ends a pending row that will not be run, for a reason of one word; returns {is_last, release_more...}.
 local function skip_row(index, attempt, trace_id, reason)
   write_row(index, 'skipped', attempt, trace_id, reason)
   count('pending', -1)
   count('skipped', 1)
   count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
   local last = book_end(1)
-  return last, release_more()
+  return before(release_more(), last)
 end

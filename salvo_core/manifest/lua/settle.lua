@@ -3,5 +3,5 @@
 -- -> 1 booked, 0 it was booked before
 local worst = redis.call('HGET', KEYS[7], ARGV[1])
 if not worst then return 0 end
-settle(KEYS[6], KEYS[7], ARGV[1], worst, ARGV[2], ARGV[3])
+book(KEYS[6], KEYS[7], ARGV[1], worst, ARGV[2], ARGV[3])
 return 1

@@ -7,7 +7,7 @@ for i = 1, #found, 2 do
   local status, held
   if index then status, held = read_row(index) end
   if status ~= 'running' or held ~= attempt then
-    settle(KEYS[6], KEYS[7], found[i], found[i + 1])
+    book(KEYS[6], KEYS[7], found[i], found[i + 1])
     booked = booked + 1
   end
 end

@@ -15,9 +15,6 @@ if again == 0 then return 0 end
 count('skipped', -again)
 count('pending', again)
 count('ended', -again)
-if state == 'finished' or state == 'sealed' then
-  redis.call('HSET', RUN, 'state', 'running')
-  redis.call('HDEL', RUN, 'verdict', 'exit_code', 'finished_ms')
-end
-for _, key in ipairs({RUN, ROWS, COUNTERS, KEYS[6]}) do redis.call('PERSIST', key) end
+settle()
+redis.call('PERSIST', KEYS[6])
 return again

@@ -1,5 +1,7 @@
 """The report at 80 and 160 columns, with one cell and with forty."""
 
+from dataclasses import replace
+
 import pytest
 
 from salvo_cli.render.console import Marks
@@ -229,3 +231,41 @@ def test_what_a_judge_costs_is_unknown_where_its_price_is():
     given = [row(0, judged=((1, 3, 3, 3),), judge_cost_usd=None)]
     text = shown(summary(given), 160)
     assert "cost $0.0100+? ($0.0100 agent + unknown judge)" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_cell_that_stopped_early_says_where_why_and_how_much_was_skipped(width, cells):
+    order = plan(trials=10, cells=cells).model_copy(update={"early_stop": True})
+    ended = [
+        row(index, "failed", 0.0) if index % cells or index < 3 * cells else row(index, "skipped")
+        for index in range(order.total)
+    ]
+    ended = [replace(one, reason="decided") if one.status == "skipped" else one for one in ended]
+    text = shown(summarise(order, ended, {}, started_ms=1_000, finished_ms=5_000, state="sealed"), width)
+    told = " ".join(text.split())
+    assert "stopped early after 3 of 10 trials, 7 skipped" in told
+    if cells == 1:
+        assert "early stop after 3 of 10 trials: perfect scores in all others would make the average" in told
+        assert "not graded 7 skipped" in told
+
+
+def test_failed_trials_are_counted_and_the_hard_ones_apart():
+    given = [row(0), row(1, "failed", 0.5), row(2, "hard_fail", 0.5), row(3, "infra_error")]
+    text = shown(summary(given))
+    assert "failed      2 trials  1 of them hard" in text
+    assert "failed      1 trials" not in shown(summary(rows(1, 1)))
+
+
+def test_large_counts_are_told_apart_by_thousands():
+    text = shown(summary([row(index, score=0.0, status="failed") for index in range(1200)]))
+    assert "0/1,200 trials" in text
+    assert "failed      1,200 trials" in text
+
+
+def test_details_tell_what_the_cheapest_and_the_dearest_trial_cost():
+    given = [row(0, cost_usd=0.01), row(1, cost_usd=0.04), row(2, cost_usd=None)]
+    text = shown(summary(given), more=True)
+    assert next(line.split() for line in text.splitlines() if "cost  " in line and "0.0400" in line) == [
+        "cost", "$0.0100", "$0.0250", "$0.0250", "$0.0400", "$0.0400",
+    ]  # fmt: skip

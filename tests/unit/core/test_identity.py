@@ -1,5 +1,6 @@
 """Run ids and trace ids: valid, derived, sorted, and refused when they are not what they claim."""
 
+import time
 import uuid
 
 import pytest
@@ -10,6 +11,7 @@ from salvo_core.errors import UsageError
 from salvo_core.identity import (
     INDEX_MAX,
     canonical_json,
+    created_s,
     digest,
     index_in,
     is_uuid7,
@@ -152,3 +154,11 @@ def test_canonical_json_keeps_the_order_of_keys_and_writes_text_as_it_is():
 
 def test_the_digest_is_sha256_in_hex():
     assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_run_id_says_when_it_was_made():
+    before_s = time.time()
+    made_s = created_s(new_run_id())
+    # Ids made in one millisecond each take the next one, so a busy process runs a little ahead.
+    assert before_s - 0.01 <= made_s <= time.time() + 60
+    assert created_s("0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111") == 0x0199C2F47B1E / 1000

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from salvo_core.errors import LeaseLost, RedisUnavailable
+from salvo_core.manifest.claims import Claim, Renewal
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
-from salvo_core.manifest.live import Claim, Renewal
 from salvo_core.trace.model import Turn
 from tests.unit.trial.builders import TRACE_ID, StepClock
 

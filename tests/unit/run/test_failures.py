@@ -32,7 +32,7 @@ def test_t32_at_most_three_trials_are_named_those_of_lowest_index():
 
 def test_t32_a_label_has_at_most_80_characters():
     spec = parse({"type": "jmespath", "expression": "a" * 500, "operator": "eq", "value": "b" * 500})
-    assert len(AssertionFacts.of(spec).label) <= 80
+    assert len(spec.label()) <= 80
 
 
 def test_a_required_assertion_ranks_first():

@@ -1,0 +1,36 @@
+"""How a number lies over the trials of a cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from salvo_core.stats.quantiles import quantile
+
+
+class Spread(BaseModel):
+    """How a number lies over trials; every field is in the number's own unit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mean: float
+    min: float
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of at least one value."""
+        ordered = sorted(values)
+        low, high = ordered[0], ordered[-1]
+        return cls(
+            # Rounding must not carry it past the data: the mean of three 0.1 is not 0.10000000000000002.
+            mean=min(max(math.fsum(ordered) / len(ordered), low), high),
+            min=low,
+            p50=quantile(ordered, 0.5),
+            p95=quantile(ordered, 0.95),
+            max=high,
+        )
