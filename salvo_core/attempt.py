@@ -206,6 +206,9 @@ async def _converse(
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         gate.budget = plan.budget
+        gate.discreet = bool(
+            plan.recording.mode != "full" or plan.recording.patterns or bench.redaction_patterns
+        )
         cell = plan.cells[message.cell]
         scenario = await bench.orders.scenario(plan, cell)
         adapter = bench.adapters.get(cell.adapter, scenario.script)

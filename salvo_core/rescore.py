@@ -320,6 +320,8 @@ async def _judged(
         update={"assertions": [again.assertions[place] for place in division.again]}
     )
     desk = task.desk
+    gate = gate_of(task.held, desk)
+    gate.discreet = task.plan.recording.mode != "full" or bool(task.plan.recording.patterns)
     heard, ballots = await judge(
         blank,
         part,
@@ -330,7 +332,7 @@ async def _judged(
         clock=desk.clock,
         forms=desk.forms,
         past=past,
-        gate=gate_of(task.held, desk).of("judge"),
+        gate=gate.of("judge"),
     )
     stand, stood = judged_before(again.trace, division.origin)
     judgements = tuple(

@@ -46,7 +46,7 @@ EPILOG = epilog(
         "salvo run scenarios/ --tag team=checkout --threshold 0.9",
         "salvo run scenarios/ -n 50 -j 5 --early-stop         fail with few trials",
         "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
-        "salvo run scenarios/ -n 200 --budget-usd 5          what does not fit is skipped",
+        "salvo run scenarios/ -n 200 --budget-usd 5   what does not fit is skipped",
         "salvo run scenarios/ --json > result.json",
     ],
     exits.VERDICT_CODES,

@@ -95,8 +95,8 @@ class Gate(Protocol):
         """
         ...
 
-    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> None:
-        """Note that none came back.
+    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
+        """Note that none came back; return whether ``enter`` will wait, so that the caller need not.
 
         Args:
             entry: From ``enter``.
@@ -119,8 +119,9 @@ class OpenGate:
     async def answered(self, entry: Entry, usage: Usage, cost: Cost) -> None:
         """Do nothing."""
 
-    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> None:
+    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
         """Do nothing."""
+        return False
 
 
 OPEN_GATE = OpenGate()

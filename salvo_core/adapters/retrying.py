@@ -157,12 +157,14 @@ async def send_with_retries(
                 await gate.answered(entry, reply.usage, partial(cost, [reply.usage]))
                 spent = [*(retry.usage for retry in retries), reply.usage]
                 return AnsweredTurn(reply, tuple(retries), latency_s, cost(spent))
-            wait_s = backoff.wait_s(len(retries), error.retry_after_s, rng)
-            in_time = deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
-            again = error.retryable and len(retries) < backoff.retries_max and in_time
-            retries.append(_failed_exchange(error, wait_s if again else 0.0))
-            cost = partial(_cost_usd, price, config, "")
-            await gate.failed(entry, error, partial(cost, [retries[-1].usage]))
+            failed, cost = _failed_exchange(error), partial(_cost_usd, price, config, "")
+            retries.append(failed)
+            awaited = await gate.failed(entry, error, partial(cost, [failed.usage]))
+            wait_s = 0.0 if awaited else backoff.wait_s(len(retries) - 1, error.retry_after_s, rng)
+            in_time = awaited or deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
+            again = error.retryable and len(retries) <= backoff.retries_max and in_time
+            if again:
+                retries[-1] = failed.model_copy(update={"waited_s": wait_s})
             if not again:
                 spent = [retry.usage for retry in retries]
                 raise TurnFailed(error, tuple(retries), cost(spent)) from error
@@ -173,12 +175,11 @@ async def send_with_retries(
         raise
 
 
-def _failed_exchange(error: ProviderError, waited_s: float) -> Retry:
+def _failed_exchange(error: ProviderError) -> Retry:
     return Retry(
         kind=cast(ErrorKind, error.kind),
         message=error.message,
         status_code=error.status_code,
-        waited_s=waited_s,
         usage=Usage(input_tokens=error.input_tokens, output_tokens=error.output_tokens),
     )
 

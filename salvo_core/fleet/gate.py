@@ -25,6 +25,7 @@ from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.trace.model import Usage
+from salvo_core.trace.recording import what_happened
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class TrialGate:
         budget: The run's; None spends what it takes.
         prices: The worker's adapters.
         clock: Measures and waits.
+        discreet: Whether what a provider says may hold what nobody may keep; others are told less then.
         whose: On whose account exchanges are booked.
     """
 
@@ -98,6 +100,7 @@ class TrialGate:
     budget: Budget | None
     prices: Prices
     clock: Clock
+    discreet: bool = False
     whose: Whose = "agent"
     _sent: int = 0
     _owed: dict[str, tuple[float, int] | None] = field(default_factory=dict)
@@ -189,8 +192,8 @@ class TrialGate:
         await self._settle(entry, usage, cost)
         await self._provider_answers(entry)
 
-    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> None:
-        """Book what a failure was billed, and what it says of the provider.
+    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
+        """Book what a failure was billed, and what it says of the provider, which may be awaited now.
 
         Raises:
             Barred: The provider does not accept who we are.
@@ -200,24 +203,27 @@ class TrialGate:
         told = billed.total_tokens > 0 or unsent or (error.status_code or 0) >= 300
         await self._settle(entry, billed if told else None, cost)
         if not self.prices.reaches_provider(entry.adapter):
-            return
+            return False
         refused = refuses_us(error)
         if not refused and error.kind not in _OUTAGES:
             # What it said is about this conversation alone; or nobody asked it.
             await (self._leave_probe() if unsent else self._provider_answers(entry))
-            return
+            return False
+        reason = what_happened(error.kind) if self.discreet else error.message
+        state = "closed"
         with suppressed("a provider's failure was not noted"):
-            await self.breakers.failed(
+            state = await self.breakers.failed(
                 entry.adapter,
                 self.claim.trace_id,
                 error.kind,
-                error.message,
+                reason,
                 probe=entry.probe,
                 at_once=refused,
             )
         self._probing = ""
         if refused:
-            raise _refused(entry.adapter, error.message)
+            raise _refused(entry.adapter, reason)
+        return state != "closed"
 
     async def close(self) -> None:
         """Book, at its worst, what was sent and whose end nobody saw; leave a probe to others."""

@@ -83,7 +83,7 @@ class StandingGate:
         with self._timer.standing():  # a paid turn must not be lost to the clock while it is booked
             await self._gate.answered(entry, usage, cost)
 
-    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> None:
+    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
         """As the gate's."""
         with self._timer.standing():
-            await self._gate.failed(entry, error, cost)
+            return await self._gate.failed(entry, error, cost)
