@@ -157,9 +157,12 @@ async def test_a_model_without_a_price_is_refused_unless_that_is_allowed(site):
     trace = await trace_of(site, plan)
     assert (trace.status, trace.error.kind) == ("infra_error", "scenario")
     assert "--allow-unpriced" in trace.error.hint
-    plan = await site.submit(order(2, [scenario], budget=Budget(usd_max=1.0, allow_unpriced=True)))
-    await site.work()
-    assert {row.status for row in await site.rows(plan.run_id)} == {"passed"}
+    for budget in (Budget(usd_max=1.0, allow_unpriced=True), Budget(tokens_max=100_000)):
+        plan = await site.submit(order(2, [scenario], budget=budget))
+        await site.work()
+        assert {row.status for row in await site.rows(plan.run_id)} == {"passed"}
+        books = await spending(site, plan)
+        assert (books.reserved_tokens, books.spent_tokens, books.spent_usd) == (0, 2 * TURNS * 1500, 0)
 
 
 async def test_a_budget_is_raised_and_what_was_skipped_runs(site):

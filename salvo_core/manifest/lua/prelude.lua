@@ -103,8 +103,9 @@ local function book(budget, reservations, name, worst, nano_usd, tokens)
   local worst_nano_usd, worst_tokens = string.match(worst, '^(%d+) (%d+)$')
   local whose = string.match(name, '[^:]*$')
   redis.call('HDEL', reservations, name)
-  redis.call('HINCRBY', budget, 'reserved_nano_usd', '-' .. worst_nano_usd)
-  redis.call('HINCRBY', budget, 'reserved_tokens', '-' .. worst_tokens)
+  -- (Redis takes no -0 for a number.)
+  if worst_nano_usd ~= '0' then redis.call('HINCRBY', budget, 'reserved_nano_usd', '-' .. worst_nano_usd) end
+  if worst_tokens ~= '0' then redis.call('HINCRBY', budget, 'reserved_tokens', '-' .. worst_tokens) end
   redis.call('HINCRBY', budget, whose .. '_nano_usd', nano_usd or worst_nano_usd)
   redis.call('HINCRBY', budget, whose .. '_tokens', tokens or worst_tokens)
 end
