@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 from salvo_core.adapters.bounds import worst_usage
 from salvo_core.adapters.failures import refuses_us
@@ -105,11 +105,12 @@ class TrialGate:
     _sent: int = 0
     _owed: dict[str, tuple[float, int] | None] = field(default_factory=dict)
     """Reservations that are not booked yet, and at what; None is their worst."""
-    _probing: str = ""
+    _probing: dict[str, None] = field(default_factory=dict)
+    """Providers that exchanges of this attempt probe, and have not said yet what came of it."""
 
     def of(self, whose: Whose) -> TrialGate:
         """Return the gate of the same attempt on another account."""
-        return replace(self, whose=whose, _sent=0, _probing="")  # what is owed is the attempt's
+        return replace(self, whose=whose, _sent=0)  # what is owed and probed is the attempt's
 
     async def enter(self, asking: Asking) -> Entry:
         """Return once the provider may be asked and its worst case is set aside.
@@ -120,35 +121,35 @@ class TrialGate:
             Barred: It will not be by this attempt.
         """
         began_s = self.clock.monotonic_s()
+        leave: Literal["go", "probe"] | Wait = "go"
         while True:
             if self.interrupted():
-                await self._leave_probe()
+                await self._leave_probes()
                 raise Barred("interrupted", "the attempt must not go on")
+            wait_s = _ASK_AGAIN_S[1]
             try:
-                wait_s = await self._wait_s(asking.adapter, began_s)
-                if wait_s is None:
-                    reservation = await self._reserve(asking)
-                    if reservation is not None:
-                        waited_s = self.clock.monotonic_s() - began_s
-                        probe = self._probing == asking.adapter
-                        return Entry(waited_s, asking.adapter, probe=probe, reservation=reservation)
-                    wait_s = _ASK_AGAIN_S[1]
+                if leave != "probe":
+                    leave = await self._leave(asking.adapter, began_s)
+                if isinstance(leave, Wait):
+                    wait_s = leave.due_s
+                elif (reservation := await self._reserve(asking)) is not None:
+                    waited_s = self.clock.monotonic_s() - began_s
+                    return Entry(waited_s, asking.adapter, probe=leave == "probe", reservation=reservation)
             except RedisUnavailable as error:
                 logger.warning("trial %s waits to ask for its next turn: %s", self.claim.trace_id, error)
-                wait_s = _ASK_AGAIN_S[1]
             least_s, most_s = _ASK_AGAIN_S
             # Spread, so that those who wait together do not ask together.
             await self.clock.sleep(random.uniform(least_s, max(least_s, min(wait_s, most_s))))  # noqa: S311
 
-    async def _wait_s(self, provider: str, began_s: float) -> float | None:
-        """Return None if the provider may be asked, else how long that will take, seconds."""
-        if self._probing == provider or not self.prices.reaches_provider(provider):
-            return None
+    async def _leave(self, provider: str, began_s: float) -> Literal["go", "probe"] | Wait:
+        """Return whether the provider may be asked."""
+        if not self.prices.reaches_provider(provider):
+            return "go"
         leave = await self.breakers.enter(provider, self.claim.trace_id)
         if leave == "probe":
-            self._probing = provider
+            self._probing[provider] = None
         if not isinstance(leave, Wait):
-            return None
+            return leave
         if leave.kind == _REFUSED and leave.state == "open":
             raise _refused(provider, leave.reason)
         if leave.kind != _REFUSED and leave.open_s > OUTAGE_S_MAX:
@@ -159,7 +160,7 @@ class TrialGate:
             )
         if self.clock.monotonic_s() - began_s > PATIENCE_S:
             raise Barred("patience", f"provider {provider} is awaited: {leave.reason}")
-        return leave.due_s
+        return leave
 
     async def _reserve(self, asking: Asking) -> str | None:
         """Return the name of what is set aside, empty without a budget, None while others hold it."""
@@ -170,19 +171,19 @@ class TrialGate:
         worst = worst_usage(asking, output_tokens_max=output_max)
         cost_usd = asking.price(config.model, worst)
         if cost_usd is None and self.budget.usd_max is not None and not self.budget.allow_unpriced:
-            await self._leave_probe()
+            await self._leave_probes()
             raise _unpriced(config.model)
         name = Ledger.name(self.claim, self._sent, self.whose)
+        self._sent += 1  # before anybody else can: votes are asked for side by side
         granted = await self.ledger.reserve(
             self.claim, self.budget, name, cost_usd or 0.0, worst.total_tokens
         )
         if granted == "granted":
-            self._sent += 1
             self._owed[name] = None
             return name
         if granted == "wait":
             return None
-        await self._leave_probe()
+        await self._leave_probes()
         if granted == "lost":
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
         raise _spent(self.budget, cost_usd, worst)
@@ -207,7 +208,7 @@ class TrialGate:
         refused = refuses_us(error)
         if not refused and error.kind not in _OUTAGES:
             # What it said is about this conversation alone; or nobody asked it.
-            await (self._leave_probe() if unsent else self._provider_answers(entry))
+            await (self._leave_probes() if unsent else self._provider_answers(entry))
             return False
         reason = what_happened(error.kind) if self.discreet else error.message
         state = "closed"
@@ -220,28 +221,31 @@ class TrialGate:
                 probe=entry.probe,
                 at_once=refused,
             )
-        self._probing = ""
+        self._probed(entry)
         if refused:
             raise _refused(entry.adapter, reason)
         return state != "closed"
 
     async def close(self) -> None:
         """Book, at its worst, what was sent and whose end nobody saw; leave a probe to others."""
-        await self._leave_probe()
+        await self._leave_probes()
         await self._pay()
 
     async def _provider_answers(self, entry: Entry) -> None:
         if self.prices.reaches_provider(entry.adapter):
             with suppressed("a provider's answer was not noted"):
                 await self.breakers.worked(entry.adapter, self.claim.trace_id, probe=entry.probe)
-        if entry.probe:
-            self._probing = ""
+        self._probed(entry)
 
-    async def _leave_probe(self) -> None:
-        if self._probing:
+    def _probed(self, entry: Entry) -> None:
+        if entry.probe:
+            self._probing.pop(entry.adapter, None)
+
+    async def _leave_probes(self) -> None:
+        for provider in tuple(self._probing):
+            del self._probing[provider]
             with suppressed("a probe was not left to others"):
-                await self.breakers.leave(self._probing, self.claim.trace_id)
-            self._probing = ""
+                await self.breakers.leave(provider, self.claim.trace_id)
 
     async def _settle(self, entry: Entry, usage: Usage | None, cost: Cost) -> None:
         if entry.reservation:

@@ -13,6 +13,7 @@ from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.resume import resume
 from salvo_core.sweep import Sweeper
+from tests.integration.judging import VOTE_USD, YES, JudgeOfRecord, judge, judged
 from tests.integration.site import SCENARIO, TURNS, loaded, order
 from tests.integration.trials import site_on, trace_of
 
@@ -147,6 +148,29 @@ async def test_time_before_the_gate_is_not_the_agents(site, monkeypatch):
     assert [row.status for row in await site.rows(plan.run_id)] == ["passed"]
     trace = await trace_of(site, plan)
     assert (trace.outcome, trace.duration_s > 0.7) == ("completed", True)
+
+
+async def test_judges_spend_of_the_same_budget_and_are_told_apart(site):
+    site.judge = JudgeOfRecord(YES)
+    fields = {"script": SCENARIO["script"] | {"usage": USAGE}, "extras": {"max_tokens": 500}}
+    scenario = judged(judge(k=3, judge_model="gpt-4o-mini"), **fields)
+    plan = await site.submit(order(1, [scenario], budget=Budget(usd_max=1.0)))
+    await site.work()
+    books = await spending(site, plan)
+    assert books.agent_usd == pytest.approx(TURNS * BILLED_USD, abs=1e-9)
+    assert books.judge_usd == pytest.approx(3 * VOTE_USD, abs=1e-9)
+    # The next run's budget reaches for the conversation, and for no vote.
+    plan = await site.submit(order(1, [scenario], budget=Budget(usd_max=TURNS * BILLED_USD + 0.0003)))
+    asked = len(site.judge.asked)
+    await site.work()
+    await site.check(plan)
+    assert len(site.judge.asked) == asked
+    trace = await trace_of(site, plan)
+    assert (trace.status, trace.outcome, trace.error.kind) == ("skipped", "completed", "budget")
+    assert trace.final_content == "Your refund is on its way."
+    summary = await site.observer().summary(plan.run_id)
+    assert summary.cells[0].unaffordable == 1
+    assert summary.verdict == "INCONCLUSIVE"
 
 
 async def test_a_model_without_a_price_is_refused_unless_that_is_allowed(site):
