@@ -103,6 +103,7 @@ class TrialGate:
     discreet: bool = False
     whose: Whose = "agent"
     _sent: int = 0
+    _begun: bool = False
     _owed: dict[str, tuple[float, int] | None] = field(default_factory=dict)
     """Reservations that are not booked yet, and at what; None is their worst."""
     _probing: dict[str, None] = field(default_factory=dict)
@@ -175,10 +176,12 @@ class TrialGate:
             raise _unpriced(config.model)
         name = Ledger.name(self.claim, self._sent, self.whose)
         self._sent += 1  # before anybody else can: votes are asked for side by side
+        first = self.claim.attempt == 1 and self.whose == "agent" and not self._begun
         granted = await self.ledger.reserve(
-            self.claim, self.budget, name, cost_usd or 0.0, worst.total_tokens
+            self.claim, self.budget, name, cost_usd or 0.0, worst.total_tokens, first=first
         )
         if granted == "granted":
+            self._begun = True
             self._owed[name] = None
             return name
         if granted == "wait":

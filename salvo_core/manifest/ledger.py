@@ -37,7 +37,9 @@ class Ledger:
                 if limit != "":
                     await self._redis.hsetnx(key, field, str(limit))
 
-    async def reserve(self, claim: Claim, budget: Budget, name: str, cost_usd: float, tokens: int) -> Granted:
+    async def reserve(
+        self, claim: Claim, budget: Budget, name: str, cost_usd: float, tokens: int, *, first: bool = False
+    ) -> Granted:
         """Set aside what an exchange costs at worst.
 
         Args:
@@ -46,6 +48,7 @@ class Ledger:
             name: Of the exchange: ``Ledger.name``. Asking twice under one name sets aside once.
             cost_usd: At worst.
             tokens: At worst.
+            first: Whether the trial has said nothing yet: those that have go before it.
 
         Returns:
             ``wait`` when it would fit but for what is set aside for others; ``spent`` when not even then, and
@@ -55,7 +58,7 @@ class Ledger:
             Granted,
             await self._run(
                 "reserve", claim.run_id, claim.index, claim.attempt, claim.worker,
-                name, nano_usd(cost_usd, up=True), tokens, *_limits(budget),
+                name, nano_usd(cost_usd, up=True), tokens, *_limits(budget), int(first),
             ),
         )  # fmt: skip
 

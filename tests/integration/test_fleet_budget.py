@@ -46,6 +46,7 @@ async def test_two_hundred_conversations_at_once_never_spend_more_than_the_budge
     assert summary.counts["skipped"] == summary.cells[0].unaffordable > 0
     assert summary.counts["infra_error"] == 0
     assert "the budget was used up" in summary.reason
+    assert summary.cells[0].scored >= 5, "money goes to trials under way before others begin"
 
 
 async def test_workers_that_are_killed_take_no_money_with_them(fleet_on_files: Fleet) -> None:

@@ -116,6 +116,7 @@ local function skip_row(index, attempt, trace_id, reason)
   count('pending', -1)
   count('skipped', 1)
   count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
+  redis.call('HINCRBY', RUN, 'budget_unbegun', 1)
   local last = book_end(1)
   return before(release_more(), last)
 end

@@ -15,6 +15,7 @@ if again == 0 then return 0 end
 count('skipped', -again)
 count('pending', again)
 count('ended', -again)
+redis.call('HINCRBY', RUN, 'budget_unbegun', -again)
 settle()
 redis.call('PERSIST', KEYS[6])
 return again
