@@ -151,7 +151,7 @@ def _cells(counts: RunCounts, labels: Sequence[str], signs: Marks) -> Renderable
         mean = found.score_sum / found.scored if found and found.scored else None
         rows.append(
             [
-                one_line(label, 60),
+                label,
                 bar(ended, of_each, signs, 10),
                 f"{ended}/{of_each}",
                 str(passed),
