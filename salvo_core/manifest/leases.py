@@ -8,13 +8,14 @@ else's by now, so each is taken for lost and its attempt stops (I1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Literal
 
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable, SalvoError
-from salvo_core.manifest.claims import Claim
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.live import Manifest
 from salvo_core.trace.model import Turn, Vote
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 """Two renewals may fail in a row before a lease ends."""
+
+LOOK_UP_S = 0.5
+"""How soon a trial that waits for its turn as a suspect sees that its worker is leaving."""
 
 
 class HeldTrial:
@@ -31,6 +35,10 @@ class HeldTrial:
         self.claim = claim
         self._keeper = keeper
         self.lost = False
+        self.suspect = claim.suspect
+        self.abandoned = False
+        """The run was cancelled at once: what is under way is not waited for."""
+        self._exchange: asyncio.Timeout | None = None
         self.cancelled = claim.purpose == "close_cancelled"
         self.turns: list[Turn] = []
         """Completed, of this attempt and those before it: what the journal holds."""
@@ -42,6 +50,26 @@ class HeldTrial:
         if self.cancelled:
             return "cancelled"
         return "leaving" if self._keeper.leaving else None
+
+    @contextlib.contextmanager
+    def exchange(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Let the limit end what is under way in this block as soon as the run is cancelled at once."""
+        self._exchange = limit
+        try:
+            if self.abandoned:
+                limit.reschedule(0)
+            yield
+        finally:
+            self._exchange = None
+
+    def heed(self, state: str) -> None:
+        """Take note of the run's state, as those are told it who hold trials."""
+        if state in ("cancelling", "cancelling_at_once"):
+            self.cancelled = True
+        if state == "cancelling_at_once" and not self.abandoned:
+            self.abandoned = True
+            if self._exchange is not None:
+                self._exchange.reschedule(0)
 
     async def keep(self, turn: Turn) -> None:
         """Journal a completed turn.
@@ -66,8 +94,10 @@ class HeldTrial:
         if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        if state == "cancelling":
-            self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
+        self.heed(state)  # heard here, a turn after it was said, and not at the next renewal
+        if self.suspect:  # something of it was kept: the manifest acquits it, and another may have its turn
+            self.suspect = False
+            self._keeper.make_room()
 
 
 class LeaseKeeper:
@@ -91,6 +121,7 @@ class LeaseKeeper:
         self._clock = clock
         self._reseating: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._held: dict[tuple[str, int], HeldTrial] = {}
+        self._room = asyncio.Event()
         self._renewed_at_s = clock.monotonic_s()
 
     def __len__(self) -> int:
@@ -99,6 +130,42 @@ class LeaseKeeper:
     def holds(self, run_id: str, index: int) -> bool:
         """Tell whether this worker is at work on that trial now."""
         return (run_id, index) in self._held
+
+    async def claim(self, run_id: str, index: int, trace_id: str) -> HeldTrial | Refusal:
+        """Return the trial, claimed and kept alive from now on, or why it may not be attempted.
+
+        A trial over which a worker vanished is held beside no other such trial, so that the next
+        crash tells which of them it was: it waits here, unclaimed, until there is room for it.
+
+        Raises:
+            RedisUnavailable: Nothing was claimed, or the claim runs out.
+        """
+        while True:
+            claim = await self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s)
+            if isinstance(claim, Claim):
+                others = (one for one in self._held.values() if one.suspect)
+                # Of its own run the manifest sees to it; of other runs nobody else knows.
+                if not claim.suspect or all(one.claim.run_id == run_id for one in others):
+                    return self.hold(claim)
+                await self.manifest.give_back(claim)
+            elif claim.reason != "suspect":
+                return claim
+            if self.leaving:
+                return Refusal("suspect")
+            await self._wait_for_room()
+
+    def make_room(self) -> None:
+        """Let trials look again that wait for their turn as suspects."""
+        self._room.set()
+        self._room = asyncio.Event()
+
+    async def _wait_for_room(self) -> None:
+        """Return when a suspect is let go, at the latest after a renewal's time: others may have ended it."""
+        room, waited_s = self._room, 0.0
+        while not (room.is_set() or self.leaving or waited_s >= self.lease_s / RENEWALS_PER_LEASE):
+            waited_s += LOOK_UP_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(room.wait(), LOOK_UP_S)
 
     def hold(self, claim: Claim) -> HeldTrial:
         """Begin to keep a claim alive."""
@@ -113,6 +180,9 @@ class LeaseKeeper:
         key = held.claim.run_id, held.claim.index
         if self._held.get(key) is held:
             del self._held[key]
+        if held.suspect:
+            held.suspect = False
+            self.make_room()
 
     async def renew(self) -> None:
         """Prolong every lease once; mark what is lost or cancelled."""
@@ -131,8 +201,7 @@ class LeaseKeeper:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
                 self._reseat_or_lose(each)
-            if renewal.state == "cancelling":
-                each.cancelled = True
+            each.heed(renewal.state)
 
     async def reseated(self, claim: Claim) -> bool:
         """Tell whether a trial that is no longer ours had only been forgotten by Redis, and is ours again."""

@@ -120,6 +120,12 @@ class Rescored(Frozen):
             ),
             judge_cost_usd=self.judge_cost_usd,
             judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in self.judged),
+            undecided=tuple(finding.assertion for finding in self.after.findings if finding.infra),
+            struck_out=tuple(
+                finding.assertion
+                for finding in self.after.findings
+                if finding.redaction_affected and finding.assertion not in self.kept
+            ),
         )
 
     @classmethod
@@ -130,7 +136,7 @@ class Rescored(Frozen):
             ObjectCorrupt: Damaged, no such record, or not the one that expected_digest names.
         """
         body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-        return codec.validated(cls, body, where=where, what="record")
+        return codec.validated(cls, body, where=where, what="a record")
 
 
 def blank_record(plan: Plan, row: Row, *, index: int, attempt: int, worker: str, now: datetime) -> Rescored:

@@ -8,9 +8,11 @@ an outcome. It raises only when this attempt must not go on: ``LeaseLost``, ``Le
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -37,6 +39,15 @@ class Hold(Protocol):
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""
+        ...
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the run was cancelled at once: what is under way is not waited for."""
+        ...
+
+    def exchange(self, limit: asyncio.Timeout) -> AbstractContextManager[None]:
+        """Let the limit end what is under way in the block as soon as ``abandoned`` is set."""
         ...
 
     async def keep(self, turn: Turn) -> None:
@@ -128,28 +139,37 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         if timer.left_s() == 0:  # a timeout of nothing would still let a request out, and it may be billed
             talk.outcome = "timeout"
             break
-        try:
-            async with timer.limit():
-                turn = await talk.ask(timer)
-        except TimeoutError:
-            talk.outcome = "timeout"
-            break
-        except Barred as bar:
-            if bar.bar == "interrupted":
-                continue  # said again, and acted upon, above
-            talk.bar(bar)
-            break
-        except TurnFailed as failure:
-            talk.fail(failure)
-            break
+        asked = await _asked(talk, timer, hold)
+        if asked is None:
+            continue  # it has ended, or an interruption is acted upon above
         # Outside the time limit: a paid turn must reach the journal whatever the clock says.
-        await hold.keep(turn)
+        await hold.keep(asked)
         try:
-            async with timer.limit():
-                await talk.take(turn)
+            async with timer.limit() as limit:
+                with hold.exchange(limit):
+                    await talk.take(asked)
         except TimeoutError:
-            talk.outcome = "timeout"
+            talk.outcome = "cancelled" if hold.abandoned else "timeout"
     return talk.ended()
+
+
+async def _asked(talk: _Talk, timer: Timer, hold: Hold) -> Turn | None:
+    """Return the next turn. None when there is none: the talk has ended, or must not go on."""
+    try:
+        async with timer.limit() as limit:
+            with hold.exchange(limit):
+                return await talk.ask(timer)
+    except TimeoutError:
+        if hold.abandoned:
+            talk.abandon()
+        else:
+            talk.outcome = "timeout"
+    except TurnFailed as failure:
+        talk.fail(failure)
+    except Barred as bar:
+        if bar.bar != "interrupted":
+            talk.bar(bar)
+    return None
 
 
 class _Talk:
@@ -257,6 +277,17 @@ class _Talk:
         self.error = barred(bar, len(self.turns))
         self.usage = sum((retry.usage for retry in bar.retries), self.usage)
         self.costs_usd.append(bar.cost_usd)
+
+    def abandon(self) -> None:
+        """End in the midst of an exchange: the provider may bill it, and nobody will hear how much."""
+        self.outcome = "cancelled"
+        self.costs_usd.append(None)
+        self.error = TrialError(
+            kind="abandoned",
+            message=f"the run was cancelled at once while turn {len(self.turns) + 1} was under way: "
+            "what that cost is not known",
+            turn=len(self.turns),
+        )
 
     def refuse_unpriced(self) -> None:
         """End before anything is sent when a cost limit was set that nobody could keep."""

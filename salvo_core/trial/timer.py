@@ -38,10 +38,10 @@ class Timer:
         return self._end_s
 
     @asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
+    async def limit(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise ``TimeoutError`` when time is up inside the block."""
         async with asyncio.timeout(self.left_s()) as self._timeout:
-            yield
+            yield self._timeout
 
     @contextmanager
     def standing(self) -> Iterator[None]:
@@ -56,7 +56,8 @@ class Timer:
             self._run_out(self.left_s())
 
     def _run_out(self, left_s: float | None) -> None:
-        if self._timeout is not None and not self._timeout.expired():
+        # At 0 the run was cancelled at once (``Hold.exchange``), and that stands.
+        if self._timeout is not None and not self._timeout.expired() and self._timeout.when() != 0:
             now_s = asyncio.get_running_loop().time()
             self._timeout.reschedule(None if left_s is None else now_s + left_s)
 

@@ -73,6 +73,10 @@ async def test_a_trial_that_lost_too_many_workers_is_claimed_only_to_be_closed(r
     await run.lose(0)
     claim = await run.claimed(0)
     assert (claim.attempt, claim.purpose) == (4, "close_lost")
+    assert [(one.attempt, one.worker, one.how) for one in claim.past] == [
+        (1, "w1", "lost"),
+        (3, "w1", "lost"),
+    ]
     assert (await run.commit(claim, "infra_error", score=None)).won
     assert await run.redis.hgetall(keys.strikes(run.id)) == {}
 

@@ -206,7 +206,11 @@ async def test_a_required_judge_that_is_down_is_infrastructure_and_the_conversat
     assert (summary.verdict, summary.exit_code) == ("INFRA_ERROR", 3)
     assert summary.cells[0].failures == ()
     assert [(errors.kind, errors.count) for errors in summary.cells[0].infra_errors] == [("judge", 1)]
-    assert "judge kind" in summary.cells[0].infra_errors[0].message
+    said = summary.cells[0].infra_errors[0].message
+    assert "judge kind" in said
+    assert said.endswith(
+        " (the conversation and every vote are stored: `salvo reeval` asks again for what is missing)"
+    )
 
 
 async def test_a_fault_of_ours_while_judging_costs_no_conversation(site, monkeypatch):
@@ -318,8 +322,8 @@ async def test_a_run_cancelled_between_votes_keeps_them_and_what_they_cost(site)
 
 
 async def test_a_trial_that_loses_workers_while_it_is_judged_ends_with_its_conversation_and_votes(site):
-    plan, message = await judged_trial(site, [YES], judge())
-    for number in range(1, plan.attempts_max + 1):
+    plan, message = await judged_trial(site, [YES], judge(k=1))
+    for number in range(1, plan.crashes_max + 1):
         await died(message, site.bench(f"w{number}", manifest=Fuse(1).on(site.manifest, "vote")))
         await site.silence(plan.run_id)
         await site.manifest.expire(plan.run_id)

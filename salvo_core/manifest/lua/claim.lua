@@ -1,5 +1,6 @@
 -- Hands out the right to attempt a trial. ARGV: index, trace_id, worker, lease_ms
--- -> {'claimed', attempt, purpose} purpose: run | close_cancelled | close_lost
+-- -> {'claimed', attempt, purpose, strikes, lost attempts} purpose: run | close_cancelled | close_lost | close_unread
+--  | {'suspect'} this worker holds another one
 --  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
 --  | {'skipped', is_last, release_from, release_to, index passed over, ...}
 local index, worker = ARGV[1], ARGV[3]
@@ -23,12 +24,18 @@ if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
   return before(skip_row(index, 0, trace_id, 'budget'), 'skipped')
 end
 
-local purpose = 'run'
+local purpose, strikes = 'run', number(STRIKES, index)
 if cancelling then
   purpose = 'close_cancelled'
-elseif number(STRIKES, index) >= number(RUN, 'attempts_max') then
+elseif strikes >= number(RUN, 'attempts_max') + 2 then
+  purpose = 'close_unread' -- two workers vanished that were only to store what there is
+elseif strikes >= number(RUN, 'attempts_max') then
   purpose = 'close_lost'
+elseif strikes > 0 then
+  if not has_room(worker, strikes) then return {'suspect'} end
+  hold_suspect(index, worker, strikes)
 end
+redis.call('HDEL', SUSPECTS, 'blamed:' .. worker) -- it lives, whatever was thought of it
 local next_attempt = tonumber(attempt) + 1
 local now = now_ms()
 write_row(index, 'running', next_attempt, trace_id, worker)
@@ -37,4 +44,4 @@ redis.call('HSETNX', RUN, 'started_ms', now)
 count('pending', -1)
 count('running', 1)
 count('claims', 1)
-return {'claimed', next_attempt, purpose}
+return {'claimed', next_attempt, purpose, strikes, redis.call('HGET', SUSPECTS, index .. ':past') or ''}

@@ -4,6 +4,7 @@ local held, trace_id = holds(index, attempt, ARGV[3])
 if not held then return 0 end
 write_row(index, 'pending', attempt, trace_id)
 redis.call('ZREM', LEASES, index)
+let_suspect_go(index)
 count('running', -1)
 count('pending', 1)
 return 1

@@ -4,7 +4,7 @@ local index, attempt = ARGV[1], ARGV[2]
 local held, trace_id = holds(index, attempt, ARGV[3])
 if not held then return {0} end
 redis.call('ZREM', LEASES, index)
-redis.call('HDEL', STRIKES, index)
+acquit(index)
 count('running', -1)
 count('pending', 1)
 return before(skip_row(index, attempt, trace_id, ARGV[4]), 1)

@@ -340,3 +340,21 @@ async def test_what_the_provider_is_asked_names_the_trial_the_turn_and_the_scena
     )
     spec = talk.adapter.seen[0][1][0]
     assert (spec.name, spec.parameters) == ("look_up", {"type": "object", "properties": {}, "required": []})
+
+
+async def test_an_exchange_that_is_abandoned_ends_the_trial_and_nobody_knows_its_cost():
+    talk = Talk(TWO_THEN_DONE)
+    ask = talk.adapter.send_turn
+
+    async def silent_in_the_end(messages, tools, config):
+        if config.turn == 1:
+            talk.hold.abandoned = True
+            talk.hold.under_way.reschedule(0)
+            await asyncio.Event().wait()
+        return await ask(messages, tools, config)
+
+    talk.adapter.send_turn = silent_in_the_end
+    said = await talk.had()
+    assert (said.outcome, said.cost_usd, len(said.turns)) == ("cancelled", None, 1)
+    assert (said.error.kind, said.error.turn) == ("abandoned", 1)
+    assert tuple(talk.hold.turns) == said.turns
