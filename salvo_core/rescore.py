@@ -37,8 +37,11 @@ from salvo_core.evaluation.rescoring import (
     judged_before,
     known_votes,
 )
+from salvo_core.fleet.breaker import Breakers
+from salvo_core.fleet.gate import gate_of
 from salvo_core.judge import brief_of, judge
 from salvo_core.manifest.leases import HeldTrial
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
 from salvo_core.record import Recorded, StoreClosed, graded, store_patiently
@@ -76,6 +79,10 @@ class Desk(Protocol):
     def redaction_patterns(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def forms(self) -> Forms: ...  # noqa: D102
+    @property
+    def breakers(self) -> Breakers: ...  # noqa: D102
+    @property
+    def ledger(self) -> Ledger: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +336,8 @@ async def _judged(
             same_task=again.same_task,
         )
     desk = task.desk
+    gate = gate_of(task.held, desk)
+    gate.discreet = task.plan.recording.mode != "full" or bool(task.plan.recording.patterns)
     heard, ballots = await judge(
         blank,
         part,
@@ -339,6 +348,7 @@ async def _judged(
         clock=desk.clock,
         forms=desk.forms,
         past=past,
+        gate=gate.of("judge"),
     )
     stand, stood = judged_before(again.trace, division.origin)
     judgements = tuple(

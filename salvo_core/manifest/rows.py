@@ -131,6 +131,14 @@ class Row:
         """Whether a stored trace belongs to it."""
         return self.result is not None and self.result.digest != ""
 
+    @property
+    def unaffordable(self) -> bool:
+        """Whether the budget kept it from beginning, or stopped it."""
+        stopped = self.result is not None and (
+            self.result.outcome == "budget" or self.result.error == "budget"
+        )
+        return self.status == "skipped" and (stopped or self.reason == "budget")
+
     def encode(self) -> str:
         """Return the row's line of text."""
         rest = self.result.encode() if self.result else self.worker or self.reason

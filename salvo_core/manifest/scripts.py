@@ -9,6 +9,7 @@ SCRIPTS = (
     "open", "seed", "release", "submitted", "claim", "journal", "vote", "commit", "give_back", "renew",
     "expire", "cancel", "cancel_rows", "skip_rows", "pause", "unpause", "seal",
     "restate", "recount", "tidy", "reseat", "reopen", "extend",
+    "skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip",
 )  # fmt: skip
 
 
