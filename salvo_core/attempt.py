@@ -105,9 +105,7 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
     if bench.leases.holds(message.run_id, message.index):
         return
     try:
-        claim = await bench.manifest.claim(
-            message.run_id, message.index, message.trace_id, bench.worker, lease_s=bench.leases.lease_s
-        )
+        claim = await bench.leases.claim(message.run_id, message.index, message.trace_id)
     except RedisUnavailable as error:
         # Nothing has begun. The message is used up, and a sweep sends it again once Redis is back.
         logger.warning("trial %s was not begun: %s", message.trace_id, error)
@@ -127,29 +125,23 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         logger.info(
             "trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, reason or "leaving"
         )
-        if await _give_back(claim, bench) and bench.leases.leaving:
+        if await bench.leases.give_back(claim) and bench.leases.leaving:
             # This message is used up, and no sweep looks for a trial while others keep the queue filled.
             await bench.dispatcher.publish([message])
     except asyncio.CancelledError:
         # A worker told to leave now: others should not wait for the lease to run out.
-        await asyncio.shield(_give_back(claim, bench))
+        await asyncio.shield(bench.leases.give_back(claim))
         raise
     finally:
         bench.leases.let_go(held)
 
 
-async def _give_back(claim: Claim, bench: Bench) -> bool:
-    try:
-        return await bench.manifest.give_back(claim)
-    except RedisUnavailable as error:
-        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
-        return False
-
-
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
-    past = await bench.manifest.journaled(claim.run_id, claim.index) if claim.attempt > 1 else ()
+    past: Sequence[Turn] = ()
+    if claim.attempt > 1:
+        past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
     plan, scenario, conversation = await _converse(message, held, past, bench)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     ballots: Mapping[Judge, Ballot] = {}
@@ -172,7 +164,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
-    await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
+    await _commit(held, recorded, plan, trace.cell if plan else message.cell, bench)
 
 
 async def _converse(
@@ -286,8 +278,11 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-async def _commit(claim: Claim, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
-    committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+async def _commit(held: HeldTrial, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+    claim = held.claim
+    committed = await held.insist(
+        lambda: bench.manifest.commit(claim, cell, recorded.status, recorded.result), lambda told: told.won
+    )
     if not committed.won:
         logger.warning(
             "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt

@@ -23,7 +23,7 @@ from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
-from salvo_core.trace.model import Judged, Trace
+from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
 from salvo_core.trial.endings import internal_error, log_fault, worker_lost
 
@@ -65,7 +65,9 @@ async def judge(
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
         return trace, {}
-    past = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
+    past: Mapping[tuple[str, int], Vote] = {}
+    if claim.attempt > 1:
+        past = await held.insist(lambda: manifest.voted(claim.run_id, claim.index))
     try:
         heard = await hear(
             trace,

@@ -191,9 +191,11 @@ class Lifespan:
         """Sweep if no other worker does; then see whether anything is left to do at all."""
         bench = self._bench
         assert bench is not None
-        lock_ms = round(self.settings.sweep_s * 3000)
+        lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
+        mercy_s = await bench.manifest.pulse(silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
+        lock_ms = round(sweep_s * 3000)
         if await self._sweep_is_ours(bench, lock_ms):
-            open_runs = await self._sweeper.sweep()
+            open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)
         else:
             open_runs = len(await bench.manifest.open_runs())
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))

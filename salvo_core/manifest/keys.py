@@ -14,6 +14,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
+``salvo:pulse``                  hash    when a worker was heard last; until when leases are left alone
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
 """
@@ -28,6 +29,7 @@ from salvo_core.identity import require_uuid7
 RUNS = "salvo:runs"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
+PULSE = "salvo:pulse"
 RUNS_KEPT = 10_000
 IDEMPOTENCY_KEY_CHARS_MAX = 500
 

@@ -1,25 +1,36 @@
 """Keeps the leases of one worker alive, and learns from Redis when one is gone.
 
-One call per renewal, whatever the number of trials. The keeper judges by its own clock
-too: when Redis has not answered for a whole lease, every trial it holds may be somebody
-else's by now, so each is taken for lost and its attempt stops (I1).
+One call per renewal, whatever the number of trials. Only Redis says what is lost: while it
+cannot be reached a trial waits at its next write, with all it has in hand, and so asks for
+no further turn. When Redis is back, a lease that ran out meanwhile is taken back, unless somebody else
+has begun the trial since (I1).
 """
 
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable
-from salvo_core.manifest.claims import Claim
+from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.patience import patiently
 from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)
 
 RENEWALS_PER_LEASE = 3
 """Two renewals may fail in a row before a lease ends."""
+
+AGAIN_AFTER_S = 1.0
+"""How soon a renewal that failed is tried again, at most: once Redis is back, others wait for our word."""
+
+GIVE_BACK_PATIENCE_S = 10.0
+"""How long a trial that is given back waits for Redis: who leaves has not much time."""
+
+Answer = TypeVar("Answer")
 
 
 class HeldTrial:
@@ -40,16 +51,38 @@ class HeldTrial:
         return "leaving" if self._keeper.leaving else None
 
     async def keep(self, turn: Turn) -> None:
-        """Journal a completed turn.
+        """Journal a completed turn, however long Redis is away.
 
         Raises:
             LeaseLost: Another attempt holds the trial.
+            RedisUnavailable: Patience ran out.
         """
-        self._heed(await self._keeper.manifest.journal(self.claim, turn))
+        self._heed(await self.insist(lambda: self._keeper.manifest.journal(self.claim, turn), _is_state))
 
     async def keep_vote(self, question: str, vote: Vote) -> None:
         """Journal a judge's vote on a question; raises as ``keep``."""
-        self._heed(await self._keeper.manifest.vote(self.claim, question, vote))
+        self._heed(
+            await self.insist(lambda: self._keeper.manifest.vote(self.claim, question, vote), _is_state)
+        )
+
+    async def insist(
+        self, ask: Callable[[], Awaitable[Answer]], is_heard: Callable[[Answer], bool] = lambda _: True
+    ) -> Answer:
+        """Return what Redis answers, waiting for it if it is away; refused, ask again if the trial is ours.
+
+        Args:
+            ask: Asks once; must be safe to do twice.
+            is_heard: Tells an answer from the refusal of an attempt that does not hold the trial.
+
+        Raises:
+            RedisUnavailable: Patience ran out.
+        """
+        answer = await self._keeper.patiently(ask, f"trial {self.claim.trace_id}")
+        if is_heard(answer) or self.lost:
+            return answer
+        # The lease may have run out only because nobody could be told that we are there.
+        await self._keeper.renew()
+        return answer if self.lost else await self._keeper.patiently(ask, f"trial {self.claim.trace_id}")
 
     def _heed(self, state: str | None) -> None:
         if state is None:
@@ -59,6 +92,10 @@ class HeldTrial:
             self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
 
 
+def _is_state(answer: object) -> bool:
+    return answer is not None
+
+
 class LeaseKeeper:
     """All trials one worker holds.
 
@@ -66,7 +103,7 @@ class LeaseKeeper:
         manifest: Where the leases are.
         worker: This worker's name.
         lease_s: How long a lease lasts, seconds; renewed three times in that span.
-        clock: Measures silence.
+        clock: Measures silence, and waits.
     """
 
     def __init__(self, manifest: Manifest, worker: str, *, lease_s: float, clock: Clock) -> None:
@@ -77,14 +114,54 @@ class LeaseKeeper:
         """Set when the worker shuts down: no trial begins another turn."""
         self._clock = clock
         self._held: dict[tuple[str, int], HeldTrial] = {}
+        self._asked_for: set[tuple[str, int]] = set()
         self._renewed_at_s = clock.monotonic_s()
 
     def __len__(self) -> int:
         return len(self._held)
 
     def holds(self, run_id: str, index: int) -> bool:
-        """Tell whether this worker is at work on that trial now."""
-        return (run_id, index) in self._held
+        """Tell whether this worker is at work on that trial now, or asks for it."""
+        return (run_id, index) in self._held or (run_id, index) in self._asked_for
+
+    async def claim(self, run_id: str, index: int, trace_id: str) -> Claim | Refusal:
+        """Return the right to attempt a trial, or why there is none; a Redis that is away is waited for.
+
+        A claim whose answer was lost holds the trial all the same, and asking again is how to know of it.
+
+        Raises:
+            RedisUnavailable: Patience ran out, or the worker is leaving.
+        """
+        self._asked_for.add((run_id, index))  # another message for it would be answered as if it were we
+        try:
+            return await self.patiently(
+                lambda: self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s),
+                f"trial {trace_id}",
+                may_wait=lambda: not self.leaving,
+            )
+        finally:
+            self._asked_for.discard((run_id, index))
+
+    async def give_back(self, claim: Claim) -> bool:
+        """Return the trial unfinished; False when it was lost, or Redis does not answer for too long."""
+        try:
+            return await patiently(
+                lambda: self.manifest.give_back(claim),
+                self._clock,
+                f"trial {claim.trace_id}, to be given back,",
+                patience_s=GIVE_BACK_PATIENCE_S,
+            )
+        except RedisUnavailable as error:
+            logger.warning(
+                "trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error
+            )
+            return False
+
+    async def patiently(
+        self, ask: Callable[[], Awaitable[Answer]], what: str, *, may_wait: Callable[[], bool] = lambda: True
+    ) -> Answer:
+        """Return what Redis answers, as ``patience.patiently`` does, by this keeper's clock."""
+        return await patiently(ask, self._clock, what, may_wait=may_wait)
 
     def hold(self, claim: Claim) -> HeldTrial:
         """Begin to keep a claim alive."""
@@ -100,18 +177,15 @@ class LeaseKeeper:
         if self._held.get(key) is held:
             del self._held[key]
 
-    async def renew(self) -> None:
-        """Prolong every lease once; mark what is lost or cancelled."""
-        held = list(self._held.values())
+    async def renew(self) -> bool:
+        """Prolong every lease once; mark what is lost or cancelled. Tell whether Redis answered."""
+        held = [each for each in self._held.values() if not each.lost]
         try:
             renewals = await self.manifest.renew(self.worker, [h.claim for h in held], lease_s=self.lease_s)
         except RedisUnavailable as error:
             silent_s = self._clock.monotonic_s() - self._renewed_at_s
             logger.warning("leases were not renewed for %.1f s: %s", silent_s, error)
-            if silent_s >= self.lease_s:
-                for each in held:
-                    each.lost = True
-            return
+            return False
         self._renewed_at_s = self._clock.monotonic_s()
         for each in held:
             renewal = renewals[each.claim.run_id]
@@ -119,9 +193,11 @@ class LeaseKeeper:
                 each.lost = True
             if renewal.state == "cancelling":
                 each.cancelled = True
+        return True
 
     async def run(self) -> None:
         """Renew for ever; cancel the task to end it."""
+        usual_s = wait_s = self.lease_s / RENEWALS_PER_LEASE
         while True:
-            await self._clock.sleep(self.lease_s / RENEWALS_PER_LEASE)
-            await self.renew()
+            await self._clock.sleep(wait_s)
+            wait_s = usual_s if await self.renew() else min(usual_s, AGAIN_AFTER_S)

@@ -82,6 +82,11 @@ class Machine(RuleBasedStateMachine):
     def ahead(self):
         return sum(row[0] == "skipped" for index, row in self.rows.items() if index >= self.released)
 
+    def unstrike(self, index):
+        self.strikes[index] = self.strikes.get(index, 0) - 1
+        if self.strikes[index] <= 0:
+            del self.strikes[index]
+
     def release(self, most):
         """Move the cursor over rows that want running, and over any that were skipped before them."""
         if self.window:
@@ -124,11 +129,11 @@ class Machine(RuleBasedStateMachine):
         row = self.rows.get(index)
         if row is None:
             expected = Refusal("unknown")
-        elif row[0] == "running":
+        elif row[0] == "running" and row[2] != worker:
             expected = Refusal("held")
         elif row[0] in TERMINAL:
             expected = Refusal("done")
-        elif self.state == "paused":
+        elif self.state == "paused" and row[0] != "running":
             expected = Refusal("paused")
         elif self.state == "cancelling" and row[1] == 0:
             row[0] = "cancelled"
@@ -150,7 +155,12 @@ class Machine(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self.claims))
         committed = self.do(self.run.commit(claim, status))
         if not self.holds(claim):
-            assert committed == Committed(won=False)
+            if self.rows[claim.index][:2] == [status, claim.attempt]:  # heard before, and answered again
+                assert (committed.won, committed.run_finished) == (True, self.state == "finished")
+                released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
+                assert list(committed.release) == list(released)
+            else:
+                assert committed == Committed(won=False)
             return
         self.rows[claim.index] = [status, claim.attempt, ""]
         self.strikes.pop(claim.index, None)
@@ -198,6 +208,13 @@ class Machine(RuleBasedStateMachine):
         newest = {claim.index: claim for claim in self.claims if claim.worker == worker}
         if not newest:
             return
+        for index, claim in newest.items():
+            row = self.rows[index]
+            if row == ["pending", claim.attempt, claim.worker]:  # expired, and nobody has begun it since
+                row[0] = "running"
+                self.unstrike(index)
+            elif row[0] == "running" and claim.attempt < row[1] <= 3 * ATTEMPTS_MAX:
+                self.unstrike(index)
         renewal = self.do(self.manifest.renew(worker, newest.values(), lease_s=30))[self.run.id]
         assert renewal.lost == {index for index, claim in newest.items() if not self.holds(claim)}
         assert renewal.state == self.state
@@ -210,7 +227,7 @@ class Machine(RuleBasedStateMachine):
         self.do(self.run.silence(*silent))
         assert set(self.do(self.manifest.expire(self.run.id))) == silent
         for index in silent:
-            self.rows[index] = ["pending", self.rows[index][1], ""]
+            self.rows[index][0] = "pending"  # it still names its worker
             self.strikes[index] = self.strikes.get(index, 0) + 1
 
     @rule()

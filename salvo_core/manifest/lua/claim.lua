@@ -5,9 +5,11 @@ local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
 local status, attempt, trace_id, rest = read_row(index)
 if not state or not status or trace_id ~= ARGV[2] then return {'unknown'} end
-if status == 'running' then return {'held', rest} end
-if status ~= 'pending' then return {'done', status} end
-if state == 'paused' then return {'paused'} end
+-- A worker asks for what it holds only if the answer to its first question was lost on the way.
+local again = status == 'running' and rest == worker
+if status == 'running' and not again then return {'held', rest} end
+if status ~= 'pending' and not again then return {'done', status} end
+if state == 'paused' and not again then return {'paused'} end
 
 local cancelling = state == 'cancelling'
 if cancelling and attempt == '0' then
@@ -29,7 +31,9 @@ local now = now_ms()
 write_row(index, 'running', next_attempt, trace_id, worker)
 redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), index)
 redis.call('HSETNX', RUN, 'started_ms', now)
-count('pending', -1)
-count('running', 1)
+if not again then
+  count('pending', -1)
+  count('running', 1)
+end
 count('claims', 1)
 return {'claimed', next_attempt, purpose}
