@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -77,6 +78,32 @@ async def test_a_run_survives_a_redis_that_is_killed_and_comes_back(mortal_redis
         await fleet.audit(plan)
     assert all(worker.is_alive for worker in workers)
     assert not fleet.doubled() & finished
+
+
+async def test_a_redis_that_is_away_for_leases_on_end_costs_no_turn_no_attempt_and_no_strike(
+    mortal_redis: Fleet,
+) -> None:
+    fleet = mortal_redis
+    async with fleet.provider(BUSY):
+        workers = await fleet.start(2)
+        plan = await fleet.submit(scenario(MODEL), trials=60)
+        await fleet.until_ended(plan, 8)
+        fleet.redis_server.kill9()
+        await until(lambda: all(_silent_s(worker.log()) > 6 for worker in workers), "three leases run out")
+        fleet.redis_server.start()
+        await fleet.sealed(plan)
+        traces = await fleet.audit(plan)
+        counts = await fleet.manifest.counts(plan.run_id)
+    assert all(worker.is_alive for worker in workers)
+    assert set(fleet.asked().values()) == {1}
+    assert {trace.attempt for trace in traces} == {1}
+    assert (counts.expired, counts.statuses["infra_error"]) == (0, 0)
+
+
+def _silent_s(log: str) -> float:
+    """Return for how long a worker has not been able to renew its leases, by the last word of its log."""
+    said = re.findall(r"leases were not renewed for ([\d.]+) s", log)
+    return float(said[-1]) if said else 0.0
 
 
 async def test_a_worker_that_is_there_before_its_redis_waits_for_it(mortal_redis: Fleet) -> None:
