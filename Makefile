@@ -6,7 +6,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --constra
 PYTEST = $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-servers check format real-model bench clean
+.PHONY: help demo test test-unit test-servers check format chaos real-model bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +36,12 @@ check: $(VENV)/.dev ## format, lint (security rules too), types, fast tests, kno
 format: $(VENV)/.dev ## rewrite the code in the house's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+SEED ?=
+MINUTES ?= 3
+chaos: $(VENV)/.dev ## faults on purpose for MINUTES, drawn from SEED: every promise checked from the outside
+	$(BIN)/python -m tests.servers install
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 real-model: $(VENV)/.runtime ## 20 trials against a small open model on this machine (optional; about 200 MB)
 	@$(BIN)/python examples/real_model.py

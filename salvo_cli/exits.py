@@ -9,6 +9,8 @@ from salvo_core.errors import SalvoError
 
 # A verdict has its code from salvo_core.run.verdict.EXIT_CODES; these are all the others.
 OK = 0
+NOT_ALL = 1
+"""``import`` skipped something that it found."""
 USAGE = 64
 UNAVAILABLE = 69
 INTERNAL = 70

@@ -15,13 +15,17 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.commands import (
+    audit,
     cancel,
     config,
     doctor,
     foreign,
+    import_runs,
     init,
     list_runs,
     manifest,
+    rebuild,
+    reeval,
     replay,
     report,
     resume,
@@ -85,8 +89,12 @@ for _name, _does, _module, _function in (
     ("trace", "One trial as a conversation.", trace, trace.trace),
     ("report", "What a run came to.", report, report.report),
     ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
+    ("reeval", "Recorded trials judged again; the agent is not asked.", reeval, reeval.reeval),
+    ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
     ("cancel", "End a run for good.", cancel, cancel.cancel),
     ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
+    ("audit", "Does a run's every row match its trace?", audit, audit.audit),
+    ("rebuild", "Bring back a run that Redis has lost.", rebuild, rebuild.rebuild),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
@@ -156,12 +164,23 @@ def _fail(
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
     if problems:
-        print_problems(screen, getattr(error, "problems", ()))
+        print_problems(screen, getattr(error, "problems", ()), ci=_for_programs())
         screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
         screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
     return code
+
+
+def _for_programs() -> bool:
+    """Tell whether problems are told one per line, also when it is the project's own file that has them."""
+    from salvo_cli.wiring import environment, surroundings
+    from salvo_core.settings import resolve
+
+    try:
+        return bool(surroundings().settings.ci_mode)
+    except SalvoError:
+        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode)
 
 
 def _crashed(as_json: bool, error: Exception) -> int:

@@ -15,6 +15,7 @@ from salvo_cli.wiring import Site
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageError
 from salvo_core.manifest.rows import Row
 from salvo_core.manifest.traces import TraceManifest
+from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary
 from salvo_core.seal import QUOTED_MAX
 from salvo_core.trace.model import Trace
@@ -67,7 +68,10 @@ async def infra_messages(site: Site, summary: Summary) -> dict[str, str]:
 
 
 async def tell(site: Site, summary: Summary, exit_code: int, command: str, telling: Telling) -> None:
-    """Put on stdout what a person asked to be told of a run that has ended."""
+    """Put on stdout what a person asked to be told of a run, or a re-evaluation, that has ended."""
+    plan = await site.observer.plan(summary.run_id)
+    if plan.rescore is not None:
+        return await tell_reevaluation(site, plan, summary, exit_code, command, telling)
     recorded = await mark_recorded(site, summary.run_id) if telling.record else None
     if telling.legacy:
         print_json(await legacy_document(site, summary, only_cell(range(len(summary.cells)), summary)))
@@ -78,6 +82,22 @@ async def tell(site: Site, summary: Summary, exit_code: int, command: str, telli
         await print_report(site, summary, more=telling.more)
         if recorded is not None:
             print_recorded(recorded, summary)
+
+
+async def tell_reevaluation(
+    site: Site, plan: Plan, summary: Summary, exit_code: int, command: str, telling: Telling
+) -> None:
+    """Put on stdout how a re-evaluation that has ended differs from what it looked at."""
+    from salvo_cli.comparing import comparison_document, print_comparison  # reports of runs need neither
+
+    if telling.as_json:
+        more = await comparison_document(site, plan)
+        print_json(run_document(command, summary, exit_code) | more)
+        return
+    await print_comparison(site, plan, more=telling.more)
+    if telling.more:
+        console().print()
+        await print_report(site, summary, more=True)
 
 
 def run_document(command: str, summary: Summary, exit_code: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from salvo_cli.wiring import Site, Surroundings, open_site
 from salvo_core.manifest.counters import RunCounts
 
 if TYPE_CHECKING:
+    from salvo_core.reevaluate import Wish
     from salvo_core.submit import Order
 
 
@@ -59,6 +60,35 @@ class Session:
             cells = plural(len(plan.cells), "cell")
             self._say(f"run {plan.run_id}: {cells}, {plural(plan.total, 'trial')}")
             return await self._follow(site, plan.run_id, stop, command)
+
+    async def reevaluate_and_follow(self, wish: Wish, command: str, *, detach: bool) -> int:
+        """Have recorded trials judged again; follow it to its comparison unless detach is set.
+
+        Returns:
+            The exit code.
+        """
+        from salvo_cli.comparing import print_changes
+        from salvo_core.reevaluate import prepare, reevaluate
+
+        async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
+            prepared = await prepare(wish, site.observer, now=site.clock.now())
+            self._servers.begin_worker()
+            print_changes(console(stderr=True), prepared)
+            plan = await reevaluate(
+                prepared, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
+            )
+            rescore = plan.rescore
+            assert rescore is not None
+            self._say(f"re-evaluation {plan.run_id}: {plural(plan.total, 'trial')} of run {rescore.run_id}")
+            if not detach:
+                return await self._follow(site, plan.run_id, stop, command)
+            self._servers.leave_worker()
+            if self._telling.as_json:
+                document = {"run_id": plan.run_id, "of": rescore.run_id, "trials": plan.total}
+                print_json({"schema": f"salvo.cli.{command}/1", **document})
+            else:
+                console().print(plain(plan.run_id), soft_wrap=True)
+            return exits.OK
 
     async def resume_and_follow(self, ref: str, command: str, *, detach: bool) -> int:
         """Let a run go on; follow it to its report unless detach is set; return the exit code."""

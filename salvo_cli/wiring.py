@@ -178,6 +178,28 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
         await manifest.aclose()
 
 
+@asynccontextmanager
+async def open_only_the_store(here: Surroundings) -> AsyncIterator[Store]:
+    """Open the store and no server, for who only looks; close it again.
+
+    Raises:
+        UsageError: Its address cannot be used.
+    """
+    from salvo_core.store.opening import open_store
+
+    settings = here.effective()
+    store = open_store(
+        settings.store_url,
+        endpoint_url=settings.s3_endpoint_url,
+        region=settings.s3_region,
+        addressing_style=settings.s3_addressing_style,
+    )
+    try:
+        yield store
+    finally:
+        await store.aclose()
+
+
 @dataclass
 class LazyDispatcher:
     """A dispatcher that becomes Celery's when something is first sent: reading never pays for its import.

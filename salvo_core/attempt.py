@@ -37,11 +37,14 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.fleet.intake import Intake
 from salvo_core.judge import judge
 from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
@@ -78,8 +81,12 @@ class Bench:
     """What ``custom`` assertions may call here."""
     redaction_patterns: tuple[str, ...] = ()
     """The project's own, besides those that always apply."""
+    rebuilder: Rebuilder | None = None
+    """Looks for runs that Redis does not know; without it, their messages are dropped."""
     forms: Forms = field(default_factory=Forms)
     """How providers take a judge's question, as this worker finds out."""
+    intake: Intake = field(default_factory=Intake)
+    """Shut while what a new trial comes to could not be kept."""
 
     @property
     def worker(self) -> str:
@@ -105,6 +112,9 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
     if bench.leases.holds(message.run_id, message.index):
         return
     try:
+        if not await bench.intake.admits():
+            await bench.dispatcher.publish([message])  # we leave, and whoever can shall have it
+            return
         claim = await bench.leases.claim(message.run_id, message.index, message.trace_id)
     except RedisUnavailable as error:
         # Nothing has begun. The message is used up, and a sweep sends it again once Redis is back.
@@ -112,6 +122,8 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         return
     if isinstance(claim, Refusal):
         logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
+        if claim.reason == "unknown" and bench.rebuilder is not None:
+            await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
         if claim.run_finished:
             await _seal(message.run_id, bench)
         return
@@ -139,9 +151,13 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
 async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) -> None:
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
+    if (again := await rescoring(message, bench.orders)) is not None:
+        await _commit(held, await rescore(again, held, bench), again, message.cell, bench)
+        return
     past: Sequence[Turn] = ()
     if claim.attempt > 1:
         past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
+    held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
     trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     ballots: Mapping[Judge, Ballot] = {}
@@ -278,7 +294,9 @@ def _finish(
         return finish(trace.model_copy(update=unsaid), (), redactor, mode=recording.mode)
 
 
-async def _commit(held: HeldTrial, recorded: Recorded, plan: Plan | None, cell: int, bench: Bench) -> None:
+async def _commit(
+    held: HeldTrial, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+) -> None:
     claim = held.claim
     committed = await held.insist(
         lambda: bench.manifest.commit(claim, cell, recorded.status, recorded.result), lambda told: told.won

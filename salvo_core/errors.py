@@ -5,6 +5,7 @@
     SalvoError                    exit code, what happened, what to do next
     ├── UsageError           64   a person's mistake: flag, scenario, config, unknown run
     │   └── NotFound         64   no such run, trial or trace
+    │       └── RunLost           the store has a run that is not over, Redis has nothing of it
     ├── Unavailable          69   a server Salvo needs
     │   ├── RedisUnavailable
     │   ├── StoreUnavailable      transient: try again
@@ -54,6 +55,10 @@ class UsageError(SalvoError):
 
 class NotFound(UsageError):
     """No such run, trial or trace."""
+
+
+class RunLost(NotFound):
+    """A run that is not over, of which only the store knows: it can be rebuilt."""
 
 
 class Unavailable(SalvoError):

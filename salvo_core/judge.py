@@ -40,6 +40,7 @@ async def judge(
     manifest: Manifest,
     clock: Clock,
     forms: Forms,
+    past: Mapping[tuple[str, int], Vote] | None = None,
 ) -> tuple[Trace, Mapping[Judge, Ballot]]:
     """Return the trace with what the scenario's judges said of it, and their ballots for grading.
 
@@ -56,6 +57,7 @@ async def judge(
         manifest: Where earlier votes are.
         clock: Measures, and waits.
         forms: What this worker knows of how its providers take a question.
+        past: Votes that are known besides, by question and number; those in the journal go before them.
 
     Raises:
         LeaseLost: This attempt no longer holds the trial.
@@ -65,9 +67,9 @@ async def judge(
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
         return trace, {}
-    past: Mapping[tuple[str, int], Vote] = {}
+    journaled: Mapping[tuple[str, int], Vote] = {}
     if claim.attempt > 1:
-        past = await held.insist(lambda: manifest.voted(claim.run_id, claim.index))
+        journaled = await held.insist(lambda: manifest.voted(claim.run_id, claim.index))
     try:
         heard = await hear(
             trace,
@@ -79,7 +81,7 @@ async def judge(
             rng_seed=trace.trace_id,
             attempt=claim.attempt,
             worker=claim.worker,
-            past=past,
+            past={**(past or {}), **journaled},
             keep=held.keep_vote,
             may_ask=lambda: held.interruption() is None,
             forms=forms,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
 from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
@@ -21,15 +21,20 @@ from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
 from salvo_core.record import read_trace
+from salvo_core.run.aliases import aliased, run_of
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan, run_name
+from salvo_core.run.plan import Plan
+from salvo_core.run.standing import counts_of
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
 
 if TYPE_CHECKING:
+    from salvo_core.run.comparison import Comparison
+    from salvo_core.run.rescored import Rescored
     from salvo_core.scenario.snapshot import Snapshot
 
 LATEST = "latest"
@@ -52,10 +57,10 @@ class Observer:
         self._orders = Orders(store)
 
     async def resolve(self, ref: str) -> str:
-        """Return the run id that a person's word means.
+        """Return the id of the run, or of the re-evaluation, that a person's word means.
 
         Args:
-            ref: ``latest``, a run id, or the beginning of exactly one.
+            ref: ``latest``, which is a run, or an id, or the beginning of exactly one.
 
         Raises:
             NotFound: No run, or more than one; the hint lists candidates.
@@ -73,8 +78,13 @@ class Observer:
                 f"{ref[:60]!r} is not a run",
                 hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
             )
-        known = [run_id for run_id in await self.manifest.recent(RUNS_KEPT) if run_id.startswith(word)]
-        found = known or await self._stored_runs(word)
+        recent = [
+            *await self.manifest.recent(RUNS_KEPT),
+            *await self.manifest.recent(RUNS_KEPT, reevals=True),
+        ]
+        found = [run_id for run_id in recent if run_id.startswith(word)]
+        if not found:
+            found = [*await self._stored_runs(word), *await self._stored_runs(word, keys.REEVALS)]
         if len(found) == 1:
             return found[0]
         if not found:
@@ -101,16 +111,20 @@ class Observer:
         run_ids = await self._stored_runs(run_prefix(word))
         if len(run_ids) > 1 and word == run_prefix(word):  # every trial of each of them begins so
             raise _ambiguous(word, "the trials of several runs begin with", run_ids)
-        found: list[tuple[Plan, range]] = []
+        aliases = await aliased(word, CANDIDATES_SHOWN, self.store)
+        others = [trace_id for trace_id in aliases if await self._aliased_place(trace_id)]
+        firsts, count = list(others), len(others)
         for run_id in run_ids:
-            plan = await self.plan(run_id)
-            found.append((plan, plan.indices_of(word)))
-        count = sum(len(indices) for _, indices in found)
+            plan = await self._plan_if_any(run_id)
+            if plan is not None and plan.trace_ids is None:  # else its trials have aliases
+                indices = plan.indices_of(word)
+                count += len(indices)
+                firsts += [plan.trace_id(index) for index in indices[:CANDIDATES_SHOWN]]
         if not count:
             raise NotFound(f"no trace id begins with {word!r}", hint=_WHERE_TRACE_IDS_ARE)
-        firsts = [plan.trace_id(index) for plan, indices in found for index in indices[:CANDIDATES_SHOWN]]
         if count > 1:
-            raise _ambiguous(word, f"{count:,} trace ids begin with", firsts)
+            more = " or more" if len(aliases) == CANDIDATES_SHOWN else ""
+            raise _ambiguous(word, f"{count:,}{more} trace ids begin with", firsts)
         return firsts[0]
 
     async def status(self, run_id: str) -> RunCounts:
@@ -124,9 +138,11 @@ class Observer:
         except NotFound:
             return counts_of(await self._sealed(run_id))
 
-    async def listing(self, limit: int) -> list[RunCounts]:
-        """Return the newest runs, newest first."""
-        run_ids = await self.manifest.recent(limit) or (await self._stored_runs(""))[:limit]
+    async def listing(self, limit: int, *, reevals: bool = False) -> list[RunCounts]:
+        """Return the newest runs, or the newest re-evaluations, newest first."""
+        home = keys.REEVALS if reevals else keys.RUNS
+        run_ids = await self.manifest.recent(limit, reevals=reevals)
+        run_ids = run_ids or (await self._stored_runs("", home))[:limit]
         found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
         listed = []
         for answer in found:
@@ -138,6 +154,17 @@ class Observer:
                 raise answer
         return listed
 
+    async def lost_runs(self, limit: int) -> list[str]:
+        """Return which of the newest runs are not over and known to the store alone, if Redis knows no run.
+
+        A Redis that knows some has not come back empty, and is not doubted.
+        """
+        if await self.manifest.recent(1):
+            return []
+        run_ids = (await self._stored_runs(""))[:limit]
+        found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
+        return [run_id for run_id, answer in zip(run_ids, found, strict=True) if isinstance(answer, RunLost)]
+
     async def rows(self, run_id: str) -> AsyncIterator[Row]:
         """Yield the run's rows in index order.
 
@@ -147,11 +174,10 @@ class Observer:
         try:
             await self.manifest.counts(run_id)
         except NotFound:
-            key = keys.manifest(run_id)
             try:
-                stored = await self.store.get(key)
+                key, stored = await get_from_home(self.store, keys.manifest, run_id)
             except ObjectMissing:
-                raise self._unknown(run_id) from None
+                raise await self._absent(run_id) from None
             for row in decode_rows(stored, key):
                 yield row
             return
@@ -194,7 +220,8 @@ class Observer:
         except NotFound:
             return await self._sealed(run_id)
         if counts.state == "sealed":
-            return await self._sealed(run_id)
+            with suppress(RunLost):  # somebody removed it: it is told once more from the rows
+                return await self._sealed(run_id)
         plan = await self.plan(run_id)
         rows = [row async for row in self.manifest.rows(run_id)]
         return summarise(
@@ -205,6 +232,28 @@ class Observer:
             finished_ms=counts.finished_ms,
             state=counts.state,
         )
+
+    async def comparison(self, reeval_id: str) -> Comparison | None:
+        """Return how a sealed re-evaluation differs from what it looked at; None where none is stored.
+
+        Raises:
+            ObjectCorrupt: It is damaged.
+        """
+        from salvo_core.run.comparison import Comparison  # reports of runs need none of it
+
+        key = keys.comparison(reeval_id)
+        try:
+            return Comparison.decode(await self.store.get(key), key)
+        except ObjectMissing:
+            return None
+
+    async def rescored(self, reeval_id: str, row: Row) -> Rescored:
+        """Return the record that a re-evaluation's row names; raises as ``trace_of`` does."""
+        from salvo_core.run.rescored import Rescored  # as in ``comparison``
+
+        assert row.result is not None
+        key = keys.trace(reeval_id, row.trace_id, row.attempt, keys.REEVALS)
+        return Rescored.decode(await self.store.get(key), key, row.result.digest)
 
     async def trace(self, trace_id: str) -> Trace:
         """Return a trial's stored record.
@@ -226,7 +275,13 @@ class Observer:
                 hint=f"`salvo wait {place[0]}` returns when the whole run has ended",
             )
         if not row.recorded:
-            raise NotFound(f"trial {trace_id} was {row.status} before it began: there is no trace")
+            began = row.result is not None and row.status not in ("cancelled", "skipped")
+            why = (
+                f"of trial {trace_id} nothing is kept but its row"
+                if began
+                else (f"trial {trace_id} was {row.status} before it began")
+            )
+            raise NotFound(f"{why}: there is no trace")
         return await self.trace_of(place[0], row)
 
     async def trace_of(self, run_id: str, row: Row) -> Trace:
@@ -249,10 +304,25 @@ class Observer:
         if not is_uuid7(trace_id):
             raise NotFound(f"{trace_id[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
         for run_id in await self._stored_runs(run_prefix(trace_id)):
-            index = (await self.plan(run_id)).index_of(trace_id)
-            if index is not None:
-                return run_id, index
-        return None
+            if (place := await self._place_in(run_id, trace_id)) is not None:
+                return place
+        return await self._aliased_place(trace_id)
+
+    async def _aliased_place(self, trace_id: str) -> tuple[str, int] | None:
+        run_id = await run_of(trace_id, self.store)
+        return await self._place_in(run_id, trace_id) if run_id else None
+
+    async def _place_in(self, run_id: str, trace_id: str) -> tuple[str, int] | None:
+        plan = await self._plan_if_any(run_id)
+        index = None if plan is None else plan.index_of(trace_id)
+        return None if index is None else (run_id, index)
+
+    async def _plan_if_any(self, run_id: str) -> Plan | None:
+        """Return a run's order; None for one that is being carried over, whose order comes last."""
+        try:
+            return await self._orders.plan(run_id)
+        except ObjectMissing:
+            return None
 
     async def last_recorded(self, run_id: str) -> Row | None:
         """Return the run's row with the highest index that names a trace, None if none does yet.
@@ -284,16 +354,24 @@ class Observer:
         return None
 
     async def _sealed(self, run_id: str) -> Summary:
-        key = keys.summary(run_id)
         try:
-            return Summary.decode(await self.store.get(key), key)
+            key, stored = await get_from_home(self.store, keys.summary, run_id)
+            return Summary.decode(stored, key)
         except ObjectMissing:
-            raise self._unknown(run_id) from None
+            raise await self._absent(run_id) from None
 
-    async def _stored_runs(self, prefix: str) -> list[str]:
-        """Return run ids in the store, newest first (uuid7 sorts by time)."""
-        found = [name async for name in self.store.list_folders(keys.RUNS + prefix)]
+    async def _stored_runs(self, prefix: str, home: str = keys.RUNS) -> list[str]:
+        """Return ids in the store, newest first (uuid7 sorts by time)."""
+        found = [name async for name in self.store.list_folders(home + prefix)]
         return sorted((name for name in found if is_uuid7(name)), reverse=True)
+
+    async def _absent(self, run_id: str) -> NotFound:
+        """Return the error for a run whose sealed documents are not there."""
+        try:
+            await self.plan(run_id)
+        except NotFound as unknown:
+            return unknown
+        return lost(run_id, self.manifest.address, self.store.address)
 
     def _unknown(self, run_id: str) -> UsageError:
         return NotFound(
@@ -307,33 +385,15 @@ def _ambiguous(word: str, what: str, candidates: Sequence[str]) -> NotFound:
     return NotFound(f"{what} {word!r}", hint=f"give more of it: {shown}")
 
 
-def counts_of(summary: Summary) -> RunCounts:
-    """Return the status of a run that only its summary remembers."""
-    ended_ms = summary.finished_ms or round(datetime.timestamp(summary.created_at) * 1000)
-    return RunCounts(
-        run_id=summary.run_id,
-        state=summary.state,
-        total=summary.total,
-        cells=len(summary.cells),
-        seeded=summary.total,
-        released=summary.total,
-        created_ms=round(summary.created_at.timestamp() * 1000),
-        now_ms=ended_ms,
-        started_ms=summary.started_ms,
-        finished_ms=summary.finished_ms,
-        concurrency_max=None,
-        statuses=summary.counts,
-        cost_usd=summary.cost.total_usd or 0.0,
-        cost_unknown=summary.cost.unknown,
-        judge_cost_usd=summary.judge_cost.total_usd or 0.0,
-        judge_cost_unknown=summary.judge_cost.unknown,
-        input_tokens=summary.input_tokens,
-        output_tokens=summary.output_tokens,
-        turns=0,
-        retries=summary.retries,
-        claims=0,
-        expired=0,
-        name=run_name([(cell.scenario_digest, cell.scenario_name) for cell in summary.cells]),
-        verdict=summary.verdict,
-        exit_code=summary.exit_code,
+def lost(run_id: str, redis: str, store: str) -> RunLost:
+    """Return the error for a run that is not over and that Redis does not know.
+
+    Args:
+        run_id: The run.
+        redis: The server's address, for people.
+        store: As redis.
+    """
+    return RunLost(
+        f"run {run_id} is not over, and Redis at {redis} knows nothing of it: only {store} does",
+        hint=f"`salvo rebuild {run_id}` restores what is stored and runs what is missing",
     )

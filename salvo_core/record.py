@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -138,7 +138,24 @@ def result_of(trace: Trace, digest: str) -> Result:
     )
 
 
-async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clock: Clock) -> Recorded:
+def reread(key: str, stored: bytes) -> Recorded:
+    """Return the trial that a stored trace tells of.
+
+    Raises:
+        ObjectCorrupt: It cannot be read.
+    """
+    digest = codec.digest_of(SCHEMA, stored, where=key)
+    trace = read_trace(stored, key)
+    return Recorded(key, stored, cast(Status, trace.status), result_of(trace, digest))
+
+
+async def store_patiently(
+    recorded: Recorded,
+    held: HeldTrial,
+    store: Store,
+    clock: Clock,
+    reread: Callable[[str, bytes], Recorded] = reread,
+) -> Recorded:
     """Return what is durable under the trace's key, however long that takes, while the trial is still ours.
 
     A finished conversation is paid for: a store that is down, full or refuses is waited for,
@@ -157,7 +174,7 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
         try:
             if await store.put_if_absent(recorded.key, recorded.body):
                 return recorded
-            return await _as_stored(recorded, store)
+            return await _as_stored(recorded, store, reread)
         except (StoreUnavailable, StoreRefused) as error:
             interruption = held.interruption()
             if interruption == "lost":
@@ -169,19 +186,18 @@ async def store_patiently(recorded: Recorded, held: HeldTrial, store: Store, clo
         wait_s = min(wait_s * 2, _WAIT_MAX_S)
 
 
-async def _as_stored(recorded: Recorded, store: Store) -> Recorded:
+async def _as_stored(recorded: Recorded, store: Store, reread: Callable[[str, bytes], Recorded]) -> Recorded:
     stored = await store.get(recorded.key)
     if stored == recorded.body:
         return recorded  # our own: an earlier try arrived, its answer did not
     try:
-        digest = codec.digest_of(SCHEMA, stored, where=recorded.key)
-        trace = read_trace(stored, recorded.key)
+        there = reread(recorded.key, stored)
     except ObjectCorrupt as error:
         logger.warning("%s; it is replaced", error)
         await store.put(recorded.key, recorded.body)
         return recorded
     logger.warning("%s is there already: that trace counts", recorded.key)
-    return Recorded(recorded.key, stored, cast(Status, trace.status), result_of(trace, digest))
+    return there
 
 
 def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:

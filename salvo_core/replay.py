@@ -145,6 +145,12 @@ async def replay_run(run_id: str, observer: Observer, *, allow_partial: bool = F
         NotReplayable: The run is unknown, or a trace cannot be read and partial is not allowed.
     """
     plan = await _readable(observer.plan(run_id))
+    if plan.rescore is not None:
+        raise NotReplayable(
+            f"{run_id} is a re-evaluation of run {plan.rescore.run_id}: nothing was said in it",
+            hint=f"`salvo report {run_id}` shows what it came to",
+            skippable=False,
+        )
     counts = await _readable(observer.status(run_id))
     rows, skipped, traces = [], [], 0
     async for window in _windows(run_id, observer):
@@ -181,6 +187,11 @@ async def comparable(trace: Trace, observer: Observer) -> Scenario:
             hint=f"`salvo trace {trace.trace_id}` shows why",
         )
     snapshot = await _readable(observer.snapshot(trace.run_id, trace.cell))
+    if snapshot.recording == "metadata_only" and trace.recording == "full":
+        raise NotReplayable(
+            f"trial {trace.trace_id} cannot be compared: its scenario was not recorded with it",
+            hint="`salvo run` asks a model the same again, if you have the scenario file",
+        )
     if snapshot.recording == "metadata_only":
         raise NotReplayable(
             f"trial {trace.trace_id} cannot be compared: its run was recorded as metadata_only, and what "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salvo_core.errors import NotFound
 from salvo_core.manifest.live import Manifest
+from salvo_core.restore import restore
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.seal import seal
@@ -42,6 +44,8 @@ async def resume(run_id: str, *, store: Store, manifest: Manifest, dispatcher: D
     plan = await read_plan(run_id, store)
     if await is_forgotten(run_id, store=store, manifest=manifest):
         return Resumed(0, 0, "sealed", 0)
+    if not await is_known(run_id, manifest):
+        await restore(plan, store=store, manifest=manifest)  # or what is stored already would be run again
     await open_run(plan, manifest)
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
@@ -51,6 +55,15 @@ async def resume(run_id: str, *, store: Store, manifest: Manifest, dispatcher: D
     published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
     counts = await manifest.counts(run_id)
     return Resumed(seeded, published, counts.state, counts.total - counts.ended)
+
+
+async def is_known(run_id: str, manifest: Manifest) -> bool:
+    """Tell whether Redis knows the run."""
+    try:
+        await manifest.counts(run_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def publish_pending(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> int:

@@ -3,7 +3,8 @@
 Sealing reads only what is settled, so doing it again, or twice at once, writes the same
 bytes. The order is archive, summary, deletion of the scenarios that the store may not keep, then the
 verdict in Redis: a run that says it is sealed has its numbers in the store, and nothing there that
-it should not have.
+it should not have. A re-evaluation is sealed like a run; how it differs from what it looked at goes
+before its summary.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
-from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.record import read_trace
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Plan
+from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
 if TYPE_CHECKING:
-    pass
+    from salvo_core.scenario.snapshot import Snapshot
 
 QUOTED_MAX = 24
 """Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""
@@ -48,20 +49,67 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
         return None
     if counts.state not in ("finished", "sealed"):
         return None
-    orders = Orders(store)
-    plan = await orders.plan(run_id)
+    plan = await Orders(store).plan(run_id)
     rows = [row async for row in manifest.rows(run_id)]
-    facts = await assertion_facts(plan, orders)
-    # Folding and packing 100,000 rows is seconds of work: off the loop.
-    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, counts)
-    summary = await quoting_infra_errors(summary, rows, store)
-    await store.put(keys.manifest(run_id), archive)
-    await store.put(keys.summary(run_id), summary.encode()[0])
+    summary, archive = await fold(
+        plan, rows, store, started_ms=counts.started_ms, finished_ms=counts.finished_ms
+    )
+    await store.put(keys.manifest(run_id, plan.home), archive)
+    if plan.rescore is not None:
+        await _put_comparison(plan, rows, Orders(store), manifest, store)
+    await store.put(keys.summary(run_id, plan.home), summary.encode()[0])
     if any(cell.withheld for cell in plan.cells):
         await forget_orders(run_id, store)
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary
+
+
+async def fold(
+    plan: Plan, rows: Sequence[Row], store: Store, *, started_ms: int | None, finished_ms: int | None
+) -> tuple[Summary, bytes]:
+    """Return what a finished run's rows come to, the same every time: its summary, and the archive's bytes.
+
+    Args:
+        plan: The order.
+        rows: All of them, in index order.
+        store: Where scenarios, and traces of infrastructure errors, are read.
+        started_ms: First claim, Unix time.
+        finished_ms: End of the last row, Unix time.
+    """
+    facts = await assertion_facts(plan, Orders(store))
+    # Folding and packing 100,000 rows is seconds of work: off the loop.
+    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, started_ms, finished_ms)
+    return await quoting_infra_errors(summary, rows, store, plan.home), archive
+
+
+async def _put_comparison(
+    plan: Plan,
+    rows: Sequence[Row],
+    orders: Orders,
+    manifest: Manifest,
+    store: Store,
+) -> None:
+    """Store how a re-evaluation differs from what it looked at; nothing if that is gone meanwhile."""
+    from salvo_core.run.comparison import Side, compare  # whoever only reports needs none of it
+
+    assert plan.rescore is not None
+    source_id, index = plan.rescore.run_id, plan.rescore.index
+    try:
+        source = await orders.plan(source_id)
+        start, stop = (0, source.total) if index is None else (index, index + 1)
+        found = [row async for row in manifest.rows(source_id, start, stop)]
+        if len(found) != stop - start:  # Redis has forgotten it: it is sealed
+            found = list((await orders.rows(source_id))[start:stop])
+        after = Side(plan, rows, await assertion_facts(plan, orders))
+        before = Side(source, found, await assertion_facts(source, orders))
+        # Folding 100,000 pairs of rows is a second of work: off the loop.
+        compared = await asyncio.to_thread(compare, before, after)
+    except (ObjectMissing, ObjectCorrupt, ValueError) as error:
+        # A run that is over can be sealed, whatever became of another one.
+        logger.warning("re-evaluation %s is sealed without a comparison: %s", plan.run_id, error)
+        return
+    await store.put(keys.comparison(plan.run_id), compared.encode())
 
 
 async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[AssertionFacts, ...]]:
@@ -79,16 +127,23 @@ async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[Asserti
                 "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
             )
             continue
-        # The plan's labels, because a snapshot may have lost the words that they are made of.
-        labels = cell.assertions or (None,) * len(snapshot.assertions)
-        facts[number] = tuple(
-            AssertionFacts.of(one, plan.judge, label)
-            for label, one in zip(labels, snapshot.assertions, strict=False)
-        )
+        facts[number] = facts_of(cell, snapshot, plan.judge)
     return facts
 
 
-async def quoting_infra_errors(summary: Summary, rows: Sequence[Row], store: Store) -> Summary:
+def facts_of(cell: Cell, snapshot: Snapshot, defaults: JudgeDefaults) -> tuple[AssertionFacts, ...]:
+    """Return what ranking failures needs to know of one cell's assertions, as far as records keep it."""
+    # The plan's labels, because a snapshot may have lost the words that they are made of.
+    labels = cell.assertions or (None,) * len(snapshot.assertions)
+    return tuple(
+        AssertionFacts.of(one, defaults, label)
+        for label, one in zip(labels, snapshot.assertions, strict=False)
+    )
+
+
+async def quoting_infra_errors(
+    summary: Summary, rows: Sequence[Row], store: Store, home: str = keys.RUNS
+) -> Summary:
     """Return the summary with what a sample of each infrastructure error said, so that reports open no trace.
 
     Rows carry no free text. Traces are written once, so this too gives the same bytes every time.
@@ -102,16 +157,20 @@ async def quoting_infra_errors(summary: Summary, rows: Sequence[Row], store: Sto
         errors = list(cells[number].infra_errors)
         sample = by_id.get(errors[place].trace_ids[0])
         if sample is not None:
-            said = await _said(summary.run_id, sample, store)
+            said = await _said(summary.run_id, sample, store, home)
             errors[place] = errors[place].model_copy(update={"message": said})
             cells[number] = cells[number].model_copy(update={"infra_errors": tuple(errors)})
     return summary.model_copy(update={"cells": tuple(cells)})
 
 
-async def _said(run_id: str, row: Row, store: Store) -> str:
-    key = keys.trace(run_id, row.trace_id, row.attempt)
+async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
+    from salvo_core.run.rescored import Rescored  # as in ``_put_comparison``
+
+    key = keys.trace(run_id, row.trace_id, row.attempt, home)
     try:
-        error = read_trace(await store.get(key), key).error
+        stored = await store.get(key)
+        reads = Rescored.decode if home == keys.REEVALS else read_trace
+        error = reads(stored, key).error
     except (ObjectMissing, ObjectCorrupt) as problem:
         logger.warning("run %s is sealed without what an infrastructure error said: %s", run_id, problem)
         return ""
@@ -119,9 +178,11 @@ async def _said(run_id: str, row: Row, store: Store) -> str:
 
 
 def _fold(
-    plan: Plan, rows: Sequence[Row], facts: dict[int, tuple[AssertionFacts, ...]], counts: RunCounts
+    plan: Plan,
+    rows: Sequence[Row],
+    facts: dict[int, tuple[AssertionFacts, ...]],
+    started_ms: int | None,
+    finished_ms: int | None,
 ) -> tuple[Summary, bytes]:
-    summary = summarise(
-        plan, rows, facts, started_ms=counts.started_ms, finished_ms=counts.finished_ms, state="sealed"
-    )
+    summary = summarise(plan, rows, facts, started_ms=started_ms, finished_ms=finished_ms, state="sealed")
     return summary, encode_rows(plan.run_id, rows)

@@ -57,6 +57,8 @@ class Resolved:
             return f"{len(self.value)} set, not shown" if self.value else "-"
         if isinstance(self.value, tuple):
             return ", ".join(self.value) or "-"
+        if isinstance(self.value, bool):
+            return "yes" if self.value else "no"
         return without_password(str(self.value))
 
 
@@ -126,6 +128,12 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 KEY_BYTES_MIN = 32
 """Of a signing key, as long as the hash: a shorter one could be tried out against one signature."""
 
+
+def _yes(text: str) -> bool:
+    # CI=true, CI=1, CI=woodpecker: what a CI system sets is its own business.
+    return text.strip().lower() not in ("", "0", "false", "no", "off")
+
+
 TABLE: tuple[Setting, ...] = (
     Setting("redis_url", "SALVO_REDIS_URL", _text, None, "Redis or Valkey of the manifest; unset: embedded"),
     Setting("broker_url", "SALVO_BROKER_URL", _text, None, "Redis of the queue, if it is another one"),
@@ -145,6 +153,7 @@ TABLE: tuple[Setting, ...] = (
         "shared by submitters and workers: the first signs, all verify", secret=True,
     ),
     Setting("allow_root", "SALVO_ALLOW_ROOT", _yes_or_no, False, "whether a fleet's worker may run as root"),
+    Setting("ci_mode", "CI", _yes, False, "problems one per line, for other programs"),
 )  # fmt: skip
 
 
@@ -184,7 +193,7 @@ class Settings:
         found = {}
         for name, resolved in self.resolved.items():
             if resolved.value is not None:
-                text = _as_text(resolved.value)
+                text = _written(resolved.value)
                 if text:
                     found[self.resolved[name].setting.variable] = text
         return found
@@ -195,6 +204,13 @@ class Settings:
         for name, value in values.items():
             changed[name] = Resolved(changed[name].setting, value, source)
         return Settings(resolved=changed, environ=self.environ)
+
+
+def _written(value: Any) -> str:
+    """Return a value as a variable's text; "no" is left unsaid, because many take any text for a yes."""
+    if isinstance(value, bool):
+        return "true" if value else ""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def resolve(
@@ -234,11 +250,6 @@ def _parsed(setting: Setting, text: str, called: str) -> Any:
     except ValueError as error:
         shown = "***" if setting.secret else without_password(text)[:80]
         raise UsageError(f"{called}={shown}: {error}", hint=f"{setting.name}: {setting.meaning}") from None
-
-
-def _as_text(value: Any) -> str:
-    """Return what ``parse`` makes the value of again."""
-    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 _USER = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)|(?<=://)[^/?#@:]+(?=@)")

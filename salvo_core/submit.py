@@ -28,6 +28,7 @@ from salvo_core.run.withholding import cell_of, forget_orders, is_sealed, keep_s
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
@@ -177,8 +178,14 @@ async def submit(
     return plan
 
 
-async def open_run(plan: Plan, manifest: Manifest) -> bool:
-    """Make the run's header unless it is there; return whether this call made it."""
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+    """Make the run's header unless it is there; return whether this call made it.
+
+    Args:
+        plan: The run.
+        manifest: Where the header will be.
+        remembered: What is known of the run's past, by header field.
+    """
     return await manifest.open(
         plan.run_id,
         total=plan.total,
@@ -186,6 +193,8 @@ async def open_run(plan: Plan, manifest: Manifest) -> bool:
         attempts_max=plan.attempts_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
+        remembered=remembered,
+        reeval=plan.rescore is not None,
     )
 
 
@@ -219,14 +228,14 @@ async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) ->
 
 
 async def read_plan(run_id: str, store: Store) -> Plan:
-    """Return a run's plan from the store.
+    """Return the plan of a run, or of a re-evaluation, from the store.
 
     Raises:
         UsageError: There is none.
     """
-    key = keys.plan(run_id)
     try:
-        return Plan.decode(await store.get(key), key)
+        key, stored = await get_from_home(store, keys.plan, run_id)
+        return Plan.decode(stored, key)
     except ObjectMissing:
         raise UsageError(
             f"run {run_id} has no plan in {store.address}",
@@ -243,7 +252,7 @@ async def is_forgotten(run_id: str, *, store: Store, manifest: Manifest) -> bool
     else:
         return False
     try:
-        await store.get(keys.summary(run_id))
+        await get_from_home(store, keys.summary, run_id)
     except ObjectMissing:
         return False
     return True

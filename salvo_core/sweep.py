@@ -18,6 +18,7 @@ from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, SalvoError
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import publish_pending, resume
 from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
@@ -46,6 +47,7 @@ class Sweeper:
         dispatcher: Sends what is missing.
         clock: Measures how long a run has stood still.
         still_s: How long the queue is empty and nothing is claimed before messages count as lost.
+        rebuilder: Rebuilds open runs whose header is gone; without it they are only reported.
     """
 
     store: Store
@@ -53,6 +55,7 @@ class Sweeper:
     dispatcher: Dispatcher
     clock: Clock
     still_s: float = 5.0
+    rebuilder: Rebuilder | None = None
     _seen: dict[str, tuple[tuple[object, ...], float]] = field(default_factory=dict)
     _abandoned_sought_s: float = -math.inf
 
@@ -90,6 +93,8 @@ class Sweeper:
             if await is_forgotten(run_id, store=self.store, manifest=self.manifest):
                 # Who sealed it died before taking it off the list, and its header has expired since.
                 await self.manifest.closed(run_id)
+            elif self.rebuilder is not None:
+                await self.rebuilder.consider(run_id)
             else:
                 logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
             return

@@ -18,17 +18,20 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import SystemClock
 from salvo_core.errors import SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
+from salvo_core.fleet.intake import STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
-from salvo_core.manifest.leases import LeaseKeeper
+from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
+from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project
 from salvo_core.settings import Settings, without_password
 from salvo_core.store.opening import open_store
+from salvo_core.store.watched import WatchedStore
 from salvo_core.sweep import Sweeper
 from salvo_core.version import VERSION
 from salvo_worker.dispatch import CeleryDispatcher
@@ -83,11 +86,17 @@ class Lifespan:
         settings, clock = self.settings, SystemClock()
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
-        store = open_store(
+        real_store = open_store(
             settings.store_url,
             endpoint_url=settings.s3_endpoint_url,
             region=settings.s3_region,
             addressing_style=settings.s3_addressing_style,
+        )
+        intake = Intake(real_store.probe, is_leaving=lambda: self.leaving, clock=clock)
+        store = WatchedStore(
+            real_store,
+            failed=lambda reason: intake.shut(STORE, reason),
+            worked=lambda: intake.open(STORE),
         )
         transport = Transport(settings.concurrency)
         adapters = AdapterRegistry(
@@ -103,6 +112,11 @@ class Lifespan:
         signer = Signer(settings.signing_keys)
         dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
+        renewal_s = settings.lease_s / RENEWALS_PER_LEASE
+        self._rebuilder = Rebuilder(
+            store, manifest, dispatcher, clock, self.name, lease_s=settings.lease_s, settle_s=renewal_s + 1
+        )
+        leases.reseat = self._rebuilder.reseat
         functions = FunctionHosts(ImportGate(settings.allow_imports))
         self._bench = Bench(
             store,
@@ -114,9 +128,13 @@ class Lifespan:
             clock,
             functions=functions,
             redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
+            rebuilder=self._rebuilder,
+            intake=intake,
         )
         self._workers = WorkerRegistry(redis, manifest.address)
-        self._sweeper = Sweeper(store, manifest, dispatcher, clock, still_s=settings.sweep_s)
+        self._sweeper = Sweeper(
+            store, manifest, dispatcher, clock, still_s=settings.sweep_s, rebuilder=self._rebuilder
+        )
         beside = [
             asyncio.create_task(leases.run(), name="leases"),
             asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
@@ -198,6 +216,7 @@ class Lifespan:
             open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)
         else:
             open_runs = len(await bench.manifest.open_runs())
+        await self._rebuilder.watch(await bench.manifest.open_runs())
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))
 
     async def _sweep_is_ours(self, bench: Bench, lock_ms: int) -> bool:

@@ -35,7 +35,7 @@ def cancel(run: RunNamed, as_json: Json = False) -> int:
 
         async with open_site(here, servers.embedded) as site:
             run_id = await site.observer.resolve(run)
-            await site.observer.plan(run_id)  # a full id is not looked up by resolve
+            await site.observer.status(run_id)  # a full id is not looked up by resolve
             done = await cancelled(
                 run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
             )

@@ -13,6 +13,7 @@ from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
+    from salvo_core.run.plan import Plan
     from salvo_core.run.summary import Summary
 
 EPILOG = epilog(
@@ -84,6 +85,9 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
+        plan = await site.observer.plan(run_id)
+        if plan.rescore is not None and summary.state == "sealed" and not legacy:
+            return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
         return await _report(
             site, summary, scenario, models or [],
             failures=failures, more=more, legacy=legacy, as_json=as_json,
@@ -140,6 +144,16 @@ async def _report(
         names = sorted({f"{cell.scenario_name[:60]} ({cell.model[:40]})" for cell in summary.cells})
         message = f"no cell of run {summary.run_id} has {filter_words(scenario, models)}"
         return _nothing(message, f"it has {', '.join(names[:10])}", "report", as_json=legacy)
+    return exits.OK
+
+
+async def _reevaluation(site: Site, plan: Plan, summary: Summary, *, more: bool, as_json: bool) -> int:
+    """Show how a re-evaluation differs from what it looked at, from what is stored of it."""
+    from salvo_cli.reporting import tell_reevaluation
+    from salvo_cli.telling import Telling
+
+    telling = Telling(as_json=as_json, more=more)
+    await tell_reevaluation(site, plan, summary, summary.exit_code, "report", telling)
     return exits.OK
 
 

@@ -46,7 +46,7 @@ def validate(
     if as_json:
         _print_document(loaded, found, errors)
     else:
-        _print(loaded, found, errors, ci=ci or here.project.ci_mode)
+        _print(loaded, found, errors, ci=ci or here.settings.ci_mode)
     return exits.USAGE if errors else exits.OK
 
 

@@ -110,6 +110,9 @@ def _role(message: Message, turn: Turn | None, signs: Marks, mark: str) -> Text:
 
 
 def _turn_figures(turn: Turn, mark: str) -> list[str]:
+    if not (turn.usage.total_tokens or turn.latency_s or turn.cost_usd is not None):
+        # Another Salvo kept no figures of single turns: noughts would say something else.
+        return [f"turn {turn.index + 1}", *([turn.finish_reason] if turn.finish_reason else [])]
     used = f"{tokens(turn.usage.input_tokens)} in, {tokens(turn.usage.output_tokens)} out"
     latency, cost = seconds(turn.latency_s), f"cost {usd(turn.cost_usd)}"
     finish = [turn.finish_reason] if turn.finish_reason else []

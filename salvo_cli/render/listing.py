@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -20,15 +20,25 @@ WIDE = 120
 _STATUS_STYLES = {"passed": "green", "failed": "red", "hard_fail": "bold red", "infra_error": "magenta"}
 
 
-def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
-    """Return runs, one a line, in the order given."""
+def runs(
+    listing: Sequence[RunCounts], *, signs: Marks, of: Mapping[str, str] | None = None, now_ms: int = 0
+) -> RenderableType:
+    """Return runs, one a line, in the order given.
+
+    Args:
+        listing: What to show.
+        signs: Marks that the terminal can show.
+        of: For re-evaluations: which run each looked at.
+        now_ms: Unix time, for runs that Redis has forgotten: their counts know only when they ended.
+    """
     rows: list[list[Cell]] = []
     for counts in listing:
         verdict = next((known for known in EXIT_CODES if known == counts.verdict), None)
         rows.append(
             [
                 short(counts.run_id),
-                ago(counts.created_ms, counts.now_ms),
+                *([] if of is None else [short(of.get(counts.run_id, ""))]),
+                ago(counts.created_ms, max(counts.now_ms, now_ms)),
                 verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan"),
                 f"{counts.ended:,}/{counts.total:,}",
                 f"{counts.statuses['passed']:,}",
@@ -38,7 +48,8 @@ def runs(listing: Sequence[RunCounts], *, signs: Marks) -> RenderableType:
                 one_line(counts.name, 80),
             ]
         )
-    heads = ("run", "when", "verdict", "ended", "passed", "cost", "scenarios")
+    first = ("run",) if of is None else ("reeval", "of run")
+    heads = (*first, "when", "verdict", "ended", "passed", "cost", "scenarios")
     return table(heads, rows, right=("when", "ended", "passed", "cost"), wide="scenarios", cut=True)
 
 

@@ -89,6 +89,10 @@ class SimulatorApp:
         else:
             await self._model(wire, scope, receive, send)
 
+    def follow(self, book: ScriptBook) -> None:
+        """Answer from another book from the next request on."""
+        self._book = book
+
     def stats(self) -> dict[str, Any]:
         """Return what ``GET /stats`` answers."""
         return self._counters.document() | {

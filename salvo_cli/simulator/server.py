@@ -135,6 +135,10 @@ class SimulatedProvider:
         """Return what ``GET /stats`` answers."""
         return self._app.stats()
 
+    def follow(self, book: ScriptBook) -> None:
+        """Answer from another book from the next request on; its rate limit is not looked at."""
+        self._app.follow(book)
+
     async def start(self) -> None:
         """Listen; on return requests are answered and ``port`` is known.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from salvo_core.manifest.rows import STATUSES, Result, Status
+from salvo_core.manifest.rows import STATUSES, TERMINAL, Result, Row, Status
 
 RunState = Literal["submitting", "running", "paused", "cancelling", "finished", "sealed"]
 """``paused`` begins no trial until it is resumed;
@@ -96,8 +97,10 @@ class RunCounts:
         return None if rate is None else (self.total - self.ended) / rate
 
 
-def increments(cell: int, status: Status, result: Result) -> list[str | int]:
+def increments(cell: int, status: Status, result: Result | None) -> list[str | int]:
     """Return counter fields and increments, alternating, that one terminal row is worth."""
+    if result is None:
+        return [f"cell:{cell}:{status}", 1]
     pairs: dict[str, int] = {
         "input_tokens": result.input_tokens,
         "output_tokens": result.output_tokens,
@@ -116,6 +119,43 @@ def increments(cell: int, status: Status, result: Result) -> list[str | int]:
     if result.score is not None:
         pairs[f"cell:{cell}:score_nano"] = round(result.score * NANO)
     return [item for pair in pairs.items() if pair[1] for item in pair]
+
+
+HISTORY: frozenset[str] = frozenset({"claims", "expired", "skipped_ahead"})
+"""Counters of what happened, which no row remembers."""
+
+
+def worth(row: Row | None, cells: int) -> Counter[str]:
+    """Return what one row adds to the counters, by field; nothing for a row that is not there.
+
+    Args:
+        row: A trial's.
+        cells: In the run.
+    """
+    if row is None:
+        return Counter()
+    found = Counter({row.status: 1, "ended": int(row.status in TERMINAL)})
+    if row.result is not None:
+        pairs = iter(increments(row.index % cells, row.status, row.result))
+        found.update({str(field): int(by) for field, by in zip(pairs, pairs, strict=True)})
+    elif row.status == "skipped":
+        found[f"cell:{row.index % cells}:skipped"] = 1
+    return found
+
+
+def difference(before: Row | None, after: Row, cells: int) -> list[str | int]:
+    """Return counter fields and increments, alternating, for one row in the place of another."""
+    change = worth(after, cells)
+    change.subtract(worth(before, cells))
+    return [item for pair in change.items() if pair[1] for item in pair]
+
+
+def recounted(rows: Iterable[Row], cells: int) -> dict[str, int]:
+    """Return what the counters must say if these are all the rows there are; zeros are left out."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(worth(row, cells))
+    return {field: number for field, number in total.items() if number}
 
 
 def read_counts(

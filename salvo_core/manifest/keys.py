@@ -10,9 +10,11 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
+``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
-``salvo:open``                   zset    run id -> created, ms; runs that are not sealed
+``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
+``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:pulse``                  hash    when a worker was heard last; until when leases are left alone
 ``salvo:submission:<key>``       string  idempotency key -> run id
@@ -27,6 +29,7 @@ from salvo_core.errors import UsageError
 from salvo_core.identity import require_uuid7
 
 RUNS = "salvo:runs"
+REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
 PULSE = "salvo:pulse"
@@ -64,9 +67,19 @@ def journal(run_id: str, index: int) -> str:
     return f"{_tag(run_id)}:journal:{index}"
 
 
+def unfinished(run_id: str, index: int) -> list[str]:
+    """Return the keys that only an unfinished trial has: they go when it ends."""
+    return [journal(run_id, index), votes(run_id, index)]
+
+
+def rebuilding(run_id: str) -> str:
+    """Return the key that tells workers that one of them is rebuilding the run."""
+    return f"{_tag(run_id)}:rebuilding"
+
+
 def votes(run_id: str, index: int) -> str:
     """Return the key of what judges have said of one unfinished trial."""
-    return f"salvo:{{{run_id}}}:votes:{index}"
+    return f"{_tag(run_id)}:votes:{index}"
 
 
 def submission(idempotency_key: str) -> str:

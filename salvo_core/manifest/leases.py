@@ -8,12 +8,13 @@ has begun the trial since (I1).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
 from salvo_core.clock import Clock
-from salvo_core.errors import LeaseLost, RedisUnavailable
+from salvo_core.errors import LeaseLost, RedisUnavailable, SalvoError
 from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.patience import patiently
@@ -41,6 +42,8 @@ class HeldTrial:
         self._keeper = keeper
         self.lost = False
         self.cancelled = claim.purpose == "close_cancelled"
+        self.turns: list[Turn] = []
+        """Completed, of this attempt and those before it: what the journal holds."""
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""
@@ -58,6 +61,7 @@ class HeldTrial:
             RedisUnavailable: Patience ran out.
         """
         self._heed(await self.insist(lambda: self._keeper.manifest.journal(self.claim, turn), _is_state))
+        self.turns.append(turn)
 
     async def keep_vote(self, question: str, vote: Vote) -> None:
         """Journal a judge's vote on a question; raises as ``keep``."""
@@ -77,12 +81,11 @@ class HeldTrial:
         Raises:
             RedisUnavailable: Patience ran out.
         """
-        answer = await self._keeper.patiently(ask, f"trial {self.claim.trace_id}")
-        if is_heard(answer) or self.lost:
+        what = f"trial {self.claim.trace_id}"
+        answer = await self._keeper.patiently(ask, what)
+        if is_heard(answer) or self.lost or not await self._keeper.is_ours_again(self):
             return answer
-        # The lease may have run out only because nobody could be told that we are there.
-        await self._keeper.renew()
-        return answer if self.lost else await self._keeper.patiently(ask, f"trial {self.claim.trace_id}")
+        return await self._keeper.patiently(ask, what)
 
     def _heed(self, state: str | None) -> None:
         if state is None:
@@ -112,7 +115,10 @@ class LeaseKeeper:
         self.lease_s = lease_s
         self.leaving = False
         """Set when the worker shuts down: no trial begins another turn."""
+        self.reseat: Callable[[HeldTrial], Awaitable[bool]] | None = None
+        """Gives back a trial that Redis only forgot; without it, such a trial is lost."""
         self._clock = clock
+        self._reseating: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._held: dict[tuple[str, int], HeldTrial] = {}
         self._asked_for: set[tuple[str, int]] = set()
         self._renewed_at_s = clock.monotonic_s()
@@ -190,10 +196,45 @@ class LeaseKeeper:
         for each in held:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
-                each.lost = True
+                self._reseat_or_lose(each)
             if renewal.state == "cancelling":
                 each.cancelled = True
         return True
+
+    async def is_ours_again(self, held: HeldTrial) -> bool:
+        """Tell whether a trial that refused us is ours all the same, having asked for it back.
+
+        Its lease may have run out only because nobody could be told that we are there, or Redis forgot it.
+        """
+        claim, what = held.claim, f"trial {held.claim.trace_id}"
+        renewals = await self.patiently(
+            lambda: self.manifest.renew(self.worker, [claim], lease_s=self.lease_s), what
+        )
+        if claim.index not in renewals[claim.run_id].lost:
+            return True
+        return await self.patiently(lambda: self.reseated(claim), what)
+
+    async def reseated(self, claim: Claim) -> bool:
+        """Tell whether a trial that is no longer ours had only been forgotten by Redis, and is ours again."""
+        held = self._held.get((claim.run_id, claim.index))
+        return held is not None and self.reseat is not None and await self.reseat(held)
+
+    def _reseat_or_lose(self, held: HeldTrial) -> None:
+        """Mark a trial as lost once that is sure; beside the renewals, which must not wait for it."""
+        if self.reseat is None:
+            held.lost = True
+            return
+        key = held.claim.run_id, held.claim.index
+        if key not in self._reseating:
+            self._reseating[key] = asyncio.create_task(self._try_to_reseat(held))
+            self._reseating[key].add_done_callback(lambda _: self._reseating.pop(key, None))
+
+    async def _try_to_reseat(self, held: HeldTrial) -> None:
+        try:
+            if not await self.reseated(held.claim):
+                held.lost = True
+        except SalvoError as error:  # no answer: the next renewal asks again
+            logger.warning("trial %s may be lost: %s", held.claim.trace_id, error)
 
     async def run(self) -> None:
         """Renew for ever; cancel the task to end it."""

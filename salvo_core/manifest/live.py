@@ -71,8 +71,13 @@ class Manifest:
         attempts_max: int,
         concurrency_max: int | None,
         name: str,
+        reeval: bool = False,
+        remembered: Mapping[str, int] | None = None,
     ) -> bool:
         """Make the run's header, in state ``submitting``.
+
+        A re-evaluation is looked after like a run and listed apart from them. ``remembered`` is what a
+        rebuild knows of the run's past: header fields beside the usual ones.
 
         Returns:
             False if it was there already, and then it is left as it was.
@@ -81,12 +86,14 @@ class Manifest:
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
             "concurrency_max", concurrency_max or 0, "name", name,
+            *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
         with translated(self.address):
             created_ms, state = await self.redis.hmget(keys.header(run_id), ["created_ms", "state"])
             pipe = self.redis.pipeline(transaction=False)
-            pipe.zadd(keys.RUNS, {run_id: int(created_ms or 0)})
-            pipe.zremrangebyrank(keys.RUNS, 0, -keys.RUNS_KEPT - 1)
+            listed = keys.REEVALS if reeval else keys.RUNS
+            pipe.zadd(listed, {run_id: int(created_ms or 0)})
+            pipe.zremrangebyrank(listed, 0, -keys.RUNS_KEPT - 1)
             # Not only by who made the header: that caller may have died before this line.
             if state not in ("paused", "sealed"):
                 pipe.zadd(keys.OPEN, {run_id: int(created_ms or 0)})
@@ -186,13 +193,15 @@ class Manifest:
             lines = await self.redis.lrange(keys.journal(run_id, index), 0, -1)
         return readable_turns(cast(list[str], lines), f"run {run_id}, trial {index}")
 
-    async def commit(self, claim: Claim, cell: int, status: Status, result: Result) -> Committed:
+    async def commit(self, claim: Claim, cell: int, status: Status, result: Result | None) -> Committed:
         """End the trial, if the claim still holds it.
 
-        The object that result.digest names must already be durable (I2).
+        The object that result.digest names must already be durable (I2). Without a result the row says
+        the status alone, as that of a trial that never began.
         """
         reply = await self._run_script(
-            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status, result.encode(),
+            "commit", claim.run_id, claim.index, claim.attempt, claim.worker, status,
+            result.encode() if result else "",
             *increments(cell, status, result),
             more_keys=[keys.journal(claim.run_id, claim.index), keys.votes(claim.run_id, claim.index)],
         )  # fmt: skip
@@ -348,10 +357,11 @@ class Manifest:
             for index, line in zip(indices, lines, strict=True)
         ]
 
-    async def recent(self, most: int) -> list[str]:
-        """Return the newest run ids, newest first."""
+    async def recent(self, most: int, *, reevals: bool = False) -> list[str]:
+        """Return the ids of the newest runs, or of the newest re-evaluations, newest first."""
+        listed = keys.REEVALS if reevals else keys.RUNS
         with translated(self.address):
-            return _run_ids(await self.redis.zrevrange(keys.RUNS, 0, most - 1))
+            return _run_ids(await self.redis.zrevrange(listed, 0, most - 1))
 
     async def open_runs(self) -> list[str]:
         """Return the ids of runs that are not sealed, oldest first."""

@@ -8,6 +8,7 @@ from importlib.resources import files
 SCRIPTS = (
     "open", "seed", "release", "submitted", "claim", "journal", "vote", "commit", "give_back", "renew",
     "expire", "cancel", "cancel_rows", "skip_rows", "pause", "unpause", "seal", "pulse",
+    "restate", "recount", "tidy", "reseat",
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import SCORED, Result, Row, Status
 from salvo_core.trace.model import ErrorKind, Trace
 
+LastRecorded = Callable[[str], Awaitable[Row | None]]
+
 SCHEMA_VERSION = 1
 RUNS_LOADED = 100
 UPDATABLE: frozenset[str] = SCORED | {"infra_error"}
@@ -61,11 +63,19 @@ class TraceManifest:
     Args:
         manifest: The live manifest.
         read_trace: Returns a stored trace by its id (``Observer.trace``).
+        last_recorded: Returns the last row of a run that names a trace (``Observer.last_recorded``): asked
+            for runs whose rows Redis does not have. Without it they have no latest trace.
     """
 
-    def __init__(self, manifest: Manifest, read_trace: Callable[[str], Awaitable[Trace]]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        read_trace: Callable[[str], Awaitable[Trace]],
+        last_recorded: LastRecorded | None = None,
+    ) -> None:
         self._manifest = manifest
         self._read_trace = read_trace
+        self._last_recorded = last_recorded
 
     async def load_trace_manifest(self, runs_max: int = RUNS_LOADED) -> LoadedManifest:
         """Return the newest runs with their trials, oldest run first.
@@ -144,12 +154,29 @@ class TraceManifest:
             counts = await self._manifest.counts(run_id)
         except NotFound:
             return False
+        await self._note(keys.RECORDED, run_id, counts.now_ms)
+        return True
+
+    async def note_past_run(self, run_id: str, created_ms: int, *, recorded: bool) -> None:
+        """Let lists know of a run that was over before this Redis heard of it.
+
+        Its rows are in the store alone, like those of any run that Redis has forgotten.
+
+        Args:
+            run_id: Sealed, and stored.
+            created_ms: Its place among the others, Unix time in ms.
+            recorded: Whether it was marked as recorded then; later marks come before it.
+        """
+        await self._note(keys.RUNS, run_id, created_ms)
+        if recorded:
+            await self._note(keys.RECORDED, run_id, created_ms)
+
+    async def _note(self, key: str, run_id: str, at_ms: int) -> None:
         with translated(self._manifest.address):
             pipe = self._manifest.redis.pipeline(transaction=False)
-            pipe.zadd(keys.RECORDED, {run_id: counts.now_ms})
-            pipe.zremrangebyrank(keys.RECORDED, 0, -keys.RUNS_KEPT - 1)
+            pipe.zadd(key, {run_id: at_ms})
+            pipe.zremrangebyrank(key, 0, -keys.RUNS_KEPT - 1)
             await pipe.execute()
-        return True
 
     async def get_trace_ids_for_run(self, run_id: str) -> list[str]:
         """Return the trace ids of a run's trials in index order; none for a run that Redis does not know."""
@@ -158,8 +185,8 @@ class TraceManifest:
     async def load_latest_recorded_trace(self) -> Trace | None:
         """Return the last trial's trace, in index order, of the run that was marked recorded last.
 
-        None when no run is marked, or when Redis has forgotten the rows of the one that is
-        (a week after it was sealed).
+        None when no run is marked, or when nobody has the rows of the one that is: Redis forgets them a
+        week after the seal, and then ``last_recorded`` is asked.
 
         Raises:
             ObjectCorrupt: The stored trace is not the one its row names.
@@ -173,7 +200,7 @@ class TraceManifest:
         try:
             stop = (await self._manifest.counts(run_id)).seeded
         except NotFound:
-            return None
+            return await self._last_forgotten(run_id)
         while stop > 0:
             start = max(0, stop - ROWS_PER_CALL)
             rows = [row async for row in self._manifest.rows(run_id, start, stop)]
@@ -182,6 +209,15 @@ class TraceManifest:
                     return row.trace_id
             stop = start
         return None
+
+    async def _last_forgotten(self, run_id: str) -> str | None:
+        if self._last_recorded is None:
+            return None
+        try:
+            row = await self._last_recorded(run_id)
+        except NotFound:
+            return None
+        return row.trace_id if row else None
 
     async def _is_recorded(self, run_id: str) -> bool:
         with translated(self._manifest.address):

@@ -1,16 +1,19 @@
-"""Plans and frozen scenarios as workers read them: once from the store, then from memory."""
+"""Plans, frozen scenarios and sealed rows as workers read them: once from the store, then from memory."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from salvo_core.errors import UsageError
+from salvo_core.manifest.archive import decode_rows
+from salvo_core.manifest.rows import Row
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.store import keys
+from salvo_core.store.homes import get_from_home
 from salvo_core.store.protocol import Store
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ Name = TypeVar("Name", bound=Hashable)
 Document = TypeVar("Document")
 REMEMBERED = 256
 """Plans, and scenarios, that a worker keeps; a document is written once, so none goes stale."""
+
+ARCHIVES_REMEMBERED = 2
+"""Sealed runs whose rows a worker keeps: a hundred thousand rows are some fifty megabytes."""
 
 
 class Orders:
@@ -35,11 +41,13 @@ class Orders:
         self._store = store
         self._signer = signer
         self._plans: _Remembered[str, Plan] = _Remembered(self._read_plan)
+        self._recorded: _Remembered[str, Plan] = _Remembered(self._read_recorded)
         self._scenarios: _Remembered[tuple[str, str], Scenario] = _Remembered(self._read_scenario)
         self._snapshots: _Remembered[str, Snapshot] = _Remembered(self._read_snapshot)
+        self._archives: _Remembered[str, Sequence[Row]] = _Remembered(self._read_rows, ARCHIVES_REMEMBERED)
 
     async def plan(self, run_id: str) -> Plan:
-        """Return a run's plan.
+        """Return the plan of a run, or of a re-evaluation.
 
         Raises:
             ObjectMissing: The store has none.
@@ -47,6 +55,13 @@ class Orders:
             UsageError: It is no order of this site, or of another run.
         """
         return await self._plans.get(run_id)
+
+    async def recorded(self, run_id: str) -> Plan:
+        """Return the plan of a run that is looked at and not carried out: its signature is not asked for.
+
+        Whoever made it may have had no key, or another one. Raises as ``plan`` does.
+        """
+        return await self._recorded.get(run_id)
 
     async def scenario(self, plan: Plan, cell: Cell) -> Scenario:
         """Return the scenario that the cell's trials carry out; raises as ``plan`` does.
@@ -68,9 +83,19 @@ class Orders:
             return Snapshot.of(await self.scenario(plan, cell), cell.agent_digest)
         return await self._snapshots.get(keys.snapshot(plan.run_id, cell.scenario_digest, plan.home))
 
+    async def rows(self, run_id: str) -> Sequence[Row]:
+        """Return the rows of a sealed run, in index order; raises as ``plan`` does."""
+        return await self._archives.get(run_id)
+
     async def _read_plan(self, run_id: str) -> Plan:
-        key = keys.plan(run_id)
-        plan = Plan.decode(await self._store.get(key), key, self._signer)
+        return await self._plan_by(run_id, self._signer)
+
+    async def _read_recorded(self, run_id: str) -> Plan:
+        return await self._plan_by(run_id, UNSIGNED)
+
+    async def _plan_by(self, run_id: str, signer: Signer) -> Plan:
+        key, stored = await get_from_home(self._store, keys.plan, run_id)
+        plan = Plan.decode(stored, key, signer)
         if plan.run_id != run_id:  # a signed plan put in the place of another one
             raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
         return plan
@@ -86,12 +111,17 @@ class Orders:
 
         return thaw_snapshot(await self._store.get(key), key)
 
+    async def _read_rows(self, run_id: str) -> Sequence[Row]:
+        key, stored = await get_from_home(self._store, keys.manifest, run_id)
+        return await asyncio.to_thread(lambda: list(decode_rows(stored, key)))  # seconds of work, if large
+
 
 class _Remembered(Generic[Name, Document]):
     """The last documents read; callers that want one at the same moment share one read."""
 
-    def __init__(self, read: Callable[[Name], Awaitable[Document]]) -> None:
+    def __init__(self, read: Callable[[Name], Awaitable[Document]], most: int = REMEMBERED) -> None:
         self._read = read
+        self._most = most
         self._tasks: OrderedDict[Name, asyncio.Task[Document]] = OrderedDict()
 
     async def get(self, name: Name) -> Document:
@@ -99,6 +129,6 @@ class _Remembered(Generic[Name, Document]):
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = self._tasks[name] = asyncio.ensure_future(self._read(name))
         self._tasks.move_to_end(name)
-        while len(self._tasks) > REMEMBERED:
+        while len(self._tasks) > self._most:
             self._tasks.popitem(last=False)
         return await asyncio.shield(task)  # one caller that is cancelled does not take the read from the rest

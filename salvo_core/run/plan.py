@@ -11,12 +11,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from salvo_core.errors import ObjectCorrupt, UsageError
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.evaluation.rescoring import Judging
 from salvo_core.identity import (
     INDEX_MAX,
     canonical_json,
@@ -109,10 +110,14 @@ class Rescore(BaseModel):
     """Whose traces."""
     index: int | None = Field(default=None, ge=0)
     """The one trial of that run; None for all of them."""
-    judge: Literal["reuse", "fresh", "skip", "only"] = "reuse"
-    """``reuse`` votes on the same question, ask ``fresh`` ones, ``skip`` judges, or check ``only`` them."""
+    judging: Judging = "too"
+    """Whether judges are asked."""
+    fresh_votes: bool = False
+    """Whether they vote anew on what they have voted on; otherwise the same question has the same votes."""
     allow_partial: bool = False
     """Whether assertions that a record without content cannot answer may be left out."""
+    left_out: tuple[tuple[int, ...], ...] = ()
+    """By cell, the places of those assertions; empty when there is none anywhere."""
 
     @field_validator("run_id")
     @classmethod

@@ -60,6 +60,16 @@ def agent_digest(scenario: Scenario) -> str:
     )
 
 
+def differing_fields(one: Scenario, other: Scenario) -> tuple[str, ...]:
+    """Return the fields of what the agent sees in which two scenarios differ, in the format's order."""
+    forms = canonical_form(one), canonical_form(other)
+    return tuple(
+        name
+        for name in Scenario.model_fields
+        if name not in _OF_THE_JUDGING and forms[0].get(name) != forms[1].get(name)
+    )
+
+
 def freeze(scenario: Scenario) -> tuple[bytes, str]:
     """Return the bytes to store and the digest to store them under (``store.keys.scenario``)."""
     return codec.encode(SCHEMA, canonical_form(scenario), compress=False)

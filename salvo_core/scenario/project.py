@@ -119,6 +119,8 @@ class Project(ProjectFile):
         plain = ("redis_url", "broker_url", "store_url", "concurrency", "lease_s")
         found: dict[str, Any] = {name: getattr(self, name) for name in plain}
         found |= {f"s3_{name}": getattr(self.s3, name) for name in self.s3.model_fields_set}
+        if "ci_mode" in self.model_fields_set:
+            found["ci_mode"] = self.ci_mode
         if "allow_imports" in self.model_fields_set:
             found["allow_imports"] = tuple(self.allow_imports)
         return {name: value for name, value in found.items() if value is not None}

@@ -116,6 +116,23 @@ def freeze_snapshot(scenario: Scenario, mode: RecordingMode, redactor: Redactor)
     return codec.encode(SCHEMA, document.model_dump(mode="json"), compress=False)[0]
 
 
+def freeze_remains(scenario: Scenario, assertions: Sequence[ExcludedAssertion], redactor: Redactor) -> bytes:
+    """Return the bytes of the snapshot of a scenario that nobody has whole any more.
+
+    Args:
+        scenario: Its names and figures; of its words, a snapshot keeps none.
+        assertions: What is known of each, in order.
+        redactor: As in ``snapshot_of``.
+    """
+    document = _Document(
+        recording="metadata_only",
+        agent_digest="",  # of nothing that is known: no later scenario is taken for the same
+        scenario=_stripped(_redacted(canonical_form(scenario), redactor), scenario, redactor),
+        assertions=tuple(one.model_dump() for one in assertions),
+    )
+    return codec.encode(SCHEMA, document.model_dump(mode="json"), compress=False)[0]
+
+
 def thaw_snapshot(stored: bytes, where: str) -> Snapshot:
     """Return the snapshot that was stored.
 

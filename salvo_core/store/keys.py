@@ -9,6 +9,7 @@
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
     runs/<run_id>/manifest.json.zst
     runs/<run_id>/summary.json
+    aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -26,7 +27,9 @@ RUNS = "runs/"
 REEVALS = "reevals/"
 HOMES = (RUNS, REEVALS)
 ORDERS = "orders/"
+ALIASES = "aliases/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ALIAS_NAME = re.compile(r"aliases/([0-9a-f-]{36})\.json")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
 
 
@@ -76,6 +79,17 @@ def parse_trace(key: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
+def alias(trace_id: str) -> str:
+    """Return where the run of a trial is named that another Salvo made."""
+    return f"{ALIASES}{require_uuid7(trace_id, 'trace id')}.json"
+
+
+def parse_alias(key: str) -> str | None:
+    """Return the trace id of an alias's key, or None if it is no such key."""
+    found = _ALIAS_NAME.fullmatch(key)
+    return found[1] if found else None
+
+
 def manifest(run_id: str, home: str = RUNS) -> str:
     """Return where the sealed rows lie."""
     return f"{_folder(run_id, home)}manifest.json.zst"
@@ -84,6 +98,11 @@ def manifest(run_id: str, home: str = RUNS) -> str:
 def summary(run_id: str, home: str = RUNS) -> str:
     """Return where the numbers that reports and lists read lie."""
     return f"{_folder(run_id, home)}summary.json"
+
+
+def comparison(reeval_id: str) -> str:
+    """Return where a re-evaluation keeps how its verdicts differ from those it looked at."""
+    return f"{_folder(reeval_id, REEVALS)}comparison.json"
 
 
 def _folder(run_id: str, home: str) -> str:

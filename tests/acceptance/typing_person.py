@@ -42,7 +42,9 @@ class Person:
     def __init__(self, folder: Path, **environ: str) -> None:
         self.folder = folder
         kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("SALVO_", "OPENAI_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SALVO_", "OPENAI_")) and name != "CI"
         }
         self.environ = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environ}
         self.environ.setdefault("SALVO_ALLOW_ROOT", "1")  # tests may run as root, outside a container too

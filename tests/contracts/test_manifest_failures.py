@@ -88,14 +88,14 @@ async def test_a_server_that_is_killed_and_comes_back_has_everything_and_is_used
         await check_counters(run)
 
 
-async def test_no_update_is_lost_among_eight_processes_that_write_at_once(redis_flavour):
+async def test_t72_no_update_is_lost_among_eight_processes_that_write_at_once(redis_url):
     processes, each = 8, 1000
-    async with manifest_at(redis_flavour) as manifest:
+    async with manifest_at(redis_url) as manifest:
         run = await Run(manifest, total=processes * each).ready_in_windows()
         started = [
             await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.contracts.updater",
-                redis_flavour, run.id, str(number * each), str(each),
+                redis_url, run.id, str(number * each), str(each),
                 cwd=ROOT, stderr=asyncio.subprocess.PIPE,
             )
             for number in range(processes)

@@ -50,7 +50,8 @@ class Arena:
         self._cases = list(cases)
         self.folder = own_folder("differential")
         own = {case.name: case.script for case in self._cases if case.script is not None}
-        book = {"scripts": {**scripts, **own}}
+        judges = {name: script for case in self._cases for name, script in case.judges.items()}
+        book = {"scripts": {**scripts, **own, **judges}}
         (self.folder / "book.json").write_text(json.dumps(book), "utf-8")
         self._leaving = ExitStack()
 
@@ -61,7 +62,7 @@ class Arena:
             # One provider each: it tells trials apart by counting them, and so both start at the first.
             self._provider_of_old, self._provider_of_new = (
                 undone.enter_context(
-                    start_on_free_port(lambda port: _Provider(port, self.folder / "book.json"))
+                    start_on_free_port(lambda port: Provider(port, self.folder / "book.json"))
                 )
                 for _ in range(2)
             )
@@ -209,7 +210,7 @@ class Arena:
             return next(client.scan_iter(f"{WORKERS}:*"), None) is not None
 
 
-class _Provider(ServerProcess):
+class Provider(ServerProcess):
     """``salvo simulate`` on a port."""
 
     def __init__(self, port: int, book: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ KINDS = (
     "output_contains",
     "cost_limit",
     "latency_limit",
+    "judge",
 )
-"""Every assertion type of the predecessor but judge, in every form it can be written in."""
+"""Every assertion type of the predecessor, in every form it can be written in."""
 
 PRICED = ("gpt-4o", "gpt-4o-mini")
 """Models that have a price in both implementations, and a script each in every book."""
@@ -48,6 +50,7 @@ class Case:
         name: Also the name of its files and, unless its model is priced, of its script.
         scenario: What the file says.
         script: Of the model; None when the model is one of PRICED.
+        judges: Scripts of the models that judge, by their names.
         trials: ``-n``.
         options: More of the command line, the same for both.
         options_of_predecessor: For it alone.
@@ -58,6 +61,7 @@ class Case:
     name: str
     scenario: dict[str, Any]
     script: dict[str, Any] | None = None
+    judges: dict[str, Any] = field(default_factory=dict)
     trials: int = 1
     options: tuple[str, ...] = ()
     options_of_predecessor: tuple[str, ...] = ()
@@ -78,6 +82,11 @@ class Case:
 def model_of(name: str) -> str:
     """Return the name that chooses a case's own script; nobody knows its price."""
     return f"sim/{name}"
+
+
+def judge_of(name: str, place: int = 0) -> str:
+    """Return the name of the model that judges a case's assertion at a place."""
+    return f"judge/{name}-{place}"
 
 
 def prompt_leading_to(script: dict[str, Any], plays: Sequence[int], about: str) -> str:
@@ -227,6 +236,54 @@ def _assertion(kind: str, rng: random.Random) -> dict[str, Any]:
             return {"type": "latency_limit", "max_seconds": rng.choice((0, 60, 3600))}
 
 
+_CRITERIA = (
+    {"name": "kind", "description": "Is it kind?"},
+    {"name": "true", "description": "Is everything true?"},
+    {"name": "brief", "description": "No word too many; für sich."},
+)
+
+
+def _judge(name: str, place: int, rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an assertion that a model of its own decides, and that model's script.
+
+    Its votes are all alike: the two implementations ask in words of their own, and a draw of the
+    simulator hangs on the words.
+    """
+    criteria = [
+        {**criterion, "weight": rng.choice((0.5, 1, 1, 2, 3))}
+        for criterion in rng.sample(_CRITERIA, rng.choice((1, 2, 3)))
+    ]
+    assertion: dict[str, Any] = {
+        "type": "judge",
+        "criteria": criteria,
+        "judge_model": judge_of(name, place),
+        "k": rng.choice((1, 2, 3)),
+    }
+    if rng.random() < 0.6:
+        assertion["threshold"] = rng.choice((0.25, 0.5, 0.75, 0.9, 1.0))
+    if rng.random() < 0.3:
+        assertion["include_system_prompt"] = True
+    if rng.random() < 0.2:
+        assertion["custom_prompt"] = "You are strict."
+    return assertion, {"turns": [_vote(criteria, rng)]}
+
+
+def _vote(criteria: Sequence[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
+    scored = criteria if rng.random() < 0.85 else criteria[:1]  # a judge may leave one out
+    scores = {
+        str(criterion["name"]): {"score": rng.choice((0, 0.25, 0.5, 0.75, 0.8, 1)), "reasoning": "so"}
+        for criterion in scored
+    }
+    usage = {"input_tokens": 100, "output_tokens": 20}
+    form = rng.random()
+    if form < 0.6:
+        return {"tool_calls": [{"name": "score_criteria", "arguments": scores}], "usage": usage}
+    text = json.dumps(scores)
+    if form > 0.8:
+        text = f"My verdict follows.\n```json\n{text}\n```" if form > 0.9 else f"I say {text}"
+    return {"text": text, "usage": usage}
+
+
 def _path(operator: str, rng: random.Random) -> str:
     near = _NUMBERS if operator in ("gt", "gte", "lt", "lte") else _TEXTS
     return rng.choice(rng.choice((near, near, _NUMBERS, _TEXTS, _OTHERS)))
@@ -248,9 +305,15 @@ def generated(seed: int, count: int) -> Iterator[Case]:
     for number in range(count):
         name = f"g{seed}-{number:03d}"
         assertions = []
-        for _ in range(0 if number == 0 else rng.choice((1, 2, 2, 3, 4))):
+        judges: dict[str, Any] = {}
+        for place in range(0 if number == 0 else rng.choice((1, 2, 2, 3, 4))):
             deck = deck or rng.sample(KINDS, len(KINDS))
-            assertions.append(_assertion(deck.pop(), rng) | _weighing(rng))
+            kind = deck.pop()
+            if kind == "judge":
+                assertion, judges[judge_of(name, place)] = _judge(name, place, rng)
+            else:
+                assertion = _assertion(kind, rng)
+            assertions.append(assertion | _weighing(rng))
         priced = any(assertion.get("type") == "cost_limit" for assertion in assertions) or rng.random() < 0.15
         scenario: dict[str, Any] = {
             "adapter": "openai",
@@ -268,7 +331,8 @@ def generated(seed: int, count: int) -> Iterator[Case]:
             scenario["threshold"] = bar
         if rng.random() < 0.2:
             options += ("--allow-infra",)
-        yield Case(name, scenario, None if priced else _script(rng), 1 + number % 5, options)
+        script = None if priced else _script(rng)
+        yield Case(name, scenario, script, judges, 1 + number % 5, options)
 
 
 def _weighing(rng: random.Random) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.differential.cases import TOOLS, Case, model_of
+from tests.differential.cases import TOOLS, Case, judge_of, model_of
 from tests.differential.observed import Observed
 
 Outline = tuple[int, str | None, str]
@@ -124,7 +124,7 @@ def _calling(name: str, **call: Any) -> dict[str, Any]:
     return {"turns": [{"tool_calls": calls, "usage": _USAGE}, {"text": "good", "usage": _USAGE}]}
 
 
-_OF_THE_RUN = ("trials", "options", "options_of_predecessor", "project", "file")
+_OF_THE_RUN = ("judges", "trials", "options", "options_of_predecessor", "project", "file")
 
 
 def _case(name: str, script: dict[str, Any] | None = None, **more: Any) -> Case:
@@ -136,6 +136,26 @@ def _case(name: str, script: dict[str, Any] | None = None, **more: Any) -> Case:
 
 def _jmespath(expression: str, operator: str = "exists", **more: Any) -> dict[str, Any]:
     return {"type": "jmespath", "expression": expression, "operator": operator, **more}
+
+
+_IN_FAVOUR = {"kind": {"score": 1, "reasoning": "so"}}
+
+
+def _judged(
+    name: str,
+    scores: dict[str, Any] | None = None,
+    *,
+    criteria: list[dict[str, Any]] | None = None,
+    more: Sequence[dict[str, Any]] = (),
+    **turn: Any,
+) -> Case:
+    """Return a case that one judge decides, which gives these scores, or answers with another turn."""
+    if scores is not None:
+        turn["tool_calls"] = [{"name": "score_criteria", "arguments": scores}]
+    asked = [{"name": "kind", "description": "d", "weight": 1}] if criteria is None else criteria
+    assertion = {"type": "judge", "criteria": asked, "judge_model": judge_of(name), "k": 1}
+    judges = {judge_of(name): {"turns": [turn]}}
+    return _case(name, judges=judges, assertions=[assertion, *more])
 
 
 _PASSED: Outline = (0, "PASS", "passed")
@@ -292,6 +312,39 @@ ONE_BY_ONE: tuple[Deliberate, ...] = (
         "exit code with --json", "T46, 10.1",
         "The predecessor breaks after it has printed; ours exits by the verdict.",
         _case("t46", options_of_predecessor=("--json",)), (1, "PASS", "passed"), _PASSED,
+    ),
+    # Judges
+    Deliberate(
+        "judge that answers with bare numbers", "T52, 10.22",
+        "`{kind: 0.9}` says what it says; the predecessor counted such a vote as heard and its score as 0.",
+        _judged("t52-bare", {"kind": 0.9}), _FAILED, _PASSED,
+    ),
+    Deliberate(
+        "criterion without a weight", "T54", "A weight is 1 unless it is said.",
+        _judged("t54-weight", _IN_FAVOUR, criteria=[{"name": "kind", "description": "d"}]), _INFRA, _PASSED,
+    ),
+    Deliberate(
+        "judge without criteria", "T54", "It was paid and could not answer. " + _BEFORE_A_CENT,
+        _judged("t54-none", _IN_FAVOUR, criteria=[]), _FAILED, REFUSED,
+    ),
+    Deliberate(
+        "score out of range in a judge's text", "T51, 10.22", "It counts as 1; the predecessor counted 5.",
+        _judged(
+            "t51", text='{"kind": {"score": 5, "reasoning": "very"}}', more=[_NO | {"weight": 3}],
+        ),
+        _PASSED, _FAILED,
+    ),
+    *(
+        Deliberate(
+            f"judge that {about}", "T49, 10.22",
+            "A judge that cannot be heard says nothing about the agent: an assertion without a quorum is an "
+            "error, and where nothing else is left to score by, the trial is infrastructure's.",
+            case, _FAILED, _INFRA,
+        )
+        for about, case in [
+            ("says nothing that can be read", _judged("t49-unread", text="I could not say.")),
+            ("refuses the key", _judged("t49-refused", error={"kind": "authentication"})),
+        ]
     ),
     # The project file, and prices
     Deliberate(

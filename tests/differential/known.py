@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.differential.cases import TOOLS, Case, model_of, prompt_leading_to
+from tests.differential.cases import TOOLS, Case, judge_of, model_of, prompt_leading_to
 from tests.differential.deliberate import Outline
 
 _USAGE = {"input_tokens": 100, "output_tokens": 50}
@@ -33,6 +33,16 @@ def _mixed(*others: list[dict[str, Any]]) -> dict[str, Any]:
     return {"turns": [_GOOD], "variants": [{"weight": 0.3, "turns": turns} for turns in others]}
 
 
+def _judge(name: str, **more: Any) -> dict[str, Any]:
+    criteria = [{"name": "kind", "description": "Is it kind?", "weight": 2}]
+    return {"type": "judge", "criteria": criteria, "judge_model": judge_of(name), "k": 3, **more}
+
+
+def _judging(name: str, score: float) -> dict[str, Any]:
+    vote = {"name": "score_criteria", "arguments": {"kind": {"score": score, "reasoning": "so"}}}
+    return {judge_of(name): {"turns": [{"tool_calls": [vote], "usage": _USAGE}]}}
+
+
 def _known(
     name: str,
     comes_to: Outline,
@@ -42,12 +52,15 @@ def _known(
     plays: tuple[int, ...] = (),
     options: tuple[str, ...] = (),
     trials: int = 1,
+    judges: dict[str, Any] | None = None,
     **scenario: Any,
 ) -> Known:
     script = script or {"turns": turns or [_GOOD]}
     prompt = prompt_leading_to(script, plays, f"Case {name}.") if plays else f"Case {name}."
     said = {"model": model_of(name), "prompt": prompt, "assertions": [_YES], **scenario}
-    return Known(Case(name, said, script, len(plays) or trials, options), comes_to)
+    return Known(
+        Case(name, said, script, judges or {}, trials=len(plays) or trials, options=options), comes_to
+    )
 
 
 def _trials(verdict: str, code: int, *statuses: str) -> Outline:
@@ -127,6 +140,19 @@ KNOWN: tuple[Known, ...] = (
         _trials("PARTIAL", 1, "passed", "failed", "failed"),
         script=_mixed([_BAD]),
         plays=(-1, 0, 0),
+    ),
+    _known(
+        "judge-in-favour",
+        _trials("PASS", 0, "passed", "passed"),
+        assertions=[_judge("judge-in-favour")],
+        judges=_judging("judge-in-favour", 0.9),
+        trials=2,
+    ),
+    _known(
+        "judge-against",
+        _trials("HARD FAIL", 2, "hard_fail"),
+        assertions=[_judge("judge-against", required=True), _YES],
+        judges=_judging("judge-against", 0.5),
     ),
     _known("threshold-of-the-command-line", _PASS, assertions=[_YES, _NO], options=("--threshold", "0.5")),
 )

@@ -20,6 +20,7 @@ import redis
 
 from salvo_cli.simulator.book import ScriptBook
 from salvo_cli.simulator.server import SimulatedProvider
+from salvo_core.audit import audit
 from salvo_core.clock import SystemClock
 from salvo_core.fleet.registry import WORKERS, WorkerCard
 from salvo_core.manifest import keys as keys_of_run
@@ -262,8 +263,8 @@ class Fleet:
         """Return the run's traces in index order, having checked what every finished run promises.
 
         One terminal row per trial (I1); each names an object that is there and has the row's
-        digest (I2); counters say what the rows say; no message waits, and
-        no worker's log holds a traceback.
+        digest (I2); counters say what the rows say; ``salvo audit`` finds nothing either, so that it
+        is tried on every kind of run here; no message waits, and no worker's log holds a traceback.
         """
         rows = await self.rows(plan)
         assert [row.index for row in rows] == list(range(plan.total))
@@ -279,9 +280,12 @@ class Fleet:
             trace = read_trace(await self.store.get(key), key, row.result.digest)
             assert (trace.trace_id, trace.index, trace.status) == (row.trace_id, row.index, row.status)
             traces.append(trace)
+        found = await audit(plan.run_id, store=self.store, manifest=self.manifest)
+        assert found.clean, found.discrepancies
         await until(self._is_queue_empty, "no message waits")
         for worker in self.workers:
-            assert "Traceback" not in worker.log(), f"{worker.name} failed on a fault of ours"
+            _, mark, told = worker.log().partition("Traceback")
+            assert not mark, f"{worker.name} failed on a fault of ours: {told[:4000]}"
         return traces
 
     async def stored_traces(self, plan: Plan) -> list[str]:

@@ -43,6 +43,21 @@ local function book_end(ended)
   return 1
 end
 
+-- Brings the state of a run in line with its counters after they were put right from outside: a run is over when
+-- every row has ended, and not before. A run without a header, which is being rebuilt, has no state yet.
+local function settle()
+  local state = redis.call('HGET', RUN, 'state')
+  local over = state and number(COUNTERS, 'ended') >= number(RUN, 'total')
+  if over and (state == 'running' or state == 'cancelling') then
+    redis.call('HSET', RUN, 'state', 'finished')
+    redis.call('HSETNX', RUN, 'finished_ms', now_ms())
+  elseif not over and (state == 'finished' or state == 'sealed') then
+    redis.call('HSET', RUN, 'state', 'running')
+    redis.call('HDEL', RUN, 'finished_ms', 'verdict', 'exit_code')
+    for _, key in ipairs({RUN, ROWS, COUNTERS}) do redis.call('PERSIST', key) end
+  end
+end
+
 -- Rows that one call looks at while it moves the release cursor: a decided cell's rows lie a run's cells apart.
 local PASSED_MAX = 10000
 

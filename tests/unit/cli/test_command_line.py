@@ -26,8 +26,11 @@ COMMANDS = (
     "trace",
     "report",
     "replay",
+    "import",
     "cancel",
     "resume",
+    "audit",
+    "rebuild",
     "worker",
     "config",
     "doctor",
@@ -41,7 +44,7 @@ COMMANDS = (
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("SALVO_REDIS_URL", "SALVO_STORE_URL", "SALVO_TRACEBACK"):
+    for name in ("SALVO_REDIS_URL", "SALVO_STORE_URL", "SALVO_TRACEBACK", "CI"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -188,7 +188,8 @@ def test_every_setting_says_what_it_means_and_has_a_variable_of_its_own():
     )
     for setting in TABLE:
         assert setting.meaning
-        assert setting.variable.startswith("SALVO_")
+        # CI is what CI systems set themselves.
+        assert setting.variable.startswith("SALVO_") or setting.variable == "CI"
 
 
 def test_the_embedded_mode_keeps_everything_below_the_project(tmp_path):
@@ -212,3 +213,13 @@ def test_the_refusal_of_a_signing_key_shows_nothing_of_it():
     with pytest.raises(UsageError) as refused:
         resolve({"SALVO_SIGNING_KEY": SECRET})
     assert SECRET not in str(refused.value) + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"), [("true", True), ("1", True), ("no", False), ("False", False), ("0", False)]
+)
+def test_what_a_ci_system_sets_is_a_yes_unless_it_says_no_and_a_no_is_not_passed_on(text, wanted):
+    settings = resolve({"CI": text}, project={"ci_mode": True})
+    assert settings.ci_mode is wanted
+    assert settings.resolved["ci_mode"].shown == ("yes" if wanted else "no")
+    assert ("CI" in settings.variables()) is wanted

@@ -115,6 +115,7 @@ def test_every_setting_arrives(desk: Desk) -> None:
         "allow_imports": ("my_pkg.*",),
         "concurrency": 7,
         "lease_s": 15.0,
+        "ci_mode": True,
     }
 
 

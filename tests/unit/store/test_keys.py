@@ -5,12 +5,12 @@ import inspect
 import pytest
 
 from salvo_core.errors import UsageError
-from salvo_core.identity import new_run_id, trace_id_for
+from salvo_core.identity import trace_id_for
 from salvo_core.manifest import keys as manifest_keys
 from salvo_core.store import keys as store_keys
 from salvo_core.store.checked import is_key
 
-RUN = new_run_id()
+RUN = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"
 GOOD = {
     "run_id": RUN,
     "trace_id": trace_id_for(RUN, 7),

@@ -332,11 +332,6 @@ def test_texts_mixed_from_all_that_patterns_begin_with_are_not_slow_either():
         plain.text("".join(rng.choice(ADVERSARIAL) * rng.randint(1, 50) for _ in range(2000))[:100_000])
 
 
-def test_what_ties_a_judges_votes_to_its_question_is_form_whatever_a_pattern_says():
-    counted = Judged(assertion=0, request="ab" * 32, k=3, threshold=0.8, heard=3, in_favour=3)
-    assert Redactor(patterns=["[0-9a-f]{32,}"]).record(counted)["request"] == "ab" * 32
-
-
 def test_t60_a_pattern_that_takes_too_long_hides_the_whole_text(monkeypatch):
     monkeypatch.setattr("salvo_core.trace.redaction.PATTERN_TIME_S_MAX", 0.2)
     redactor = Redactor(patterns=["(a|a)+$", "CARD-[0-9]+"])
@@ -348,3 +343,8 @@ def test_t60_a_pattern_that_takes_too_long_hides_the_whole_text(monkeypatch):
     # After a few such texts the pattern is not waited for any more, and what it cannot answer for goes.
     assert redactor.text("short") == MARKER
     assert redactor.text("") == ""
+
+
+def test_what_ties_a_judges_votes_to_its_question_is_form_whatever_a_pattern_says():
+    counted = Judged(assertion=0, request="ab" * 32, k=3, threshold=0.8, heard=3, in_favour=3)
+    assert Redactor(patterns=["[0-9a-f]{32,}"]).record(counted)["request"] == "ab" * 32

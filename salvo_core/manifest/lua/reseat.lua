@@ -1,0 +1,18 @@
+-- Gives a trial back to the attempt that held it when the server lost its memory, turns and all.
+-- KEYS[6] journal.  ARGV: index, attempt, worker, trace_id, lease_ms, turn, ...
+-- -> 1 held again, 0 somebody else's, or over, -1 there is no such run
+if redis.call('EXISTS', RUN) == 0 then return -1 end
+local index, attempt, worker = ARGV[1], ARGV[2], ARGV[3]
+if not holds(index, attempt, worker) then
+  local status, begun, trace_id = read_row(index)
+  -- Attempt 0 was never begun in this memory, so the row was made again and nobody else is at it.
+  if status ~= 'pending' or begun ~= '0' or trace_id ~= ARGV[4] then return 0 end
+  write_row(index, 'running', attempt, trace_id, worker)
+  redis.call('HSETNX', RUN, 'started_ms', now_ms())
+  count('pending', -1)
+  count('running', 1)
+  count('claims', 1)
+end
+redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[5]), index)
+for i = 6 + redis.call('LLEN', KEYS[6]), #ARGV do redis.call('RPUSH', KEYS[6], ARGV[i]) end
+return 1
