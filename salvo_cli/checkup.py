@@ -11,6 +11,7 @@ from typing import Any, Literal
 from salvo_cli.wiring import Site, Surroundings
 from salvo_core.errors import SalvoError
 from salvo_core.manifest.connection import connect, translated
+from salvo_core.manifest.memory import Memory
 from salvo_core.settings import without_password
 from salvo_core.store.files import FileStore
 from salvo_core.version import VERSION
@@ -89,8 +90,9 @@ def _persistence(told: dict[str, Any]) -> Finding:
 
 
 def _policy(told: dict[str, Any]) -> Finding:
-    policy = str(told.get("maxmemory_policy", "noeviction"))
-    if policy == "noeviction" or (policy.startswith("volatile-") and not int(told.get("maxmemory", 0))):
+    memory = Memory.told(told)
+    policy = memory.policy
+    if not memory.evicts:
         return Finding("ok", "eviction", f"maxmemory-policy {policy}")
     return Finding(
         "fail",
@@ -186,6 +188,19 @@ async def worker_findings(site: Site, here: Surroundings) -> AsyncIterator[Findi
     at_once = sum(card.concurrency for card in cards)
     busy = sum(card.running for card in cards)
     yield Finding("ok", "workers", f"{len(cards)} present, {at_once:,} trials at once, {busy:,} running")
+    for card in cards:
+        if card.shut:
+            yield Finding(
+                "warn", "workers", f"{card.name} takes no new trials: {card.shut}",
+                "what it runs is kept, and it goes on by itself once that is mended",
+            )  # fmt: skip
+    if ignoring := [card.name for card in cards if card.conditional_writes is False]:
+        yield Finding(
+            "warn",
+            "worker stores",
+            f"{len(ignoring)} of {len(cards)} workers have a store that ignores conditional writes",
+            "results stay right: every attempt writes under a name of its own, and Redis fences",
+        )
     others = sorted({card.salvo_version for card in cards} - {VERSION})
     if others:
         yield Finding(

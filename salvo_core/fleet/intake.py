@@ -17,9 +17,11 @@ from salvo_core.errors import SalvoError
 
 logger = logging.getLogger(__name__)
 
-STORE = "store"
+STORE, REDIS = "store", "redis"
 WAIT_FIRST_S, WAIT_MAX_S = 0.5, 5.0
 """Pauses between two looks at a gate that is shut; the longest is how late a leaving worker notices."""
+
+REASON_CHARS_MAX = 300
 
 
 class Intake:
@@ -46,8 +48,8 @@ class Intake:
 
     @property
     def reason(self) -> str:
-        """Why no new trial is taken; empty while they are."""
-        return "; ".join(self._reasons.values())
+        """Why no new trial is taken, one line; empty while they are."""
+        return " ".join("; ".join(self._reasons.values()).split())[:REASON_CHARS_MAX]
 
     def shut(self, subject: str, reason: str) -> None:
         """Take no new trials because of subject, until ``open`` is called for it."""
