@@ -109,8 +109,6 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         message: Validated, but possibly a duplicate, late, or of a run that is gone.
         bench: This worker's.
     """
-    if bench.leases.holds(message.run_id, message.index):
-        return
     try:
         if not await bench.intake.admits():
             await bench.dispatcher.publish([message])  # we leave, and whoever can shall have it

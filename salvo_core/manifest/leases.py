@@ -138,7 +138,9 @@ class LeaseKeeper:
         Raises:
             RedisUnavailable: Patience ran out, or the worker is leaving.
         """
-        self._asked_for.add((run_id, index))  # another message for it would be answered as if it were we
+        if self.holds(run_id, index):
+            return Refusal("held")  # Redis would take a second question for one whose answer was lost
+        self._asked_for.add((run_id, index))
         try:
             return await self.patiently(
                 lambda: self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s),

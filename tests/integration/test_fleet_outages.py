@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from salvo_core.errors import StoreRefused
+from salvo_core.fleet.registry import WorkerCard, WorkerRegistry
 from salvo_core.store.opening import open_store
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import TURNS, scenario, script
@@ -168,13 +169,51 @@ async def test_a_worker_that_comes_while_minio_is_away_waits_and_blames_no_trial
         plan = await fleet.submit(scenario(MODEL), trials=6)
         minio.kill9()
         (worker,) = await fleet.start()
-        await until(lambda: "could not be read" in worker.log(), "the worker misses the plan")
+        await until(lambda: "no new trials are taken" in worker.log(), "the worker misses the store")
         minio.start()
         assert (await fleet.sealed(plan)).verdict == "PASS"
         await fleet.audit(plan)
     assert worker.is_alive
     assert set(fleet.asked().values()) == {1}
     assert (await fleet.manifest.counts(plan.run_id)).expired == 0
+
+
+async def test_a_worker_that_cannot_store_begins_no_trial_and_says_so_until_it_can(
+    mortal_minio: tuple[Fleet, MinioServer],
+) -> None:
+    fleet, minio = mortal_minio
+    async with fleet.provider(BUSY):
+        (worker,) = await fleet.start(concurrency=10)
+        later = await fleet.submit(scenario(MODEL), trials=5)
+        await fleet.manifest.pause(later.run_id)
+        plan = await fleet.submit(scenario(MODEL), trials=3)
+        begun = (await fleet.manifest.counts(later.run_id)).claims
+        asked = len(fleet.requests())
+        await until(lambda: len(fleet.requests()) >= asked + plan.total, "each conversation is under way")
+        minio.kill9()
+        await until(lambda: WAITS in worker.log(), "a conversation waits")
+        await fleet.manifest.unpause(later.run_id)
+        await fleet.dispatcher.publish(later.message(index) for index in range(later.total))
+        waits = worker.log().count(WAITS)
+        await until(lambda: worker.log().count(WAITS) > waits + 2, "the worker looks at the store again")
+        assert (await fleet.manifest.counts(later.run_id)).claims == begun  # slots are free all the same
+        assert worker.log().count("no new trials are taken") == 1
+        registry = WorkerRegistry(fleet.manifest.redis, fleet.manifest.address)
+
+        async def card() -> WorkerCard:
+            (found,) = await registry.workers()
+            return found
+
+        async def says_why() -> bool:
+            return "cannot reach s3://" in (await card()).shut
+
+        await until(says_why, "its card says why")
+        minio.start()
+        for one in (plan, later):
+            await fleet.sealed(one)
+            await fleet.audit(one)
+    assert set(fleet.asked().values()) == {1}
+    assert "new trials are taken again" in worker.log()
 
 
 async def test_conversations_wait_for_a_bucket_that_was_deleted(

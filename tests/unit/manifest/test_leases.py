@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from salvo_core.errors import LeaseLost, RedisUnavailable
-from salvo_core.manifest.claims import Claim, Renewal
+from salvo_core.manifest.claims import Claim, Refusal, Renewal
 from salvo_core.manifest.leases import AGAIN_AFTER_S, RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.patience import PATIENCE_S, WAIT_MAX_S
 from salvo_core.trace.model import Turn
@@ -224,7 +224,8 @@ async def test_a_claim_is_asked_for_until_it_is_answered_unless_the_worker_leave
     answers = [RedisUnavailable("gone"), RedisUnavailable("gone"), claim()]
 
     async def ask(run_id, index, trace_id, worker, *, lease_s):
-        assert keeper.holds(run_id, index)  # so that another message of it changes nothing meanwhile
+        # Another message of it changes nothing meanwhile: Redis would take it for the same question.
+        assert await keeper.claim(run_id, index, trace_id) == Refusal("held")
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
