@@ -11,6 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 
 from salvo_core.manifest.address import sentinel_address, tls_of
@@ -24,6 +26,9 @@ TRIAL = "salvo.trial"
 VISIBILITY_TIMEOUT_S = 3600
 """A second net only: leases find a dead worker's trials in seconds. A message that comes
 again while its trial runs is acknowledged and left."""
+
+RECONNECT_S_MAX = 2
+"""The longest pause between two tries to reach a broker that is away."""
 
 
 # kombu chooses a transport by the URL's scheme; for unix sockets there is no other way to name one.
@@ -42,7 +47,8 @@ def broker_address(redis_url: str) -> str:
     if address := sentinel_address(redis_url):
         user = f"{quote(address.username or '', safe='')}:{quote(address.password or '', safe='')}@"
         user = user if address.username or address.password else ""
-        return ";".join(f"sentinel://{user}{host}:{port}/{address.db}" for host, port in address.sentinels)
+        hosts = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in address.sentinels]
+        return ";".join(f"sentinel://{user}{host}/{address.db}" for host in hosts)
     return redis_url.partition("?")[0] if tls_of(redis_url) is not None else redis_url
 
 
@@ -62,6 +68,19 @@ def _sentinel_options(redis_url: str) -> dict[str, Any]:
     return {"master_name": address.master, "sentinel_kwargs": {**told, **timeouts, **tls}}
 
 
+class _Connection(Connection):
+    """Tries again soon: Celery's pauses grow to 30 s, for which a broker that is back would wait for us."""
+
+    def ensure_connection(self, *arguments: Any, **options: Any) -> Any:
+        """Return once the broker answers."""
+        options.setdefault("interval_max", RECONNECT_S_MAX)
+        return super().ensure_connection(*arguments, **options)  # type: ignore[no-untyped-call]
+
+
+class _Amqp(AMQP):  # type: ignore[misc]
+    Connection = _Connection
+
+
 def make_app(broker_url: str, signer: Signer = UNSIGNED) -> Celery:
     """Return an application that speaks to the broker at broker_url; no connection is made yet.
 
@@ -69,7 +88,7 @@ def make_app(broker_url: str, signer: Signer = UNSIGNED) -> Celery:
         broker_url: As in the settings, sentinels too.
         signer: Whose signature a message must carry to be let in.
     """
-    app: Any = Celery("salvo", broker=broker_address(broker_url), set_as_current=False)
+    app: Any = Celery("salvo", broker=broker_address(broker_url), amqp=_Amqp, set_as_current=False)
     app.conf.update(
         # Security: nothing but JSON is read or written, and no result store exists to leak into.
         accept_content=["json"],
