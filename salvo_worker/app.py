@@ -14,6 +14,8 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from salvo_core.manifest.address import sentinel_address, tls_of
 from salvo_core.manifest.sentinel import SENTINEL_TIMEOUT_S
@@ -64,8 +66,12 @@ def _sentinel_options(redis_url: str) -> dict[str, Any]:
         return {}
     told = {"username": address.sentinel_username, "password": address.sentinel_password}
     tls = {"ssl": True, **(_tls(redis_url) or {})} if address.tls is not None else {}
-    timeouts = {"socket_timeout": SENTINEL_TIMEOUT_S, "socket_connect_timeout": SENTINEL_TIMEOUT_S}
-    return {"master_name": address.master, "sentinel_kwargs": {**told, **timeouts, **tls}}
+    brief = {
+        "socket_timeout": SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),  # the next sentinel is asked instead
+    }
+    return {"master_name": address.master, "sentinel_kwargs": {**told, **brief, **tls}}
 
 
 class _Connection(Connection):

@@ -9,7 +9,9 @@ import weakref
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.backoff import NoBackoff
 
 from salvo_core.manifest.address import SentinelAddress
 
@@ -47,6 +49,7 @@ class SentinelPool(BlockingConnectionPool):
                 "password": address.sentinel_password,
                 "socket_timeout": SENTINEL_TIMEOUT_S,
                 "socket_connect_timeout": SENTINEL_TIMEOUT_S,
+                "retry": Retry(NoBackoff(), 0),  # the next sentinel is asked instead
                 **({"ssl": True, **tls} if tls is not None else {}),
             },
         )
