@@ -127,7 +127,7 @@ def test_two_runs_at_once_share_one_server_and_leave_nothing_behind(person):
 
 
 def test_a_killed_command_leaves_a_worker_that_finishes_and_cleans_up(person):
-    running = person.start("run", person.scenario("slow", GOOD, latency_s=1.0), "-n", "3")
+    running = person.start("run", person.scenario("slow", GOOD, latency_s=5.0), "-n", "3")
     until(lambda: _counts(person).get("running", 0) >= 1, "a trial runs")
     running.kill()
     running.communicate()
