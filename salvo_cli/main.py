@@ -151,11 +151,8 @@ def _help_hint(error: Any) -> str:
 def _fail(
     as_json: bool, kind: str, message: str, hint: str, code: int, error: SalvoError | None = None
 ) -> int:
-    from salvo_cli.render.console import (
-        console,
-        plain,
-        print_json,
-    )  # rich: only when there is something to say
+    # rich: only when there is something to say.
+    from salvo_cli.render.console import console, plain, print_json
     from salvo_cli.render.problems import print_problems, problems_of
 
     screen = console(stderr=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from salvo_cli.render.console import console, marks, plain, print_json
-from salvo_cli.render.legacy import suite
 from salvo_cli.render.numbers import plural
 from salvo_cli.render.report import report
 from salvo_cli.telling import Telling
@@ -16,8 +15,8 @@ from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageErr
 from salvo_core.manifest.rows import Row
 from salvo_core.manifest.traces import TraceManifest
 from salvo_core.run.plan import Plan
+from salvo_core.run.quoting import QUOTED_MAX
 from salvo_core.run.summary import Summary
-from salvo_core.seal import QUOTED_MAX
 from salvo_core.trace.model import Trace
 
 if TYPE_CHECKING:
@@ -144,6 +143,8 @@ async def legacy_document(site: Site, summary: Summary, place: int) -> dict[str,
 
     A trace that cannot be read leaves its trial without findings.
     """
+    from salvo_cli.render.legacy import suite  # with it come judges: other reports need none
+
     plan = await site.observer.plan(summary.run_id)
     rows = [row async for row in site.observer.rows(summary.run_id) if plan.cell_index(row.index) == place]
     gate = asyncio.Semaphore(TRACES_AT_ONCE)

@@ -12,11 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import platform
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from functools import cached_property, partial
 
 from salvo_core.adapters.prices import rounded_usd
@@ -49,16 +46,16 @@ from salvo_core.run.curtailer import Curtailed, Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
+from salvo_core.run.records import record_of, timed
 from salvo_core.scenario.model import Scenario
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.trace.model import Provenance, ScenarioRef, Trace, TrialError, Turn, Usage
+from salvo_core.trace.model import Trace, TrialError, Turn, Usage
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
 from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 from salvo_core.trial.limits import Limits
-from salvo_core.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +154,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
         past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
     held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
-    trace = _timed(_trace(claim, plan, scenario, conversation, began[0]), began, bench.clock)
+    trace = timed(record_of(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     ballots: Mapping[Judge, Ballot] = {}
     if plan is not None and scenario is not None:
         trace, ballots = await judge(
@@ -170,7 +167,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             clock=bench.clock,
             forms=bench.forms,
         )
-        trace = _timed(trace, began, bench.clock)
+        trace = timed(trace, began, bench.clock)
     recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
     redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
     labels = plan.cells[trace.cell].assertions if plan else ()
@@ -336,58 +333,3 @@ async def _seal(run_id: str, bench: Bench) -> None:
         await seal(run_id, store=bench.store, manifest=bench.manifest)
     except SalvoError as error:
         logger.warning("run %s is finished and not sealed yet, a sweep will try again: %s", run_id, error)
-
-
-def _timed(trace: Trace, began: tuple[datetime, float], clock: Clock) -> Trace:
-    """Return the trace as one that ends now, by the clock that nobody can set back."""
-    started_at, started_s = began
-    duration = timedelta(seconds=clock.monotonic_s() - started_s)
-    return trace.model_copy(
-        update={"ended_at": started_at + duration, "duration_s": round(duration.total_seconds(), 6)}
-    )
-
-
-def _trace(
-    claim: Claim,
-    plan: Plan | None,
-    scenario: Scenario | None,
-    said: Conversation,
-    started_at: datetime,
-) -> Trace:
-    """Return the record of a conversation; ``_timed`` says when it ended."""
-    cell_index = plan.cell_index(claim.index) if plan else 0
-    cell = plan.cells[cell_index] if plan else None
-    return Trace(
-        trace_id=claim.trace_id,
-        run_id=claim.run_id,
-        index=claim.index,
-        cell=cell_index,
-        trial=plan.trial_index(claim.index) if plan else 0,
-        attempt=claim.attempt,
-        scenario=ScenarioRef(
-            digest=cell.scenario_digest if cell else "",
-            name=cell.scenario_name if cell else "",
-            file=cell.scenario_file if cell else "",
-        ),
-        model=cell.model if cell else "",
-        adapter=cell.adapter if cell else "",
-        threshold=cell.threshold if cell else 0.0,
-        started_at=started_at,
-        ended_at=started_at,
-        outcome=said.outcome,
-        error=said.error,
-        messages=said.messages,
-        turns=said.turns,
-        usage=said.usage,
-        cost_usd=said.cost_usd,
-        latency_s=said.latency_s,
-        duration_s=0.0,
-        finish_reason=said.finish_reason,
-        extras=scenario.extras if scenario else {},
-        provenance=Provenance(
-            salvo_version=VERSION,
-            python_version=platform.python_version(),
-            host=socket.gethostname(),
-            worker=claim.worker,
-        ),
-    )

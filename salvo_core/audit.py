@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing, ObjectNewer
 from salvo_core.manifest.archive import decode_rows
@@ -29,7 +29,7 @@ from salvo_core.restore import (
     read_attempt,
     stored_attempts,
 )
-from salvo_core.run.discrepancies import Discrepancy, Kind, differing, miscounted
+from salvo_core.run.discrepancies import Audit, Discrepancy, Kind, differing, miscounted
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary
 from salvo_core.seal import fold
@@ -39,50 +39,6 @@ from salvo_core.submit import read_plan
 
 OVER = frozenset({"finished", "sealed"})
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Audit:
-    """What an audit found.
-
-    Attributes:
-        plan: The run's.
-        state: As its header says; ``sealed`` where only the store remembers it.
-        live: Whether Redis knows the run.
-        rows: What could be read, in index order.
-        checked: Traces that were read and compared.
-        discrepancies: What is not as it should be, rows first, in index order.
-        losing: Keys of attempts that lost their trial to the one its row names. That is no fault:
-            a worker died between storing and committing, or was late.
-        uncommitted: Objects of trials that have not ended.
-        unrecorded: Ended trials whose row says itself that there is no trace.
-        moving: Trials began or ended meanwhile, so that counters could not be compared.
-        started_ms: First claim, Unix time, as far as it is known.
-        finished_ms: End of the last row.
-    """
-
-    plan: Plan
-    state: str = "sealed"
-    live: bool = True
-    rows: list[Row] = field(default_factory=list)
-    checked: int = 0
-    discrepancies: list[Discrepancy] = field(default_factory=list)
-    losing: list[str] = field(default_factory=list)
-    uncommitted: int = 0
-    unrecorded: int = 0
-    moving: bool = False
-    started_ms: int | None = None
-    finished_ms: int | None = None
-
-    @property
-    def clean(self) -> bool:
-        """Whether everything is as it should be."""
-        return not self.discrepancies
-
-    @property
-    def ended(self) -> int:
-        """Trials that have ended."""
-        return sum(row.status in TERMINAL for row in self.rows)
 
 
 async def audit(

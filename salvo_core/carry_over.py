@@ -25,10 +25,11 @@ from salvo_core.predecessor.collection import Collection, FoundRun
 from salvo_core.predecessor.conversion import LABEL, Converted, convert, ended_ms
 from salvo_core.predecessor.folder import Skipped
 from salvo_core.predecessor.traces import marked
-from salvo_core.record import SCHEMA, result_of
+from salvo_core.record import result_of
 from salvo_core.run.aliases import keep_alias
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts, facts_of
 from salvo_core.run.plan import Plan
+from salvo_core.run.quoting import quoting_infra_errors
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.digest import freeze
 from salvo_core.scenario.model import Scenario
@@ -39,13 +40,13 @@ from salvo_core.scenario.snapshot import (
     freeze_snapshot,
     thaw_snapshot,
 )
-from salvo_core.seal import facts_of, quoting_infra_errors
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Trace
 from salvo_core.trace.recording import EXCLUDED, RecordingMode, without_content
 from salvo_core.trace.redaction import Redactor
+from salvo_core.trace.stored import SCHEMA
 
 WRITES_AT_ONCE = 16
 

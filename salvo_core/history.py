@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
-from salvo_core.identity import is_uuid7
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.observe import Observer
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import Verdict, worst
 from salvo_core.store import keys
+from salvo_core.store.homes import stored_ids
 
 LOOKED_AT_MAX = 1_000
 """Runs that one look back opens at most, newest first."""
@@ -81,7 +81,7 @@ class Wanted:
     verdicts: frozenset[str] = frozenset()
 
     @property
-    def anything(self) -> bool:
+    def every_run(self) -> bool:
         """Whether every run will do."""
         return not (self.scenario or self.models or self.labels or self.verdicts)
 
@@ -114,9 +114,9 @@ async def find_runs(observer: Observer, limit: int, wanted: Wanted) -> Listing:
         limit: Runs at most, >= 1.
         wanted: Which.
     """
-    if wanted.anything:
+    if wanted.every_run:
         return Listing(tuple(await observer.listing(limit)))
-    run_ids = await observer.manifest.recent(RUNS_KEPT) or await _stored_runs(observer)
+    run_ids = await observer.manifest.recent(RUNS_KEPT) or await stored_ids(observer.store)
     found: list[RunCounts] = []
     unreadable: list[str] = []
     for some in _batches(run_ids[:LOOKED_AT_MAX]):
@@ -285,7 +285,7 @@ async def last_runs(
         scenario: As in ``chosen``.
         models: As in ``chosen``.
     """
-    run_ids = await _stored_runs(observer)
+    run_ids = await stored_ids(observer.store)
     runs: list[PastRun] = []
     damaged: list[Damaged] = []
     unsealed = 0
@@ -318,12 +318,6 @@ async def _summary(observer: Observer, run_id: str) -> Summary | Damaged | None:
         return None
     except ObjectCorrupt as error:
         return Damaged(run_id, error.message)
-
-
-async def _stored_runs(observer: Observer) -> list[str]:
-    """Return every run id in the store, newest first (uuid7 sorts by time)."""
-    found = [name async for name in observer.store.list_folders(keys.RUNS)]
-    return sorted((name for name in found if is_uuid7(name)), reverse=True)
 
 
 def _trend(runs: Sequence[PastRun], scenario: str, model: str) -> Trend:

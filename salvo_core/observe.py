@@ -8,39 +8,31 @@ last. Status never lists the store and never reads rows.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectMissing, RunLost, UsageError
-from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
-from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
-from salvo_core.record import read_trace
-from salvo_core.run.aliases import aliased, run_of
+from salvo_core.run.facts import assertion_facts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
+from salvo_core.run.references import WHERE_TRACE_IDS_ARE, References
 from salvo_core.run.standing import counts_of
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.seal import assertion_facts
 from salvo_core.store import keys
-from salvo_core.store.homes import get_from_home
+from salvo_core.store.homes import get_from_home, stored_ids
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace
+from salvo_core.trace.stored import read_trace
 
 if TYPE_CHECKING:
     from salvo_core.run.comparison import Comparison
     from salvo_core.run.rescored import Rescored
     from salvo_core.scenario.snapshot import Snapshot
-
-LATEST = "latest"
-CANDIDATES_SHOWN = 5
-_WHERE_TRACE_IDS_ARE = "`salvo trials RUN` shows the trace ids of a run"
-_PREFIX = re.compile(r"[0-9a-f-]{4,36}")
 
 
 class Observer:
@@ -55,6 +47,7 @@ class Observer:
         self.store = store
         self.manifest = manifest
         self._orders = Orders(store)
+        self._references = References(store, manifest, self._orders)
 
     async def resolve(self, ref: str) -> str:
         """Return the id of the run, or of the re-evaluation, that a person's word means.
@@ -65,37 +58,10 @@ class Observer:
         Raises:
             NotFound: No run, or more than one; the hint lists candidates.
         """
-        if ref == LATEST:
-            recent = await self.manifest.recent(1) or await self._stored_runs("")
-            if not recent:
-                raise NotFound("there is no run yet", hint="`salvo run PATH` makes one")
-            return recent[0]
-        word = ref.strip().lower()
-        if is_uuid7(word):
-            return word
-        if not _PREFIX.fullmatch(word):
-            raise NotFound(
-                f"{ref[:60]!r} is not a run",
-                hint="give `latest`, a run id or at least four characters of one: see `salvo list`",
-            )
-        recent = [
-            *await self.manifest.recent(RUNS_KEPT),
-            *await self.manifest.recent(RUNS_KEPT, reevals=True),
-        ]
-        found = [run_id for run_id in recent if run_id.startswith(word)]
-        if not found:
-            found = [*await self._stored_runs(word), *await self._stored_runs(word, keys.REEVALS)]
-        if len(found) == 1:
-            return found[0]
-        if not found:
-            raise NotFound(f"no run id begins with {word!r}", hint="`salvo list` shows the runs there are")
-        raise _ambiguous(word, f"{len(found)} run ids begin with", found)
+        return await self._references.run(ref)
 
     async def resolve_trial(self, ref: str) -> str:
         """Return the trace id that a person's word means.
-
-        Ids of one run share their first 15 characters and sort by index: past them, a few
-        more single out a trial, and the first 13 say which runs to look into.
 
         Args:
             ref: A trace id, or the beginning of exactly one.
@@ -103,29 +69,7 @@ class Observer:
         Raises:
             NotFound: No trial, or more than one; the hint lists candidates.
         """
-        word = ref.strip().lower()
-        if is_uuid7(word):
-            return word
-        if not _PREFIX.fullmatch(word):
-            raise NotFound(f"{ref[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
-        run_ids = await self._stored_runs(run_prefix(word))
-        if len(run_ids) > 1 and word == run_prefix(word):  # every trial of each of them begins so
-            raise _ambiguous(word, "the trials of several runs begin with", run_ids)
-        aliases = await aliased(word, CANDIDATES_SHOWN, self.store)
-        others = [trace_id for trace_id in aliases if await self._aliased_place(trace_id)]
-        firsts, count = list(others), len(others)
-        for run_id in run_ids:
-            plan = await self._plan_if_any(run_id)
-            if plan is not None and plan.trace_ids is None:  # else its trials have aliases
-                indices = plan.indices_of(word)
-                count += len(indices)
-                firsts += [plan.trace_id(index) for index in indices[:CANDIDATES_SHOWN]]
-        if not count:
-            raise NotFound(f"no trace id begins with {word!r}", hint=_WHERE_TRACE_IDS_ARE)
-        if count > 1:
-            more = " or more" if len(aliases) == CANDIDATES_SHOWN else ""
-            raise _ambiguous(word, f"{count:,}{more} trace ids begin with", firsts)
-        return firsts[0]
+        return await self._references.trial(ref)
 
     async def status(self, run_id: str) -> RunCounts:
         """Return where the run stands: two small hashes in Redis, or its summary once Redis forgot it.
@@ -142,16 +86,15 @@ class Observer:
         """Return the newest runs, or the newest re-evaluations, newest first."""
         home = keys.REEVALS if reevals else keys.RUNS
         run_ids = await self.manifest.recent(limit, reevals=reevals)
-        run_ids = run_ids or (await self._stored_runs("", home))[:limit]
+        run_ids = run_ids or (await stored_ids(self.store, home=home))[:limit]
         found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
         listed = []
         for answer in found:
             if isinstance(answer, RunCounts):
                 listed.append(answer)
-            elif not isinstance(
-                answer, NotFound
-            ):  # Redis remembers a run whose objects were deleted: left out
+            elif not isinstance(answer, NotFound):
                 raise answer
+            # Else Redis remembers a run whose objects were deleted: left out.
         return listed
 
     async def lost_runs(self, limit: int) -> list[str]:
@@ -161,7 +104,7 @@ class Observer:
         """
         if await self.manifest.recent(1):
             return []
-        run_ids = (await self._stored_runs(""))[:limit]
+        run_ids = (await stored_ids(self.store))[:limit]
         found = await asyncio.gather(*(self.status(run_id) for run_id in run_ids), return_exceptions=True)
         return [run_id for run_id, answer in zip(run_ids, found, strict=True) if isinstance(answer, RunLost)]
 
@@ -268,7 +211,7 @@ class Observer:
         place = await self.place_of(trace_id)
         row = await self._row_at(*place) if place else None
         if place is None or row is None:
-            raise NotFound(f"no run has a trial {trace_id}", hint=_WHERE_TRACE_IDS_ARE)
+            raise NotFound(f"no run has a trial {trace_id}", hint=WHERE_TRACE_IDS_ARE)
         if row.status not in TERMINAL:
             raise NotFound(
                 f"trial {trace_id} is {row.status}: its trace is stored when it ends",
@@ -301,28 +244,7 @@ class Observer:
         Raises:
             NotFound: It is no trace id.
         """
-        if not is_uuid7(trace_id):
-            raise NotFound(f"{trace_id[:60]!r} is not a trace id", hint=_WHERE_TRACE_IDS_ARE)
-        for run_id in await self._stored_runs(run_prefix(trace_id)):
-            if (place := await self._place_in(run_id, trace_id)) is not None:
-                return place
-        return await self._aliased_place(trace_id)
-
-    async def _aliased_place(self, trace_id: str) -> tuple[str, int] | None:
-        run_id = await run_of(trace_id, self.store)
-        return await self._place_in(run_id, trace_id) if run_id else None
-
-    async def _place_in(self, run_id: str, trace_id: str) -> tuple[str, int] | None:
-        plan = await self._plan_if_any(run_id)
-        index = None if plan is None else plan.index_of(trace_id)
-        return None if index is None else (run_id, index)
-
-    async def _plan_if_any(self, run_id: str) -> Plan | None:
-        """Return a run's order; None for one that is being carried over, whose order comes last."""
-        try:
-            return await self._orders.plan(run_id)
-        except ObjectMissing:
-            return None
+        return await self._references.place_of(trace_id)
 
     async def last_recorded(self, run_id: str) -> Row | None:
         """Return the run's row with the highest index that names a trace, None if none does yet.
@@ -360,11 +282,6 @@ class Observer:
         except ObjectMissing:
             raise await self._absent(run_id) from None
 
-    async def _stored_runs(self, prefix: str, home: str = keys.RUNS) -> list[str]:
-        """Return ids in the store, newest first (uuid7 sorts by time)."""
-        found = [name async for name in self.store.list_folders(home + prefix)]
-        return sorted((name for name in found if is_uuid7(name)), reverse=True)
-
     async def _absent(self, run_id: str) -> NotFound:
         """Return the error for a run whose sealed documents are not there."""
         try:
@@ -378,11 +295,6 @@ class Observer:
             f"there is no run {run_id} in {self.manifest.address} or {self.store.address}",
             hint="`salvo list` shows the runs there are; `salvo config` shows where this looks",
         )
-
-
-def _ambiguous(word: str, what: str, candidates: Sequence[str]) -> NotFound:
-    shown = ", ".join(candidates[:CANDIDATES_SHOWN])
-    return NotFound(f"{what} {word!r}", hint=f"give more of it: {shown}")
 
 
 def lost(run_id: str, redis: str, store: str) -> RunLost:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pydantic import ValidationError
-
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ObjectCorrupt, StoreRefused, StoreUnavailable
 from salvo_core.evaluation.assertion import AssertionSpec
@@ -25,8 +23,8 @@ from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
+from salvo_core.trace.stored import SCHEMA, read_trace
 
-SCHEMA = "salvo.trace/1"
 PATIENCE_S = 3600.0
 """How long one attempt waits for a store that fails; after that the trial goes back, journal and all."""
 
@@ -198,19 +196,3 @@ async def _as_stored(recorded: Recorded, store: Store, reread: Callable[[str, by
         return recorded
     logger.warning("%s is there already: that trace counts", recorded.key)
     return there
-
-
-def read_trace(stored: bytes, where: str, expected_digest: str | None = None) -> Trace:
-    """Return the trace that was stored.
-
-    Raises:
-        ObjectCorrupt: Damaged, not a trace, or not the one that expected_digest names.
-    """
-    document = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-    try:
-        return Trace.model_validate(document)
-    except ValidationError as error:
-        raise ObjectCorrupt(
-            f"{where} holds a trace that this Salvo cannot read ({error.error_count()} problems)",
-            hint="a newer Salvo may have written it",
-        ) from None

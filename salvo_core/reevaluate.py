@@ -16,8 +16,7 @@ from datetime import datetime
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageError
 from salvo_core.evaluation.grading import UNGRADED
-from salvo_core.evaluation.judge.defaults import JudgeDefaults
-from salvo_core.evaluation.rescoring import Judging
+from salvo_core.evaluation.judge.defaults import JudgeDefaults, Judging
 from salvo_core.identity import new_run_id
 from salvo_core.manifest.live import Manifest
 from salvo_core.observe import Observer

@@ -12,12 +12,12 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from salvo_core.audit import Audit, true_header
+from salvo_core.audit import true_header
 from salvo_core.manifest.counters import recounted
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
 from salvo_core.manifest.rows import Row
-from salvo_core.run.discrepancies import Discrepancy, Remedy
+from salvo_core.run.discrepancies import Audit, Discrepancy, Remedy
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.seal import fold, seal

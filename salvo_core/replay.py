@@ -17,10 +17,11 @@ from salvo_core.identity import is_uuid7, run_prefix
 from salvo_core.manifest.rows import Row, Status
 from salvo_core.observe import Observer
 from salvo_core.record import result_of
+from salvo_core.run.facts import assertion_facts
 from salvo_core.run.orders import Orders
+from salvo_core.run.quoting import quoting_infra_errors
 from salvo_core.run.summary import Summary, summarise
 from salvo_core.scenario.model import Scenario
-from salvo_core.seal import assertion_facts, quoting_infra_errors
 from salvo_core.trace.model import Trace
 
 Answer = TypeVar("Answer")

@@ -40,7 +40,7 @@ from salvo_core.judge import judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
-from salvo_core.record import Recorded, StoreClosed, graded, read_trace, store_patiently
+from salvo_core.record import Recorded, StoreClosed, graded, store_patiently
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Cell, Plan, Rescore, TrialMessage
 from salvo_core.run.rescored import SCHEMA, Rescored, blank_record, filled
@@ -50,6 +50,7 @@ from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Finding, Trace, TrialError
 from salvo_core.trace.redaction import Redactor
+from salvo_core.trace.stored import read_trace
 from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from salvo_core.errors import ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
 from salvo_core.manifest.rows import Result, Row, Status
-from salvo_core.record import SCHEMA, read_trace, result_of
+from salvo_core.record import result_of
 from salvo_core.run.discrepancies import misgraded, mistaken, regraded
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
@@ -30,6 +30,7 @@ from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import open_run
 from salvo_core.trace import codec
+from salvo_core.trace.stored import SCHEMA, read_trace
 
 READ_AT_ONCE = 32
 """Traces that are read side by side; each is let go before the next window."""

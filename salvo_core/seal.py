@@ -12,27 +12,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
-from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.archive import encode_rows
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
-from salvo_core.record import read_trace
-from salvo_core.run.failures import MESSAGE_LENGTH_MAX, AssertionFacts
+from salvo_core.run.comparison import Side, compare
+from salvo_core.run.facts import AssertionFacts, assertion_facts
+from salvo_core.run.forgetting import forget_orders
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import Cell, Plan
+from salvo_core.run.plan import Plan
+from salvo_core.run.quoting import quoting_infra_errors
 from salvo_core.run.summary import Summary, summarise
-from salvo_core.run.withholding import forget_orders
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
-
-if TYPE_CHECKING:
-    from salvo_core.scenario.snapshot import Snapshot
-
-QUOTED_MAX = 24
-"""Infrastructure errors quoted in a summary: one of each kind in each cell, so many at most."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +84,6 @@ async def _put_comparison(
     store: Store,
 ) -> None:
     """Store how a re-evaluation differs from what it looked at; nothing if that is gone meanwhile."""
-    from salvo_core.run.comparison import Side, compare  # whoever only reports needs none of it
-
     assert plan.rescore is not None
     source_id, index = plan.rescore.run_id, plan.rescore.index
     try:
@@ -110,71 +101,6 @@ async def _put_comparison(
         logger.warning("re-evaluation %s is sealed without a comparison: %s", plan.run_id, error)
         return
     await store.put(keys.comparison(plan.run_id), compared.encode())
-
-
-async def assertion_facts(plan: Plan, orders: Orders) -> dict[int, tuple[AssertionFacts, ...]]:
-    """Return, per cell, what ranking failures needs to know of its assertions.
-
-    A cell whose scenario is gone or damaged is left out.
-    """
-    facts: dict[int, tuple[AssertionFacts, ...]] = {}
-    for number, cell in enumerate(plan.cells):
-        try:
-            snapshot = await orders.snapshot(plan, cell)
-        except (ObjectMissing, ObjectCorrupt) as error:
-            # Its trials said so already. The labels in the plan must do: a run that is over can be sealed.
-            logger.warning(
-                "failures of scenario %s are ranked with equal weights: %s", cell.scenario_digest[:12], error
-            )
-            continue
-        facts[number] = facts_of(cell, snapshot, plan.judge)
-    return facts
-
-
-def facts_of(cell: Cell, snapshot: Snapshot, defaults: JudgeDefaults) -> tuple[AssertionFacts, ...]:
-    """Return what ranking failures needs to know of one cell's assertions, as far as records keep it."""
-    # The plan's labels, because a snapshot may have lost the words that they are made of.
-    labels = cell.assertions or (None,) * len(snapshot.assertions)
-    return tuple(
-        AssertionFacts.of(one, defaults, label)
-        for label, one in zip(labels, snapshot.assertions, strict=False)
-    )
-
-
-async def quoting_infra_errors(
-    summary: Summary, rows: Sequence[Row], store: Store, home: str = keys.RUNS
-) -> Summary:
-    """Return the summary with what a sample of each infrastructure error said, so that reports open no trace.
-
-    Rows carry no free text. Traces are written once, so this too gives the same bytes every time.
-    """
-    kinds = [(cell.cell, place) for cell in summary.cells for place in range(len(cell.infra_errors))]
-    if not kinds:
-        return summary
-    by_id = {row.trace_id: row for row in rows if row.status == "infra_error" and row.recorded}
-    cells = list(summary.cells)
-    for number, place in kinds[:QUOTED_MAX]:
-        errors = list(cells[number].infra_errors)
-        sample = by_id.get(errors[place].trace_ids[0])
-        if sample is not None:
-            said = await _said(summary.run_id, sample, store, home)
-            errors[place] = errors[place].model_copy(update={"message": said})
-            cells[number] = cells[number].model_copy(update={"infra_errors": tuple(errors)})
-    return summary.model_copy(update={"cells": tuple(cells)})
-
-
-async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
-    from salvo_core.run.rescored import Rescored  # as in ``_put_comparison``
-
-    key = keys.trace(run_id, row.trace_id, row.attempt, home)
-    try:
-        stored = await store.get(key)
-        reads = Rescored.decode if home == keys.REEVALS else read_trace
-        error = reads(stored, key).error
-    except (ObjectMissing, ObjectCorrupt) as problem:
-        logger.warning("run %s is sealed without what an infrastructure error said: %s", run_id, problem)
-        return ""
-    return "" if error is None else " ".join(filter(None, (error.message, error.hint)))[:MESSAGE_LENGTH_MAX]
 
 
 def _fold(

@@ -24,8 +24,9 @@ from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.forgetting import forget_orders, is_sealed
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
-from salvo_core.run.withholding import cell_of, forget_orders, is_sealed, keep_scenarios
+from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
 from salvo_core.store import keys

@@ -22,8 +22,8 @@ from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import publish_pending, resume
 from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.forgetting import forget_abandoned
 from salvo_core.run.plan import Plan
-from salvo_core.run.withholding import forget_abandoned
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, publish, read_plan

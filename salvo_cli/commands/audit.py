@@ -15,8 +15,8 @@ from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
-    from salvo_core.audit import Audit
     from salvo_core.repair import Repaired
+    from salvo_core.run.discrepancies import Audit
 
 EPILOG = epilog(
     [

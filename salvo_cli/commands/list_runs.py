@@ -77,8 +77,8 @@ def list_runs(
         screen = console()
         if listing.runs:
             now_ms = round(site.clock.now().timestamp() * 1000)
-            screen.print(runs(listing.runs, signs=marks(screen), now_ms=now_ms))
-        elif wanted.anything:
+            screen.print(runs(listing.runs, signs=marks(screen), width=screen.width, now_ms=now_ms))
+        elif wanted.every_run:
             screen.print(plain("no run yet: `salvo run PATH` makes one"))
         else:
             screen.print(plain("no run is like that: `salvo list` shows all"))
@@ -106,7 +106,7 @@ async def _reevaluations(site: Site, limit: int, *, as_json: bool) -> int:
         return exits.OK
     screen = console()
     if listed:
-        screen.print(runs(listed, signs=marks(screen), of=of))
+        screen.print(runs(listed, signs=marks(screen), width=screen.width, of=of))
     else:
         screen.print(plain("no re-evaluation yet: `salvo reeval RUN` makes one"))
     return exits.OK

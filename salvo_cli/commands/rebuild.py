@@ -106,7 +106,7 @@ def _tell_survey(plan: Plan, found: Restored, *, as_json: bool) -> None:
     if as_json:
         print_json(_document(plan, found, dry_run=True))
         return
-    console().print(plain(f"would rebuild {plan.run_id}: {_words(plan, found)}"), soft_wrap=True)
+    console().print(plain(f"run {plan.run_id} would be rebuilt: {_words(plan, found)}"), soft_wrap=True)
     _tell_damage(found)
 
 
@@ -120,9 +120,9 @@ def _tell(site: Site, plan: Plan, done: Rebuilt, *, as_json: bool) -> None:
         return
     screen = console()
     if done.restored is None:
-        screen.print(plain(f"{plan.run_id} is {done.state}: nothing to rebuild"), soft_wrap=True)
+        screen.print(plain(f"run {plan.run_id} is {done.state}: nothing to rebuild"), soft_wrap=True)
         return
-    screen.print(plain(f"rebuilt {plan.run_id}: {_words(plan, done.restored)}"), soft_wrap=True)
+    screen.print(plain(f"run {plan.run_id} is rebuilt: {_words(plan, done.restored)}"), soft_wrap=True)
     _tell_damage(done.restored)
     ref = short(plan.run_id)
     if not done.left:

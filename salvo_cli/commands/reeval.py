@@ -15,7 +15,7 @@ from salvo_cli.telling import Telling
 from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from salvo_core.evaluation.rescoring import Judging
+    from salvo_core.evaluation.judge.defaults import Judging
 
 EPILOG = epilog(
     [

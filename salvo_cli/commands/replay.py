@@ -102,7 +102,9 @@ def replay(
     ] = "",
     adapter: Annotated[
         str,
-        typer.Option("--adapter", metavar="NAME", help="Ask through this provider instead of the recorded."),
+        typer.Option(
+            "--adapter", metavar="NAME", help="Ask through this provider instead of the recorded one."
+        ),
     ] = "",
     tools_only: Annotated[
         bool, typer.Option("--tools-only", help="A final answer in other words is no difference.")

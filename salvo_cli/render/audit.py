@@ -9,9 +9,8 @@ from rich.console import Group, RenderableType
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.numbers import plural, short
 from salvo_cli.render.tables import table
-from salvo_core.audit import Audit
 from salvo_core.repair import Repaired, within_reach
-from salvo_core.run.discrepancies import REMEDIES, Discrepancy
+from salvo_core.run.discrepancies import REMEDIES, Audit, Discrepancy
 
 WHAT_MAX = 300
 

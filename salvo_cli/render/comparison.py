@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line, plain
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import plural, score, short, verdict_text
 from salvo_cli.render.tables import Cell, table
 from salvo_core.run.comparison import CellComparison, Comparison, Figures, Flip, Reason, ReasonCount
@@ -40,14 +41,15 @@ def comparison(found: Comparison, *, signs: Marks, more: bool = False) -> Render
         signs: Marks that the terminal can show.
         more: Whether to name every flip that is stored.
     """
-    parts: list[RenderableType] = [_head(found, signs), Text(""), _cells(found.cells, signs)]
-    for cell in found.cells:
+    names = cell_names(found.cells)
+    parts: list[RenderableType] = [_head(found, signs), Text(""), _cells(found.cells, names, signs)]
+    for name, cell in zip(names, found.cells, strict=True):
         if cell.left_out:
             named = one_line(", ".join(cell.left_out), 200)
-            told = f"{len(cell.left_out)} skipped in {_name(cell)}: {named}"
+            told = f"{len(cell.left_out)} skipped in {name}: {named}"
             parts.append(plain(told, "yellow"))
     if found.flipped:
-        parts += [Text(""), _why(found, signs), Text(""), *_flips(found, signs, more=more)]
+        parts += [Text(""), _why(found, names, signs), Text(""), *_flips(found, signs, more=more)]
     return Group(*parts)
 
 
@@ -63,16 +65,16 @@ def _head(found: Comparison, signs: Marks) -> RenderableType:
     return Group(*lines)
 
 
-def _cells(cells: Sequence[CellComparison], signs: Marks) -> RenderableType:
+def _cells(cells: Sequence[CellComparison], names: Sequence[str], signs: Marks) -> RenderableType:
     rows: list[list[Cell]] = []
-    for cell in cells:
+    for name, cell in zip(names, cells, strict=True):
         then, now = cell.before, cell.after
         verdict = verdict_text(then.verdict, signs)
         if then.verdict != now.verdict:
             verdict = verdict.append(f" {signs.arrow} ").append_text(verdict_text(now.verdict, signs))
         rows.append(
             [
-                _name(cell),
+                name,
                 verdict,
                 _both(_passed(then), _passed(now), signs),
                 _both(score(then.score_mean), score(now.score_mean), signs),
@@ -84,10 +86,6 @@ def _cells(cells: Sequence[CellComparison], signs: Marks) -> RenderableType:
     return table(heads, rows, right=("flipped",), wide="cell")
 
 
-def _name(cell: CellComparison) -> str:
-    return one_line(f"{cell.scenario_name} · {cell.model}", LABEL_CHARACTERS_MAX)
-
-
 def _passed(figures: Figures) -> str:
     return f"{figures.passed:,}/{figures.trials:,}"
 
@@ -96,11 +94,11 @@ def _both(then: str, now: str, signs: Marks) -> str:
     return now if then == now else f"{then} {signs.arrow} {now}"
 
 
-def _why(found: Comparison, signs: Marks) -> RenderableType:
+def _why(found: Comparison, names: Sequence[str], signs: Marks) -> RenderableType:
     several = len(found.cells) > 1
 
     def row(one: ReasonCount) -> list[Cell]:
-        cell = [_name(found.cells[one.cell])] if several else []
+        cell = [names[one.cell]] if several else []
         return [f"{one.flips:,}", _reason(Reason(why=one.why, what=one.what), signs), *cell]
 
     heads = ("flips", "why", *(("cell",) if several else ()))

@@ -42,14 +42,14 @@ def _head(judgement: Judgement) -> Text:
     places = ", ".join(str(place + 1) for place in judgement.assertions)
     noun = "assertion" if len(judgement.assertions) == 1 else "assertions"
     return line.append_text(
-        plain(f"  for {noun} {places}, asked {plural(len(judgement.votes), 'time')}", "dim")
+        plain(f"  asked {plural(len(judgement.votes), 'time')} for {noun} {places}", "dim")
     )
 
 
 def _counted(judged: Judged) -> Text:
     told = (
-        f"assertion {judged.assertion + 1}: {judged.in_favour} of {plural(judged.heard, 'heard vote')} "
-        f"in favour, from a score of {score(judged.threshold)}; {judged.k} asked for"
+        f"assertion {judged.assertion + 1}: {judged.heard} of {plural(judged.k, 'vote')} heard, "
+        f"{judged.in_favour} in favour (from {score(judged.threshold)})"
     )
     return Text(told, style="dim")
 

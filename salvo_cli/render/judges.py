@@ -41,6 +41,9 @@ def judges(cells: Sequence[CellSummary], name: Mapping[int, str], signs: Marks) 
     if len(found) > JUDGES_SHOWN_MAX:
         hidden = f"and {plural(len(found) - JUDGES_SHOWN_MAX, 'more judge')}: --json has all"
         parts.append(Text(hidden, style="dim"))
+    if any(one.alpha is not None for _, one in found):
+        told = "alpha: how far votes agree about a trial; 1 always, 0 no more than by chance"
+        parts.append(Text(told, style="dim"))
     missed = [(cell, one) for cell, one in found if one.graded_without]
     for cell, one in missed[:JUDGES_SHOWN_MAX]:
         where = f"{name[cell.cell]}: " if several else ""

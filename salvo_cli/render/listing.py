@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import ago, score, seconds, short, spent, usd, verdict_text
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
@@ -21,36 +22,46 @@ _STATUS_STYLES = {"passed": "green", "failed": "red", "hard_fail": "bold red", "
 
 
 def runs(
-    listing: Sequence[RunCounts], *, signs: Marks, of: Mapping[str, str] | None = None, now_ms: int = 0
+    listing: Sequence[RunCounts],
+    *,
+    signs: Marks,
+    width: int = WIDE,
+    of: Mapping[str, str] | None = None,
+    now_ms: int = 0,
 ) -> RenderableType:
     """Return runs, one a line, in the order given.
 
     Args:
         listing: What to show.
         signs: Marks that the terminal can show.
+        width: Columns to fill; in few, some columns of re-evaluations are left out.
         of: For re-evaluations: which run each looked at.
         now_ms: Unix time, for runs that Redis has forgotten: their counts know only when they ended.
     """
-    rows: list[list[Cell]] = []
-    for counts in listing:
-        verdict = next((known for known in EXIT_CODES if known == counts.verdict), None)
-        rows.append(
-            [
-                short(counts.run_id),
-                *([] if of is None else [short(of.get(counts.run_id, ""))]),
-                ago(counts.created_ms, max(counts.now_ms, now_ms)),
-                verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan"),
-                f"{counts.ended:,}/{counts.total:,}",
-                f"{counts.statuses['passed']:,}",
-                spent(
-                    counts.cost_usd + counts.judge_cost_usd, counts.cost_unknown + counts.judge_cost_unknown
-                ),
-                one_line(counts.name, 80),
-            ]
-        )
-    first = ("run",) if of is None else ("reeval", "of run")
-    heads = (*first, "when", "verdict", "ended", "passed", "cost", "scenarios")
+    columns: dict[str, Callable[[RunCounts], Cell]] = {
+        "run" if of is None else "reeval": lambda one: short(one.run_id),
+        **({} if of is None else {"of run": lambda one: short(of.get(one.run_id, ""))}),
+        "when": lambda one: ago(one.created_ms, max(one.now_ms, now_ms)),
+        "verdict": lambda one: _verdict(one, signs),
+        "ended": lambda one: f"{one.ended:,}/{one.total:,}",
+        "passed": lambda one: f"{one.statuses['passed']:,}",
+        # What the conversations cost was paid by the run that a re-evaluation looks at.
+        "cost": lambda one: _cost(one, agents=of is None),
+        "scenarios": lambda one: one_line(one.name, 80),
+    }
+    heads = [head for head in columns if of is None or width >= WIDE or head not in ("when", "ended")]
+    rows = [[columns[head](counts) for head in heads] for counts in listing]
     return table(heads, rows, right=("when", "ended", "passed", "cost"), wide="scenarios", cut=True)
+
+
+def _verdict(counts: RunCounts, signs: Marks) -> Text:
+    verdict = next((known for known in EXIT_CODES if known == counts.verdict), None)
+    return verdict_text(verdict, signs) if verdict else Text(counts.state, style="cyan")
+
+
+def _cost(counts: RunCounts, *, agents: bool) -> str:
+    cost_usd, unknown = (counts.cost_usd, counts.cost_unknown) if agents else (0.0, 0)
+    return spent(cost_usd + counts.judge_cost_usd, unknown + counts.judge_cost_unknown)
 
 
 def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks, width: int) -> RenderableType:
@@ -63,10 +74,11 @@ def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks, width: int) -> Rend
         width: Columns to fill; in few, cost and retries are left out, and cells are numbered.
     """
     several, narrow = len(plan.cells) > 1, width < WIDE
+    names = cell_names(plan.cells)
     remarks = any(_remark(row) for row in rows)
     columns: dict[str, Callable[[Row, Result | None], Cell]] = {
         **({"#": lambda row, _: str(plan.cell_index(row.index) + 1)} if several else {}),
-        **({"cell": lambda row, _: _cell(plan, row)} if several and not narrow else {}),
+        **({"cell": lambda row, _: names[plan.cell_index(row.index)]} if several and not narrow else {}),
         "trial": lambda row, _: str(plan.trial_index(row.index)),
         "status": lambda row, _: Text(row.status.replace("_", " "), style=_STATUS_STYLES.get(row.status, "")),
         "score": lambda _, result: score(result.score) if result else signs.dash,
@@ -85,12 +97,8 @@ def trials(rows: Sequence[Row], plan: Plan, *, signs: Marks, width: int) -> Rend
     if not (several and narrow):
         return drawn
     shown = sorted({plan.cell_index(row.index) for row in rows})
-    legend = [(str(place + 1), one_line(plan.cells[place].label, 100)) for place in shown]
+    legend = [(str(place + 1), names[place]) for place in shown]
     return Group(drawn, Text(""), facts(legend))
-
-
-def _cell(plan: Plan, row: Row) -> str:
-    return one_line(plan.cells[plan.cell_index(row.index)].label, 60)
 
 
 def trial_document(row: Row, plan: Plan) -> dict[str, Any]:

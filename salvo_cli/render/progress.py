@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from salvo_cli.render.console import Marks, one_line
+from salvo_cli.render.console import Marks
 from salvo_cli.render.numbers import plural, score, seconds, spent_in_all, tokens
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
@@ -122,7 +122,7 @@ def _cells(counts: RunCounts, labels: Sequence[str], signs: Marks) -> Renderable
         mean = found.score_sum / found.scored if found and found.scored else None
         rows.append(
             [
-                one_line(label, 60),
+                label,
                 bar(ended, of_each, signs, 10),
                 f"{ended}/{of_each}",
                 str(passed),

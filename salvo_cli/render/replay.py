@@ -12,8 +12,8 @@ from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.conversation import INDENT, steps, turn_said
 from salvo_cli.render.numbers import moment, plural, tokens, usd
 from salvo_cli.render.tables import Cell, facts
-from salvo_core.record import SCHEMA
 from salvo_core.trace.model import Trace, Turn
+from salvo_core.trace.stored import SCHEMA
 from salvo_core.trial.comparison import Comparison
 from salvo_core.trial.divergence import Divergence
 

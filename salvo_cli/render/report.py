@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.details import details
 from salvo_cli.render.judges import judges
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import (
     percent,
     plural,
@@ -24,18 +24,14 @@ from salvo_cli.render.numbers import (
     verdict_text,
 )
 from salvo_cli.render.tables import Cell, facts, table
+from salvo_cli.render.troubles import failures, infrastructure
 from salvo_core.manifest.rows import TERMINAL, Status
-from salvo_core.run.failures import Failure
 from salvo_core.run.stopping import DECIDED
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import WORST_FIRST
 
 WIDE = 150
 """Columns from which every figure of a cell stands on one line."""
-
-CELLS_EXPLAINED_MAX = 12
-FAILURES_SHOWN_MAX = 3
-NAME_LENGTH_MAX = 60
 
 
 def report(
@@ -61,7 +57,7 @@ def report(
         more: Add how every figure spreads, and tell all of what failed.
     """
     parts: list[RenderableType] = [_headline(summary, signs)]
-    name = _namer(summary)
+    name = dict(enumerate(cell_names(summary.cells)))
     if cells is not None and len(cells) < len(summary.cells):
         parts.append(Text(f"shown: {len(cells)} of {plural(len(summary.cells), 'cell')}", style="yellow"))
         summary = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
@@ -71,8 +67,8 @@ def report(
         parts += judges(summary.cells, name, signs)
     if more:
         parts += details(summary.cells, name, signs)
-    troubles = _explanations(summary, name, signs, whole=failures_only or more)
-    troubles += _infrastructure(summary, name, infra_messages or {})
+    troubles = failures(summary, name, signs, whole=failures_only or more)
+    troubles += infrastructure(summary, name, infra_messages or {})
     if failures_only and not troubles:
         troubles = [Text("nothing failed", style="bold green"), Text("")]
     parts += troubles
@@ -122,19 +118,6 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
     return Group(*lines)
 
 
-def _namer(summary: Summary) -> Mapping[int, str]:
-    """Return how to call each cell: what all cells share is left out."""
-    names = [cell.scenario_name for cell in summary.cells]
-    alone = len(set(names)) == len(names)  # one model for each scenario
-    one_scenario = len({cell.scenario_digest for cell in summary.cells}) == 1
-
-    def named(cell: CellSummary) -> str:
-        scenario, model = (one_line(text, NAME_LENGTH_MAX) for text in (cell.scenario_name, cell.model))
-        return scenario if alone else model if one_scenario else f"{scenario} · {model}"
-
-    return {cell.cell: named(cell) for cell in summary.cells}
-
-
 def _passed(cell: CellSummary) -> str:
     return f"{cell.counts['passed']:,}/{cell.trials:,}"
 
@@ -142,7 +125,8 @@ def _passed(cell: CellSummary) -> str:
 def _failed(cell: CellSummary) -> str:
     """Return how many graded trials did not pass, and how many of them failed a required assertion."""
     hard = cell.counts["hard_fail"]
-    return f"{cell.counts['failed'] + hard:,} trials" + (f"  {hard:,} of them hard" if hard else "")
+    failed = plural(cell.counts["failed"] + hard, "trial")
+    return failed + (f"  {hard:,} of them hard" if hard else "")
 
 
 def _rate(cell: CellSummary, signs: Marks) -> str:
@@ -273,77 +257,6 @@ def _without_idle(heads: Sequence[str], rows: list[list[Cell]]) -> tuple[Sequenc
     }
     kept = [at for at in range(len(heads)) if at not in idle]
     return [heads[at] for at in kept], [[row[at] for at in kept] for row in rows]
-
-
-def _explanations(
-    summary: Summary, name: Mapping[int, str], signs: Marks, *, whole: bool
-) -> list[RenderableType]:
-    """Return, for each cell with something to explain, its reason and its worst assertions; if whole, all."""
-    told = [cell for cell in summary.cells if cell.failures or cell.verdict != "PASS"]
-    told.sort(key=lambda cell: (WORST_FIRST.index(cell.verdict), cell.cell))
-    if not told:
-        return []
-    alone = len(summary.cells) == 1
-    most = None if whole else FAILURES_SHOWN_MAX
-    parts: list[RenderableType] = [Text("What failed", style="bold")]
-    for cell in told[: None if whole else CELLS_EXPLAINED_MAX]:
-        if not alone:
-            head = verdict_text(cell.verdict, signs)
-            head.append(f"  {cell.cell + 1}  ", style="dim")
-            parts.append(head + plain(name[cell.cell], "bold"))
-            parts.append(Padding.indent(plain(cell.reason), 2))
-        parts += [_failure(failure, cell, whole=whole) for failure in cell.failures[:most]]
-        if most is not None and len(cell.failures) > most:
-            hidden = f"and {plural(len(cell.failures) - most, 'more assertion')}: --failures shows all"
-            parts.append(Padding.indent(Text(hidden, style="dim"), 2))
-    if not whole and len(told) > CELLS_EXPLAINED_MAX:
-        hidden = f"and {plural(len(told) - CELLS_EXPLAINED_MAX, 'more cell')}: --failures shows all"
-        parts.append(Text(hidden, style="dim"))
-    if alone and len(parts) == 1:
-        return []
-    return [*parts, Text("")]
-
-
-def _failure(failure: Failure, cell: CellSummary, *, whole: bool) -> RenderableType:
-    head = Text(f"{failure.fail_count:,} of {cell.scored:,}  ", style="red")
-    head.append_text(plain(failure.label))
-    if failure.required:
-        head.append("  required", style="bold red")
-    if not whole:
-        return Padding.indent(Group(head, _sample(failure.trace_ids)), 2)
-    lost = f"  weight {failure.weight:g}, {failure.weight_lost:,.2f} lost in all"
-    samples = [_sample([trace_id]) for trace_id in failure.trace_ids]
-    return Padding.indent(Group(head, Text(lost, style="dim"), *samples), 2)
-
-
-def _sample(trace_ids: Sequence[str]) -> RenderableType:
-    return Text(f"  salvo trace {trace_ids[0]}", style="cyan") if trace_ids else Text("")
-
-
-def _infrastructure(
-    summary: Summary, name: Mapping[int, str], messages: Mapping[str, str]
-) -> list[RenderableType]:
-    found = [(cell, errors) for cell in summary.cells for errors in cell.infra_errors]
-    if not found:
-        return []
-    parts: list[RenderableType] = [
-        Text("Infrastructure errors (never counted against the agent)", style="bold")
-    ]
-    for cell, errors in found[:CELLS_EXPLAINED_MAX]:
-        head = Text(f"{errors.count:,} of {cell.trials:,}  ", style="magenta")
-        head.append_text(plain(errors.kind.replace("_", " "), "bold"))
-        if len(summary.cells) > 1:
-            head.append_text(plain(f"  {name[cell.cell]}"))
-        lines: list[RenderableType] = [head]
-        said = errors.message or next(
-            (messages[trace_id] for trace_id in errors.trace_ids if trace_id in messages), ""
-        )
-        if said:
-            lines.append(Padding.indent(plain(one_line(said, 400)), 2))
-        parts.append(Padding.indent(Group(*lines, _sample(errors.trace_ids)), 2))
-    if len(found) > CELLS_EXPLAINED_MAX:
-        parts.append(Text(f"and {len(found) - CELLS_EXPLAINED_MAX} more", style="dim"))
-    return [*parts, Text("")]
 
 
 def next_commands(summary: Summary) -> list[tuple[str, str]]:

@@ -37,14 +37,22 @@ def table(
         made.add_column(
             Text(head),
             justify="right" if head in right else "left",
-            no_wrap=cut or head != wide,
+            # Also where it is cut: only a column that may wrap gives way without pushing others off the line.
+            no_wrap=head != wide,
             overflow="fold" if head == wide and not cut else "ellipsis",
             # Columns of figures keep their width, so that the wide one gives way alone.
             min_width=None if head == wide else max(map(_width, [head, *(row[place] for row in rows)])),
         )
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+        made.add_row(*(_drawn(cell, cut and head == wide) for head, cell in zip(heads, row, strict=True)))
     return made
+
+
+def _drawn(cell: Cell, cut: bool) -> Text:
+    text = cell.copy() if isinstance(cell, Text) else plain(cell)
+    if cut:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _width(cell: Cell) -> int:

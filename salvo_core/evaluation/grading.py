@@ -10,15 +10,8 @@ from typing import Any
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.document import Document, Functions
 from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.trace.model import Finding, Grade, Outcome, Trace
-
-SCORE_TOLERANCE = 1e-9
-"""A score this little below a threshold reaches it.
-
-Weights and averages are sums of floats: 0.7 + 0.1 of 1.0 is 0.7999999999999999, and no
-person who writes ``threshold: 0.8`` means to fail that. Far above rounding, far below any
-difference that a scenario can express.
-"""
 
 UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled"})
 """Outcomes that say nothing about the agent (I6): they have neither score nor grade."""
@@ -127,8 +120,3 @@ def grade(findings: Sequence[Finding], threshold: float, *, outcome: Outcome) ->
     if any(finding.required and not finding.passed for finding in counted):
         return Graded(score, "hard_fail")
     return Graded(score, "passed" if not failed and reaches(score, threshold) else "failed")
-
-
-def reaches(score: float, threshold: float) -> bool:
-    """Tell whether a score, or an average of scores, meets a threshold: SCORE_TOLERANCE below still does."""
-    return score >= threshold - SCORE_TOLERANCE

@@ -11,13 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from salvo_core.evaluation.assertion import AssertionSpec
+from salvo_core.evaluation.judge.defaults import Judging
 from salvo_core.trace.model import Finding, Judged, Judgement, Trace, Vote
-
-Judging = Literal["too", "skip", "only"]
-"""Judges are asked ``too``, or their findings stand (``skip``), or ``only`` judges are asked."""
 
 
 @dataclass(frozen=True, slots=True)

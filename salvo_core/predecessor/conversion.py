@@ -24,7 +24,7 @@ from salvo_core.predecessor.collection import FoundRun
 from salvo_core.predecessor.documents import EvalResult, Suite
 from salvo_core.predecessor.scenarios import NotOurs, scenario_of
 from salvo_core.predecessor.traces import Surroundings, trace_of
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.scenario.digest import agent_digest, scenario_digest
 from salvo_core.scenario.model import NAME_CHARACTERS_MAX, Scenario

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from salvo_core.evaluation.grading import reaches
 from salvo_core.evaluation.judge.defaults import VOTES_MAX
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.identity import canonical_json, digest
 from salvo_core.trace.model import Judged, Judgement, Vote
 

@@ -11,17 +11,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from salvo_core.errors import ObjectCorrupt
-from salvo_core.evaluation.grading import reaches
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.manifest.rows import SCORED, Row, Status
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.verdict import EXIT_CODES, Verdict, cell_verdict, score_of, worst
 from salvo_core.trace import codec
+from salvo_core.trace.model import Frozen
 
 SCHEMA = "salvo.comparison/1"
 FLIPS_MAX = 1_000
@@ -41,11 +39,7 @@ Why = Literal[
 """Why a trial flipped."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Reason(_Frozen):
+class Reason(Frozen):
     """One reason for a flip."""
 
     why: Why
@@ -53,7 +47,7 @@ class Reason(_Frozen):
     """The assertion's label, the thresholds, or what kept it from being scored."""
 
 
-class Flip(_Frozen):
+class Flip(Frozen):
     """One trial whose status changed."""
 
     index: int
@@ -70,7 +64,7 @@ class Flip(_Frozen):
     reasons: tuple[Reason, ...]
 
 
-class Figures(_Frozen):
+class Figures(Frozen):
     """What a cell came to by one set of assertions."""
 
     verdict: Verdict
@@ -83,7 +77,7 @@ class Figures(_Frozen):
     threshold: float
 
 
-class CellComparison(_Frozen):
+class CellComparison(Frozen):
     """One cell, then and now."""
 
     scenario_name: str
@@ -97,7 +91,7 @@ class CellComparison(_Frozen):
     """Labels of assertions that the record could not answer: they left the score."""
 
 
-class ReasonCount(_Frozen):
+class ReasonCount(Frozen):
     """How many flips a reason stands behind; a flip may have several."""
 
     why: Why
@@ -106,7 +100,7 @@ class ReasonCount(_Frozen):
     flips: int
 
 
-class Comparison(_Frozen):
+class Comparison(Frozen):
     """A re-evaluation beside what it looked at."""
 
     reeval_id: str
@@ -138,14 +132,8 @@ class Comparison(_Frozen):
         Raises:
             ObjectCorrupt: Damaged, or not a comparison.
         """
-        document: Any = codec.decode(SCHEMA, stored, where=where)
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise ObjectCorrupt(
-                f"{where} holds a comparison that this Salvo cannot read ({error.error_count()} problems)",
-                hint="a newer Salvo may have written it",
-            ) from None
+        body = codec.decode(SCHEMA, stored, where=where)
+        return codec.validated(cls, body, where=where, what="comparison")
 
 
 class Side:

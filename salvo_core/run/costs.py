@@ -6,13 +6,11 @@ import math
 from array import array
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
+from salvo_core.trace.model import Frozen
 
 
-class Cost(BaseModel):
+class Cost(Frozen):
     """Money spent on every trial that left a result, infrastructure errors included, US dollars."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     total_usd: float | None
     """Sum of the known costs; None when none is known."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from salvo_core.evaluation.grading import UNGRADED, grade
 from salvo_core.manifest.counters import HISTORY
 from salvo_core.manifest.repairs import Restatement
-from salvo_core.manifest.rows import Result, Row
+from salvo_core.manifest.rows import TERMINAL, Result, Row
 from salvo_core.run.plan import Plan
 from salvo_core.trace.model import Finding, Grade, Outcome, Trace
 
@@ -150,3 +150,47 @@ def _same(one: float, other: float | None) -> bool:
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+@dataclass
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        plan: The run's.
+        state: As its header says; ``sealed`` where only the store remembers it.
+        live: Whether Redis knows the run.
+        rows: What could be read, in index order.
+        checked: Traces that were read and compared.
+        discrepancies: What is not as it should be, rows first, in index order.
+        losing: Keys of attempts that lost their trial to the one its row names. That is no fault:
+            a worker died between storing and committing, or was late.
+        uncommitted: Objects of trials that have not ended.
+        unrecorded: Ended trials whose row says itself that there is no trace.
+        moving: Trials began or ended meanwhile, so that counters could not be compared.
+        started_ms: First claim, Unix time, as far as it is known.
+        finished_ms: End of the last row.
+    """
+
+    plan: Plan
+    state: str = "sealed"
+    live: bool = True
+    rows: list[Row] = field(default_factory=list)
+    checked: int = 0
+    discrepancies: list[Discrepancy] = field(default_factory=list)
+    losing: list[str] = field(default_factory=list)
+    uncommitted: int = 0
+    unrecorded: int = 0
+    moving: bool = False
+    started_ms: int | None = None
+    finished_ms: int | None = None
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything is as it should be."""
+        return not self.discrepancies
+
+    @property
+    def ended(self) -> int:
+        """Trials that have ended."""
+        return sum(row.status in TERMINAL for row in self.rows)

@@ -11,14 +11,12 @@ import bisect
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from salvo_core.evaluation.assertion import AssertionSpec
-from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.manifest.rows import SCORED, Row
-from salvo_core.scenario.snapshot import ExcludedAssertion, judge_models
+from salvo_core.run.facts import AssertionFacts
+from salvo_core.trace.model import Frozen
 
 SAMPLES_MAX = 3
 """Trials named for each kind of failure: those with the lowest index."""
@@ -26,51 +24,8 @@ SAMPLES_MAX = 3
 MESSAGE_LENGTH_MAX = 400
 
 
-@dataclass(frozen=True, slots=True)
-class AssertionFacts:
-    """What ranking needs to know of an assertion.
-
-    Attributes:
-        label: In a few words, the same for every trial.
-        weight: Dimensionless, >= 0.
-        required: Whether failing it fails the trial hard.
-        judge_models: Who judges it: the model of each judge in it, in order; empty for other assertions.
-    """
-
-    label: str
-    weight: float = 1.0
-    required: bool = False
-    judge_models: tuple[str, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        assertion: AssertionSpec | ExcludedAssertion,
-        defaults: JudgeDefaults | None = None,
-        label: str | None = None,
-    ) -> AssertionFacts:
-        """Return the facts of an assertion of a scenario, or of what a snapshot has left of it.
-
-        Args:
-            assertion: The assertion.
-            defaults: Its run's, for judges.
-            label: What its run's plan calls it.
-        """
-        models = judge_models(assertion)
-        if label is None:
-            label = assertion.type if isinstance(assertion, ExcludedAssertion) else assertion.label()
-        return cls(
-            label=label,
-            weight=assertion.weight,
-            required=assertion.required,
-            judge_models=tuple(model or (defaults or JudgeDefaults()).model for model in models),
-        )
-
-
-class Failure(BaseModel):
+class Failure(Frozen):
     """One assertion of a cell and the graded trials that it failed in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     assertion: int = Field(ge=0)
     """Its place in the scenario's list, 0-based."""
@@ -86,10 +41,8 @@ class Failure(BaseModel):
     """Samples, at most SAMPLES_MAX, lowest index first."""
 
 
-class InfraErrors(BaseModel):
+class InfraErrors(Frozen):
     """The infrastructure errors of one kind in a cell."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
     """``trace.model.ErrorKind``; ``unknown`` when the row does not say."""

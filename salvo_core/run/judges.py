@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict
-
 from salvo_core.evaluation.judge.agreement import agreement
-from salvo_core.evaluation.judge.counting import quorum
+from salvo_core.evaluation.judge.ballot import quorum
 from salvo_core.manifest.rows import SCORED, Row
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
+from salvo_core.trace.model import Frozen
 
 
-class JudgeSummary(BaseModel):
+class JudgeSummary(Frozen):
     """What one judge of a cell said, over every trial in which it was asked."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     assertion: int
     """Its place in the scenario's list, 0-based; of a judge inside a group, the group's."""

@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from salvo_core.errors import ObjectCorrupt, UsageError
-from salvo_core.evaluation.judge.defaults import JudgeDefaults
-from salvo_core.evaluation.rescoring import Judging
+from salvo_core.errors import UsageError
+from salvo_core.evaluation.judge.defaults import JudgeDefaults, Judging
 from salvo_core.identity import (
     INDEX_MAX,
     canonical_json,
@@ -30,6 +29,7 @@ from salvo_core.identity import (
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
+from salvo_core.trace.model import Frozen
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.plan/1"
@@ -39,10 +39,8 @@ CELLS_MAX = 10_000
 TRIALS_MAX = 1_000_000
 
 
-class Cell(BaseModel):
+class Cell(Frozen):
     """One scenario with one model and one set of parameters; the verdict is per cell."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     scenario_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     scenario_name: str
@@ -75,7 +73,7 @@ def run_name(scenarios: Sequence[tuple[str, str]]) -> str:
     return f"{scenarios[0][1]} and {others} more" if others else scenarios[0][1]
 
 
-class TrialMessage(BaseModel):
+class TrialMessage(Frozen):
     """One trial on the wire: names only, never content, never a secret."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -101,10 +99,8 @@ class TrialMessage(BaseModel):
         return signer.lack(signature, _MESSAGE_SIGNED, self.run_id, self.cell, self.index, self.trace_id)
 
 
-class Rescore(BaseModel):
+class Rescore(Frozen):
     """What a re-evaluation is of: recorded conversations are scored again, none is held."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run_id: str
     """Whose traces."""
@@ -125,10 +121,8 @@ class Rescore(BaseModel):
         return require_uuid7(value, "run id")
 
 
-class Plan(BaseModel):
+class Plan(Frozen):
     """One submission: cells x trials, in a fixed order."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run_id: str
     created_at: datetime
@@ -250,13 +244,7 @@ class Plan(BaseModel):
                 f"{where} is not an order of this site: {lack}",
                 hint="set SALVO_SIGNING_KEY where runs are submitted to one of the keys of the workers",
             )
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise ObjectCorrupt(
-                f"{where} holds a plan that this Salvo cannot read ({error.error_count()} problems)",
-                hint="a newer Salvo may have written it",
-            ) from None
+        return codec.validated(cls, document, where=where, what="plan")
 
 
 def _lack(document: Any, signer: Signer) -> Lack | None:

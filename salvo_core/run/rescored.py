@@ -10,11 +10,10 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from salvo_core.errors import ObjectCorrupt
 from salvo_core.evaluation.rescoring import Division
 from salvo_core.manifest.rows import Result, Row
 from salvo_core.run.plan import Plan
@@ -130,14 +129,8 @@ class Rescored(Frozen):
         Raises:
             ObjectCorrupt: Damaged, no such record, or not the one that expected_digest names.
         """
-        document: Any = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise ObjectCorrupt(
-                f"{where} holds a record that this Salvo cannot read ({error.error_count()} problems)",
-                hint="a newer Salvo may have written it",
-            ) from None
+        body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
+        return codec.validated(cls, body, where=where, what="record")
 
 
 def blank_record(plan: Plan, row: Row, *, index: int, attempt: int, worker: str, now: datetime) -> Rescored:

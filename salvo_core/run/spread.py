@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from salvo_core.stats.quantiles import quantile
+from salvo_core.trace.model import Frozen
 
 
-class Spread(BaseModel):
+class Spread(Frozen):
     """How a number lies over trials; every field is in the number's own unit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     mean: float
     min: float

@@ -12,20 +12,19 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from salvo_core.evaluation.grading import reaches
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.evaluation.wording import apart
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Row, Status
+from salvo_core.trace.model import Frozen
 
 DECIDED = "decided"
 """The reason in the row of a trial that was skipped because its cell was decided without it."""
 
 
-class Stop(BaseModel):
+class Stop(Frozen):
     """Where a cell was decided before its end, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     after: int = Field(ge=1)
     """Trials of the prefix that decided it."""

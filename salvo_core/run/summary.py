@@ -12,15 +12,14 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.costs import NO_COST, Cost, CostFold, cost_of
-from salvo_core.run.failures import AssertionFacts, Failure, FailureFold, InfraErrors, InfraFold
+from salvo_core.run.facts import AssertionFacts
+from salvo_core.run.failures import Failure, FailureFold, InfraErrors, InfraFold
 from salvo_core.run.judges import JudgeFold, JudgeSummary
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.spread import Spread
@@ -28,18 +27,15 @@ from salvo_core.run.stopping import DECIDED, Stop, StopFold
 from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
 from salvo_core.trace import codec
+from salvo_core.trace.model import Frozen
 
 SCHEMA = "salvo.summary/1"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 _NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
 
 
-class CellSummary(_Frozen):
+class CellSummary(Frozen):
     """One cell in numbers. Scores, times and tokens are over graded trials only (I6)."""
 
     cell: int
@@ -108,7 +104,7 @@ class CellSummary(_Frozen):
         return f"{self.scenario_name} · {self.model}"
 
 
-class Summary(_Frozen):
+class Summary(Frozen):
     """One run in numbers."""
 
     run_id: str
@@ -156,14 +152,8 @@ class Summary(_Frozen):
         Raises:
             ObjectCorrupt: Damaged, or not a summary.
         """
-        document: Any = codec.decode(SCHEMA, stored, where=where)
-        try:
-            return cls.model_validate(document)
-        except ValidationError as error:
-            raise ObjectCorrupt(
-                f"{where} holds a summary that this Salvo cannot read ({error.error_count()} problems)",
-                hint="a newer Salvo may have written it",
-            ) from None
+        body = codec.decode(SCHEMA, stored, where=where)
+        return codec.validated(cls, body, where=where, what="summary")
 
 
 def summarise(

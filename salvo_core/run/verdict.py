@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from salvo_core.evaluation.grading import reaches
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.evaluation.wording import apart
 from salvo_core.manifest.rows import SCORED, Row
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.identity import canonical_json, digest
@@ -87,14 +87,9 @@ def thaw(stored: bytes, where: str, expected_digest: str) -> Scenario:
         ObjectCorrupt: Damaged, not a scenario, or not the one its key names, also when this
             version of Salvo reads it differently.
     """
-    document = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-    try:
-        scenario = Scenario.model_validate(document)
-    except ValidationError as error:
-        raise ObjectCorrupt(
-            f"{where} holds a scenario that this Salvo cannot read ({error.error_count()} problems)",
-            hint="a newer Salvo may have written it: update this worker",
-        ) from None
+    body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
+    hint = "a newer Salvo may have written it: update this worker"
+    scenario = codec.validated(Scenario, body, where=where, what="scenario", hint=hint)
     found = scenario_digest(scenario)
     if found != expected_digest:
         raise ObjectCorrupt(

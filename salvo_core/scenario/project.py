@@ -19,10 +19,9 @@ from salvo_core.scenario.checking import checked_document, in_file_order, locate
 from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place
 from salvo_core.scenario.problems import Problem
-from salvo_core.scenario.review import unknown_adapter
 from salvo_core.scenario.secrecy import names_a_secret
 from salvo_core.scenario.source import parse_file
-from salvo_core.scenario.spelling import did_you_mean
+from salvo_core.scenario.spelling import did_you_mean, unknown_adapter
 from salvo_core.trace.recording import Pattern, Recording, RecordingMode
 
 FILE_NAME = "salvo.yaml"

@@ -12,7 +12,7 @@ from salvo_core.scenario.checking import locate
 from salvo_core.scenario.model import Scenario
 from salvo_core.scenario.positions import Place, Positions
 from salvo_core.scenario.problems import Problem
-from salvo_core.scenario.spelling import did_you_mean
+from salvo_core.scenario.spelling import did_you_mean, unknown_adapter
 
 
 def warnings(
@@ -49,16 +49,6 @@ _Remark = tuple[str, str, Place, str]
 def _adapter(scenario: Scenario, known: Sequence[str]) -> Iterator[_Remark]:
     if (said := unknown_adapter(scenario.adapter, known)) is not None:
         yield "W009", f"{said} cannot run this", ("adapter",), did_you_mean(scenario.adapter, known)
-
-
-def unknown_adapter(name: str, known: Sequence[str]) -> str | None:
-    """Return the beginning of a warning, up to what workers cannot do, about an adapter not known here.
-
-    Not an error: a fleet's workers have their own salvo.yaml, which may name more providers.
-    """
-    if name in known or "." in name:
-        return None
-    return f"this project has no adapter {name[:64]!r}: workers that do not have it either"
 
 
 def _tools(scenario: Scenario) -> Iterator[_Remark]:

@@ -39,6 +39,10 @@ class ExcludedAssertion(Frozen):
     """As the function of that name says of the assertion that it was."""
     excluded: Literal[True] = True
 
+    def label(self) -> str:
+        """Return what is left to call it by."""
+        return self.type
+
 
 class _Document(Frozen):
     """The stored form. ``scenario`` lacks its assertions, which stand beside it."""
@@ -142,7 +146,7 @@ def thaw_snapshot(stored: bytes, where: str) -> Snapshot:
     body = codec.decode(SCHEMA, stored, where=where)
     try:
         return _snapshot(_Document.model_validate(body))
-    except ValidationError as error:
+    except ValidationError as error:  # also one of its assertions, which are read one by one
         raise ObjectCorrupt(
             f"{where} holds a snapshot that this Salvo cannot read ({error.error_count()} problems)",
             hint="a newer Salvo may have written it",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -28,6 +28,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if found is not None:
         return f"did you mean `{found}`?"
     return f"allowed here: {', '.join(known)}" if 0 < len(known) <= 12 else ""
+
+
+def unknown_adapter(name: str, known: Sequence[str]) -> str | None:
+    """Return the beginning of a warning, up to what workers cannot do, about an adapter not known here.
+
+    Not an error: a fleet's workers have their own salvo.yaml, which may name more providers.
+    """
+    if name in known or "." in name:
+        return None
+    return f"this project has no adapter {name[:64]!r}: workers that do not have it either"
 
 
 def keys_at(model: type[BaseModel], path: Place, data: Any) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from salvo_core.errors import ObjectMissing
+from salvo_core.identity import is_uuid7
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 
@@ -31,3 +32,9 @@ async def get_from_home(store: Store, place: Callable[[str, str], str], run_id: 
             return key, await store.get(key)
         except ObjectMissing:
             raise missing from None
+
+
+async def stored_ids(store: Store, prefix: str = "", home: str = keys.RUNS) -> list[str]:
+    """Return the ids in a home that begin with prefix, newest first (uuid7 sorts by time)."""
+    found = [name async for name in store.list_folders(home + prefix)]
+    return sorted((name for name in found if is_uuid7(name)), reverse=True)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import zstandard
+from pydantic import BaseModel, ValidationError
 
 from salvo_core.errors import ObjectCorrupt, ObjectNewer
 from salvo_core.identity import canonical_json, digest
+
+Model = TypeVar("Model", bound=BaseModel)
 
 DOCUMENT_BYTES_MAX = 64 * 1024 * 1024
 """A document larger than this is refused when read: no trace of ours comes near it, a bomb does."""
@@ -66,6 +69,29 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
         return json.loads(raw)
     except (ValueError, RecursionError):  # whole, but never written by us: the digest is no signature
         raise ObjectCorrupt(f"{where} holds no JSON that Salvo can read") from None
+
+
+def validated(
+    model: type[Model], body: Any, *, where: str, what: str, hint: str = "a newer Salvo may have written it"
+) -> Model:
+    """Return a document's body as what it says it is.
+
+    Args:
+        model: What it is read as.
+        body: From ``decode``.
+        where: The key, for the error.
+        what: What it should hold, for the error: ``plan``, ``summary``.
+        hint: What to do about one that cannot be read.
+
+    Raises:
+        ObjectCorrupt: It is no such thing.
+    """
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise ObjectCorrupt(
+            f"{where} holds a {what} that this Salvo cannot read ({error.error_count()} problems)", hint=hint
+        ) from None
 
 
 def digest_of(schema: str, stored: bytes, *, where: str) -> str:

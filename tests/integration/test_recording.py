@@ -8,8 +8,9 @@ from salvo_core.attempt import attempt
 from salvo_core.errors import StoreUnavailable
 from salvo_core.replay import NotReplayable, comparable, replay_run
 from salvo_core.resume import resume
+from salvo_core.run.forgetting import ABANDONED_S, forget_abandoned
 from salvo_core.run.orders import Orders
-from salvo_core.run.withholding import ABANDONED_S, forget_abandoned, keep_scenarios
+from salvo_core.run.withholding import keep_scenarios
 from salvo_core.seal import seal
 from salvo_core.store import keys
 from salvo_core.store.memory import MemoryStore

@@ -27,3 +27,8 @@ class Ballot:
     weights: Mapping[str, float]
     model: str
     request: str
+
+
+def quorum(k: int) -> int:
+    """Return how many of k votes must be heard for a judgement to count: more than half."""
+    return k // 2 + 1

@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 from salvo_core.evaluation.assertion import DETAILS_CHARS_MAX, Check
-from salvo_core.evaluation.grading import reaches
-from salvo_core.evaluation.judge.ballot import Ballot
+from salvo_core.evaluation.judge.ballot import Ballot, quorum
+from salvo_core.evaluation.threshold import reaches
 from salvo_core.evaluation.wording import one_line
 from salvo_core.trace.model import Vote
 
@@ -41,11 +41,6 @@ class Count:
     def passed(self) -> bool:
         """Whether more than half of the heard votes are in favour; a tie is not."""
         return 2 * self.in_favour > self.heard
-
-
-def quorum(k: int) -> int:
-    """Return how many of k votes must be heard for a judgement to count: more than half."""
-    return k // 2 + 1
 
 
 def vote_score(vote: Vote, weights: Mapping[str, float]) -> float:

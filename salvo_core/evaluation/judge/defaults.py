@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,9 @@ from salvo_core.trace.model import Frozen
 
 VOTES_MAX = 21
 TEMPERATURE_MAX = 2.0
+
+Judging = Literal["too", "skip", "only"]
+"""A re-evaluation asks judges ``too``, lets their findings stand (``skip``), or asks ``only`` judges."""
 
 
 def _can_be_asked(adapter: str) -> str:

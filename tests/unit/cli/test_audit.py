@@ -5,9 +5,8 @@ import pytest
 from salvo_cli import exits, main
 from salvo_cli.render.audit import audit, audit_document, repaired
 from salvo_cli.render.console import Marks
-from salvo_core.audit import Audit
 from salvo_core.repair import Repaired
-from salvo_core.run.discrepancies import Discrepancy
+from salvo_core.run.discrepancies import Audit, Discrepancy
 from tests.unit.cli.drawing import drawn
 from tests.unit.run.builders import plan, rows
 

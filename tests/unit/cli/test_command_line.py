@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -281,3 +283,15 @@ def test_t57_a_judge_with_a_single_vote_is_named_for_those_who_ask_for_details(t
     )
     print_single_votes(screen, Order(scenarios=loaded, judge=JudgeDefaults(k=1)))
     assert screen.file.getvalue().count("judge polite") == 1
+
+
+def test_whoever_only_looks_at_a_run_loads_no_assertions_and_no_worker():
+    # All that status, report and list import, in a process of its own: half of their time was this once.
+    code = (
+        "import sys, salvo_cli.wiring, salvo_cli.following, salvo_cli.reporting, salvo_core.observe, "
+        "salvo_core.history, salvo_core.scenario.project; "
+        "print(*{'salvo_core.scenario.model', 'salvo_core.evaluation.assertion', 'celery', 'httpx', 'boto3'}"
+        " & set(sys.modules))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -227,8 +227,8 @@ def test_every_vote_of_a_judge_is_shown_with_its_reasons_or_why_it_is_none(recor
     text = drawn(conversation(judged(), signs=Marks(), recorded=recorded), 100)
     mark = " (recorded)" if recorded else ""
     for line in (
-        "judge gpt-4o-mini via openai  for assertion 1, asked 3 times",
-        "assertion 1: 1 of 1 heard vote in favour, from a score of 0.80; 3 asked for",
+        "judge gpt-4o-mini via openai  asked 3 times for assertion 1",
+        "assertion 1: 1 of 3 votes heard, 1 in favour (from 0.80)",
         f"vote 1  1,000 in, 200 out · 1.50 s, cost $0.00040{mark}",
         "0.90  kind",
         "warm [/b] \\x1b[2J words",

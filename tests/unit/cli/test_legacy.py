@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from salvo_cli.render.legacy import suite
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.summary import summarise
 from salvo_core.trace.model import (
     Finding,

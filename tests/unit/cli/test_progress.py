@@ -115,3 +115,17 @@ def test_t55_what_judges_cost_stands_beside_what_agents_cost():
     assert "$0.2700" in drawn(listing.runs([judged], signs=Marks()))
     unknown = replace(counts(passed=8), judge_cost_unknown=3)
     assert "cost $0.2500+? ($0.2500 agent + unknown judge)" in progress.terse(unknown)
+
+
+def test_a_name_that_is_cut_in_a_list_ends_as_one_that_is_cut():
+    text = drawn(listing.runs([replace(counts(), name="a very long name " * 9)], signs=Marks()), 80)
+    line = text.splitlines()[1]
+    assert line.endswith("…")
+    assert len(line) == 80
+
+
+def test_a_re_evaluation_costs_what_its_judges_did_and_fits_on_eighty_columns():
+    judged = replace(counts(passed=3), cost_usd=0.25, judge_cost_usd=0.02)
+    text = drawn(listing.runs([judged], signs=Marks(), width=80, of={RUN_ID: RUN_ID}), 80)
+    assert "$0.0200" in text
+    assert text.split()[:6] == ["reeval", "of", "run", "verdict", "passed", "cost"]

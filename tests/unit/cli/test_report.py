@@ -217,6 +217,7 @@ def test_t55_the_headline_says_what_agents_and_judges_cost_together_and_apart():
     assert "cost $0.0900 ($0.0300 agent + $0.0600 judge)" in text
     assert "votes heard  unanimous  alpha" in text
     assert "6/9        50%" in text
+    assert "alpha: how far votes agree" in text
     assert "1 trial of 3 graded without `judge politeness [/b], accuracy`" in text
     without = shown(summary(rows(1, 1)), 160)
     assert "judge" not in without.lower()

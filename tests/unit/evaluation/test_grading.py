@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.catalogue import parse
-from salvo_core.evaluation.grading import SCORE_TOLERANCE, Graded, evaluate, grade, ungradable
+from salvo_core.evaluation.grading import Graded, evaluate, grade, ungradable
 from salvo_core.evaluation.shorthand import canonical
+from salvo_core.evaluation.threshold import SCORE_TOLERANCE
 from salvo_core.trace.model import Finding
 from salvo_core.trace.redaction import Redactor
 from tests.unit.evaluation.builders import graded, trace

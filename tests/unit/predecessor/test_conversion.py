@@ -12,10 +12,10 @@ from salvo_core.carry_over import pack
 from salvo_core.predecessor.collection import Collection
 from salvo_core.predecessor.conversion import convert
 from salvo_core.predecessor.folder import Folder
-from salvo_core.record import read_trace
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.trace.recording import EXCLUDED
 from salvo_core.trace.redaction import Redactor
+from salvo_core.trace.stored import read_trace
 from tests.past import SECRET, Past, assertion, judged, past_id, result, snapshot, trial
 
 REDACTOR = Redactor()

@@ -4,7 +4,7 @@ import pytest
 
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.run.comparison import FLIPS_MAX, Comparison, Side, compare
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.plan import Rescore
 from tests.unit.run.builders import RUN_ID, plan, row
 

@@ -3,7 +3,8 @@
 import random
 
 from salvo_core.evaluation.catalogue import parse
-from salvo_core.run.failures import AssertionFacts, FailureFold, InfraFold
+from salvo_core.run.facts import AssertionFacts
+from salvo_core.run.failures import FailureFold, InfraFold
 from tests.unit.run.builders import row
 
 

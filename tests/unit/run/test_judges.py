@@ -2,7 +2,7 @@
 
 import random
 
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.judges import JudgeFold
 from salvo_core.run.summary import Summary, summarise
 from tests.unit.run.builders import plan, row

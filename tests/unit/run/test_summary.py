@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest.rows import Row
-from salvo_core.run.failures import AssertionFacts
+from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.spread import Spread
 from salvo_core.run.summary import Summary, summarise
 from tests.unit.run.builders import plan, result, row, rows

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from salvo_core.evaluation.catalogue import parse
 from salvo_core.evaluation.document import Document
 from salvo_core.evaluation.grading import evaluate, grade
-from salvo_core.evaluation.judge.counting import count, quorum, verdict_of
+from salvo_core.evaluation.judge.ballot import quorum
+from salvo_core.evaluation.judge.counting import count, verdict_of
 from tests.unit.evaluation.builders import trace
 from tests.unit.evaluation.judge.court import ballot, judge
 
