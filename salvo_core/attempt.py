@@ -36,7 +36,7 @@ from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.fleet.intake import Intake
 from salvo_core.judge import judge
-from salvo_core.manifest.claims import Claim, Refusal
+from salvo_core.manifest.claims import Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
