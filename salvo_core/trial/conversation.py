@@ -137,9 +137,8 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         # Outside the time limit: a paid turn must reach the journal whatever the clock says.
         asked_s = clock.monotonic_s()
         await hold.keep(turn)
-        started_s += (
-            clock.monotonic_s() - asked_s
-        )  # a journal that is away takes none of the agent's time (I6)
+        # A journal that is away takes none of the agent's time (I6).
+        started_s += clock.monotonic_s() - asked_s
         try:
             async with asyncio.timeout(_left_s(part.limits, spent_s, clock.monotonic_s() - started_s)):
                 await talk.take(turn)
