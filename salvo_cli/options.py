@@ -37,6 +37,7 @@ Legacy = Annotated[
     typer.Option("--legacy", help="Print the JSON of the first Salvo's `run --json`, for one cell."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would change; change nothing.")]
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")]
 RunNamed = Annotated[
     str, typer.Argument(metavar="RUN", help="Run id, a unique beginning of one, or 'latest'.")

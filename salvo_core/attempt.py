@@ -13,10 +13,9 @@ import asyncio
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
-from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
@@ -54,10 +53,14 @@ from salvo_core.trace.model import Trace, TrialError, Turn, Usage
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trial.conversation import Conversation, Leaving, Part, converse, opening
+from salvo_core.trial.earlier import Mute, added, unread, with_dropped, with_turns
 from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
 from salvo_core.trial.limits import Limits
 
 logger = logging.getLogger(__name__)
+
+CLOSE_LOST = ("close_lost", "close_unread")
+"""Purposes of an attempt that only stores what was said, because workers vanished over the trial."""
 
 UNKNOWN = Recording(mode="metadata_only")
 """How turns are recorded whose plan cannot be read: nobody knows that their words may be kept."""
@@ -110,19 +113,21 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         if not await bench.intake.admits():
             await bench.dispatcher.publish([message])  # we leave, and whoever can shall have it
             return
-        claim = await bench.leases.claim(message.run_id, message.index, message.trace_id)
+        held = await bench.leases.claim(message.run_id, message.index, message.trace_id)
     except RedisUnavailable as error:
         # Nothing has begun. The message is used up, and a sweep sends it again once Redis is back.
         logger.warning("trial %s was not begun: %s", message.trace_id, error)
         return
-    if isinstance(claim, Refusal):
-        logger.debug("trial %s was not begun: %s", message.trace_id, claim.reason)
-        if claim.reason == "unknown" and bench.rebuilder is not None:
+    if isinstance(held, Refusal):
+        logger.debug("trial %s was not begun: %s", message.trace_id, held.reason)
+        if held.reason == "unknown" and bench.rebuilder is not None:
             await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
-        if claim.run_finished:
+        if held.run_finished:
             await _seal(message.run_id, bench)
+        elif held.reason == "suspect":  # this worker is leaving, and another has room
+            await bench.dispatcher.publish([message])
         return
-    held = bench.leases.hold(claim)
+    claim = held.claim
     try:
         await _attempt_held(message, held, bench)
     except (LeaseLost, RedisUnavailable) as error:
@@ -150,11 +155,13 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
         await _commit(held, await rescore(again, held, bench), again, message.cell, bench)
         return
     past: Sequence[Turn] = ()
-    if claim.attempt > 1:
+    if claim.attempt > 1 and claim.purpose != "close_unread":
         past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
     held.turns.extend(past)
     plan, scenario, conversation = await _converse(message, held, past, bench)
+    conversation = with_dropped(conversation, claim.past)
     trace = timed(record_of(claim, plan, scenario, conversation, began[0]), began, bench.clock)
+    trace = trace.model_copy(update={"earlier": with_turns(claim.past, past)})
     ballots: Mapping[Judge, Ballot] = {}
     if plan is not None and scenario is not None:
         trace, ballots = await judge(
@@ -171,7 +178,9 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
     redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
     labels = plan.cells[trace.cell].assertions if plan else ()
-    finishing = partial(_finish, trace, scenario, redactor, bench.functions, ballots, recording, labels)
+    # What ended its workers may be the checking itself.
+    checked = None if claim.purpose in CLOSE_LOST else scenario
+    finishing = partial(_finish, trace, checked, redactor, bench.functions, ballots, recording, labels)
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
@@ -185,12 +194,13 @@ async def _converse(
     plan: Plan | None = None
     scenario: Scenario | None = None
     try:
-        plan = await bench.orders.plan(message.run_id)
+        plan = await bench.orders.plan(message.run_id, message.index)
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
         cell = plan.cells[message.cell]
         scenario = await bench.orders.scenario(plan, cell)
-        adapter = bench.adapters.get(cell.adapter, scenario.script)
+        mute = held.claim.purpose in CLOSE_LOST
+        adapter = Mute() if mute else bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
     except (ObjectMissing, ObjectCorrupt) as error:
         return plan, scenario, _unspoken(as_trial_error("store", error), past)
@@ -211,7 +221,7 @@ async def _converse(
         worker=bench.worker,
     )
     try:
-        return plan, scenario, await _said(part, past, held, plan, bench.clock)
+        return plan, scenario, await _said(part, past, held, bench.clock)
     except (SalvoError, Leaving):
         raise
     except Exception as error:  # a fault of ours must end in a row that says so, not in a worker "lost"
@@ -228,36 +238,27 @@ async def _let_go(adapter: Adapter, trace_id: str, recording: Recording) -> None
         log_fault(logger, f"trial {trace_id}: adapter {adapter.name} could not be closed", error, recording)
 
 
-async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, plan: Plan, clock: Clock) -> Conversation:
-    if held.claim.purpose == "close_lost":
-        return await _closed(part, past, held, clock, worker_lost(plan.attempts_max))
-    return await converse(part, past, held, clock)
-
-
-async def _closed(
-    part: Part, past: Sequence[Turn], held: HeldTrial, clock: Clock, error: TrialError
-) -> Conversation:
-    """Return what earlier attempts journaled, ended by error; no turn is asked for."""
+async def _said(part: Part, past: Sequence[Turn], held: HeldTrial, clock: Clock) -> Conversation:
+    if held.claim.purpose not in CLOSE_LOST:
+        return await converse(part, past, held, clock)
+    error = worker_lost(with_turns(held.claim.past, past))
+    if held.claim.purpose == "close_unread":
+        return unread(error, opening(part.scenario))
     held.cancelled = True  # ends the loop at its first boundary, after the past was said again
     said = await converse(part, past, held, clock)
-    if said.outcome != "cancelled":
-        return said  # the journal already held the end of the conversation
-    return Conversation(
-        said.messages, said.turns, "infra_error", error, said.usage, said.cost_usd, said.latency_s
-    )
+    # Where the journal held the end of the conversation, that stands; it is graded by nobody, though.
+    return replace(said, outcome="infra_error" if said.outcome == "cancelled" else said.outcome, error=error)
 
 
 def _unspoken(error: TrialError, past: Sequence[Turn], scenario: Scenario | None = None) -> Conversation:
     """Return what is known when nobody can speak: the prompt, what earlier attempts paid for, the error."""
-    costs_usd = [turn.cost_usd for turn in past]
-    known = [cost for cost in costs_usd if cost is not None]
     return Conversation(
         messages=tuple(opening(scenario)) if scenario else (),
         turns=tuple(past),
         outcome="infra_error",
         error=error,
         usage=sum((turn.billed for turn in past), Usage()),
-        cost_usd=rounded_usd(math.fsum(known)) if len(known) == len(costs_usd) else None,
+        cost_usd=added([turn.cost_usd for turn in past]),
         latency_s=round(math.fsum(turn.latency_s for turn in past), 6),
     )
 

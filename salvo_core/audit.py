@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing, ObjectNewer
@@ -154,7 +154,6 @@ class _Auditor:
             return row, None
         kind, what = await self._against_its_trace(row)
         if kind is None:
-            self._note_losing(row)
             return row, None
         if kind in ("grade_differs", "object_newer"):  # nothing that writing the row again could mend
             return row, Discrepancy(kind, what, "none", index, row.trace_id, self._key(row))
@@ -195,6 +194,7 @@ class _Auditor:
             return "row_differs", wrong
         if whole.misgraded:
             return "grade_differs", whole.misgraded
+        self._note_losing(row, whole.set_aside)
         return None, ""
 
     async def _restorable(self, kind: Kind, index: int, line: str, row: Row | None, what: str) -> Discrepancy:
@@ -219,9 +219,9 @@ class _Auditor:
             return Discrepancy(kind, f"{what}; what it was asked was not kept", "none", index, trace_id, key)
         return Discrepancy(kind, what, "restate" if owed else "rerun", index, trace_id, key, change)
 
-    def _note_losing(self, row: Row) -> None:
+    def _note_losing(self, row: Row, set_aside: Collection[int]) -> None:
         for attempt in self._stored.attempts.get(row.index, ()):
-            if attempt != row.attempt:
+            if attempt != row.attempt and attempt not in set_aside:  # what was retried is kept
                 self.found.losing.append(self._key(replace(row, attempt=attempt)))
 
     def _note_times(self, trace: Whole) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.resume import publish_pending
 from salvo_core.run.dispatch import Dispatcher
@@ -27,15 +28,37 @@ class Cancelled:
     ended: int
 
 
-async def cancel(run_id: str, *, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> Cancelled:
+def would_cancel(counts: RunCounts) -> Cancelled:
+    """Return what ``cancel`` would come to for a run that stands so; ``state`` is the one it has.
+
+    ``ended`` counts all that nobody is at work on: those that were given back half way among them
+    end with what they had paid for.
+    """
+    open_still = counts.state in ("submitting", "running", "paused")
+    left = counts.total - counts.ended - counts.statuses["running"]
+    return Cancelled(open_still, counts.state, left if open_still else 0)
+
+
+async def cancel(
+    run_id: str, *, store: Store, manifest: Manifest, dispatcher: Dispatcher, at_once: bool = False
+) -> Cancelled:
     """Stop a run: what has not begun never will, what runs ends at its turn and is kept.
 
     Doing it again finishes a cancellation that was interrupted, and otherwise changes nothing.
 
+    Args:
+        run_id: The run.
+        store: Where its plan lies.
+        manifest: Where its rows are.
+        dispatcher: Sends the trials that a worker must close.
+        at_once: What runs is not given the time to end its turn either: it stops as soon as its worker
+            hears of it, at the latest when that renews its leases. What was journaled is kept; what the
+            exchange under way costs is never known.
+
     Raises:
         NotFound: There is no such run in Redis.
     """
-    changed, state = await manifest.cancel(run_id)
+    changed, state = await manifest.cancel(run_id, at_once=at_once)
     if state != "cancelling":
         counts = await manifest.counts(run_id)
         return Cancelled(changed, counts.state, 0)

@@ -25,7 +25,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
-from salvo_core.trial.endings import internal_error, log_fault, worker_lost
+from salvo_core.trial.endings import internal_error, log_fault
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ async def judge(
             forms=forms,
         )
     except Interrupted as stopped:
-        return _stopped(trace, held, stopped, plan), {}
+        return _stopped(trace, held, stopped), {}
     except SalvoError:
         raise
     except Exception as error:  # a fault of ours must not cost the conversation
@@ -125,7 +125,7 @@ def judged(trace: Trace, assertions: Sequence[AssertionSpec], heard: Heard) -> T
     return trace.model_copy(update={"judgements": heard.judgements, "judged": tuple(told)})
 
 
-def _stopped(trace: Trace, held: HeldTrial, stopped: Interrupted, plan: Plan) -> Trace:
+def _stopped(trace: Trace, held: HeldTrial, stopped: Interrupted) -> Trace:
     """Return the trace of a trial whose judges are not asked any more; what they did say is kept."""
     interruption = held.interruption()
     if interruption == "lost":
@@ -133,6 +133,6 @@ def _stopped(trace: Trace, held: HeldTrial, stopped: Interrupted, plan: Plan) ->
     if interruption != "cancelled":
         raise Leaving
     trace = trace.model_copy(update={"judgements": stopped.judgements})
-    if held.claim.purpose == "close_lost":
-        return trace.model_copy(update={"error": worker_lost(plan.attempts_max)})
+    if trace.error is not None:  # it lost too many workers, and says so
+        return trace
     return trace.model_copy(update={"outcome": "cancelled"})

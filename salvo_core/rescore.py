@@ -173,7 +173,7 @@ async def rescore(plan: Plan, held: HeldTrial, desk: Desk) -> Recorded | Unchang
         # Nothing has been paid for that could be kept.
         if held.claim.purpose == "close_cancelled":
             return Unchanged("cancelled", None)
-        return await _stored(_unscored(worker_lost(plan.attempts_max), None, task), None, task)
+        return await _stored(_unscored(worker_lost(task.held.claim.past), None, task), None, task)
     try:
         row = await _source_row(task)
         if not _has_a_conversation(row):

@@ -19,7 +19,7 @@ from typing import cast
 from salvo_core.errors import ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
-from salvo_core.manifest.rows import Result, Row, Status
+from salvo_core.manifest.rows import SCORED, Result, Row, Status
 from salvo_core.record import result_of
 from salvo_core.run.discrepancies import misgraded, mistaken, regraded
 from salvo_core.run.orders import Orders
@@ -93,6 +93,8 @@ class Whole:
     ended_at: datetime
     misgraded: str
     """How its grade does not follow from its findings; empty when it does."""
+    set_aside: tuple[int, ...] = ()
+    """Attempts that had ended and were retried: this one, where it ended, counts in their place."""
 
 
 async def read_attempt(
@@ -124,7 +126,8 @@ def _traced(plan: Plan, index: int, attempt: int, stored: bytes, key: str) -> Wh
     _require_own(key, plan, index, attempt, (trace.run_id, trace.trace_id, trace.index, trace.attempt))
     result = result_of(trace, codec.digest_of(SCHEMA, stored, where=key))
     row = Row(index, cast(Status, trace.status), attempt, trace.trace_id, result=result)
-    return Whole(row, trace.started_at, trace.ended_at, regraded(trace))
+    set_aside = tuple(one.attempt for one in trace.earlier if one.how == "retried")
+    return Whole(row, trace.started_at, trace.ended_at, regraded(trace), set_aside)
 
 
 def _rescored(plan: Plan, index: int, attempt: int, stored: bytes, key: str, agents: Result | None) -> Whole:
@@ -148,6 +151,9 @@ async def lowest_complete(
 ) -> tuple[Whole | None, list[str]]:
     """Return the first of these attempts that is whole, and what is wrong with those before it.
 
+    One that was retried gives way to what became of that.
+
+
     Args:
         plan: The run.
         index: The trial.
@@ -156,12 +162,18 @@ async def lowest_complete(
         agents: As for ``read_attempt``.
     """
     damaged: list[str] = []
+    found: Whole | None = None
     for attempt in attempts:
+        if found is not None and (found.row.status in SCORED or plan.rescore is not None):
+            break  # nobody retries what has a grade
         try:
-            return await read_attempt(plan, index, attempt, store, agents), damaged
+            whole = await read_attempt(plan, index, attempt, store, agents)
         except (ObjectMissing, ObjectCorrupt) as error:
-            damaged.append(str(error))
-    return None, damaged
+            damaged += [str(error)] if found is None else []
+            continue
+        if found is None or found.row.attempt in whole.set_aside:
+            found = whole
+    return found, damaged
 
 
 class Agents:

@@ -146,6 +146,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("concurrency", "SALVO_CONCURRENCY", _whole(1, 5000), 100, "trials at once per worker process"),
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
+    Setting("grace_s", "SALVO_GRACE_S", _seconds(1, 3600), 25.0, "how long a worker's warm stop may take"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
     Setting(

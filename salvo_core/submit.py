@@ -24,6 +24,7 @@ from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
 from salvo_core.run.withholding import cell_of, keep_scenarios
@@ -204,6 +205,7 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int]
         total=plan.total,
         cells=len(plan.cells),
         attempts_max=plan.attempts_max,
+        crashes_max=plan.crashes_max,
         concurrency_max=plan.concurrency_max,
         name=plan.name,
         remembered=remembered,
@@ -248,7 +250,7 @@ async def read_plan(run_id: str, store: Store) -> Plan:
     """
     try:
         key, stored = await get_from_home(store, keys.plan, run_id)
-        return Plan.decode(stored, key)
+        return (await extended(Plan.decode(stored, key), store))[0]
     except ObjectMissing:
         raise UsageError(
             f"run {run_id} has no plan in {store.address}",

@@ -38,7 +38,8 @@ def run_worker(
     """Run a worker in this process until it is told to stop; return its exit code.
 
     SIGTERM or SIGINT stops it warmly: no trial begins another turn, each is given back with
-    its turns in the journal. A second one leaves at once; the trials are given back too.
+    its turns in the journal, and within ``grace_s`` it is gone: a turn that takes longer is
+    abandoned. A second one leaves at once; the trials are given back too.
 
     Args:
         settings: redis_url and store_url are set.
@@ -60,6 +61,7 @@ def run_worker(
         stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
     app.lifespan = lifespan.open
+    app.grace_s = settings.grace_s
     register(app, lifespan)
 
     def leave(**_: Any) -> None:
@@ -94,12 +96,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("-c", "--concurrency", type=int, help="trials at once")
     parser.add_argument("--idle-exit-s", type=float, help="leave when no run was open for so long, seconds")
+    parser.add_argument("--grace", type=float, metavar="SECONDS", help="how long a warm stop may take")
     parser.add_argument("--loglevel", choices=LEVELS, default="info")
     parser.add_argument("--allow-root", action="store_true", default=None, help="run as root all the same")
     chosen = parser.parse_args(arguments)
     try:
         project = load_project(find_root(Path.cwd()))
-        flags = {"concurrency": chosen.concurrency, "allow_root": chosen.allow_root}
+        flags = {
+            "concurrency": chosen.concurrency,
+            "grace_s": chosen.grace,
+            "allow_root": chosen.allow_root,
+        }
         settings = resolve(os.environ, project=project.settings(), flags=flags)
         if settings.redis_url is None or settings.store_url is None:
             raise UsageError(

@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 START_DEADLINE_S = 60.0
-GRACE_S = 25.0
-"""How long a warm stop waits for running tasks; under Kubernetes' default of 30 s."""
+LEAVE_S = 2.0
+"""Of the time a warm stop may take, what is kept for giving back what would not end, and for closing."""
 
 
 class _TaskGreenlet(greenlet):
@@ -82,7 +82,8 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
     """Runs each task as a coroutine; ``limit`` of them at once.
 
     The application may carry ``lifespan``, a function that returns an async context
-    manager: it is entered on the loop before the first task and left after the last.
+    manager: it is entered on the loop before the first task and left after the last. Its
+    ``grace_s`` says how long a warm stop may take in all, seconds.
     """
 
     signal_safe = False
@@ -217,22 +218,28 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         self._hurried.set()
 
     def on_stop(self) -> None:
-        """Wait for running tasks, at most GRACE_S, then cancel the rest and leave the lifespan."""
-        deadline = time.monotonic() + GRACE_S
+        """Wait for running tasks as long as there is time, then cancel the rest and leave the lifespan."""
+        grace_s: float = self.app.grace_s
+        gone_by = time.monotonic() + grace_s
+        deadline = gone_by - min(LEAVE_S, grace_s / 2)
         while not (self._idle.wait(0.05) or self._hurried.is_set() or time.monotonic() >= deadline):
             self._run_posted()  # the hub no longer runs: acknowledge from here, this is its thread
-        self.on_terminate()
+        self._leave(gone_by)
 
     def on_terminate(self) -> None:
         """Cancel every task and leave the lifespan."""
+        self._leave(time.monotonic() + self.app.grace_s)
+
+    def _leave(self, gone_by: float) -> None:
         if not self._thread.is_alive():
             return
         for number in list(self._jobs):
             self.terminate_job(number)
-        self._idle.wait(5.0)
+        # A server that does not answer any more is not waited for: the leases run out instead.
+        self._idle.wait(LEAVE_S / 2)
         self._run_posted()
         self._loop.call_soon_threadsafe(self._closing.set)
-        self._thread.join(10.0)
+        self._thread.join(max(LEAVE_S / 2, gone_by - time.monotonic()))
         if self._failure is not None:
             logger.error("the worker's event loop ended with %r", self._failure)
 

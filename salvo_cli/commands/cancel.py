@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Json, RunNamed
+from salvo_cli.options import DryRun, Json, RunNamed
 
 if TYPE_CHECKING:
-    from salvo_cli.wiring import Site
     from salvo_core.cancel import Cancelled
 
 EPILOG = epilog(
-    ["salvo cancel 0199c2f4", "salvo cancel latest --json"],
+    ["salvo cancel 0199c2f4", "salvo cancel latest --now", "salvo cancel latest --dry-run --json"],
     "0 cancelled, or it was over already (says so)",
     exits.SERVER_CODES,
 )
 
 
-def cancel(run: RunNamed, as_json: Json = False) -> int:
+def cancel(
+    run: RunNamed,
+    now: Annotated[
+        bool, typer.Option("--now", help="Do not let turns under way end: their cost stays unknown.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> int:
     """Cancel a run: what has not begun never will; what runs ends at its turn and is kept.
 
-    Cancelling twice changes nothing the second time.
+    With --now, turns under way are abandoned as soon as their workers hear of it, within a third of
+    the lease; turns that were completed are kept. Cancelling twice changes nothing the second time.
     """
     from salvo_cli.servers import Servers
     from salvo_cli.wiring import open_site, surroundings
@@ -32,18 +41,22 @@ def cancel(run: RunNamed, as_json: Json = False) -> int:
 
     async def act(servers: Servers) -> int:
         from salvo_core.cancel import cancel as cancelled
+        from salvo_core.cancel import would_cancel
 
         async with open_site(here, servers.embedded) as site:
             run_id = await site.observer.resolve(run)
-            await site.observer.status(run_id)  # a full id is not looked up by resolve
+            counts = await site.observer.status(run_id)  # of runs that Redis has forgotten the store tells
+            if dry_run or counts.state == "sealed":
+                _tell(run_id, would_cancel(counts), dry_run=dry_run, as_json=as_json)
+                return exits.OK
             done = await cancelled(
-                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
+                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher, at_once=now
             )
             if done.state == "cancelling" and not await site.registry.workers():
                 # Trials that were given back half way are closed by a worker: what was paid is kept.
                 servers.begin_worker()
                 servers.leave_worker()
-            _tell(site, run_id, done, as_json=as_json)
+            _tell(run_id, done, dry_run=False, as_json=as_json)
             return exits.OK
 
     with Servers(here) as servers:
@@ -51,15 +64,17 @@ def cancel(run: RunNamed, as_json: Json = False) -> int:
         return asyncio.run(act(servers))
 
 
-def _tell(site: Site, run_id: str, done: Cancelled, *, as_json: bool) -> None:
+def _tell(run_id: str, done: Cancelled, *, dry_run: bool, as_json: bool) -> None:
     from salvo_cli.render.console import console, plain, print_json
     from salvo_cli.render.numbers import plural
 
     if as_json:
-        told = {"run_id": run_id, "changed": done.changed, "state": done.state, "never_begun": done.ended}
-        print_json({"schema": "salvo.cli.cancel/1", **told})
+        told = {"changed": done.changed, "state": done.state, "never_begun": done.ended}
+        print_json({"schema": "salvo.cli.cancel/1", "run_id": run_id, "dry_run": dry_run, **told})
         return
-    if done.changed:
+    if done.changed and dry_run:
+        line = f"would cancel {run_id}: {plural(done.ended, 'trial')} would not begin; it is {done.state}"
+    elif done.changed:
         line = f"cancelled {run_id}: {plural(done.ended, 'trial')} will not begin; it is {done.state}"
     else:
         line = f"{run_id} is {done.state}: nothing to cancel"

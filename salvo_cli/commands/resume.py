@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import AllowInfra, Json, Quiet, RunNamed
+from salvo_cli.options import AllowInfra, DryRun, Json, Quiet, RunNamed
 from salvo_cli.telling import Telling
+
+if TYPE_CHECKING:
+    from salvo_cli.wiring import Site
 
 EPILOG = epilog(
     [
@@ -26,6 +29,7 @@ def resume(
     run: RunNamed,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
     allow_infra: AllowInfra = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -34,6 +38,8 @@ def resume(
     Trials go on from the last turn that was paid for. Resuming a run that needs nothing
     changes nothing.
     """
+    if dry_run:
+        return _foretell(run, as_json=as_json)
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.session import Session
@@ -50,3 +56,28 @@ def resume(
             allow_infra=allow_infra,
         )
         return asyncio.run(session.resume_and_follow(run, "resume", detach=detach))
+
+
+def _foretell(run: str, *, as_json: bool) -> int:
+    """Tell what resuming would do; return the exit code."""
+    from salvo_cli.render.console import console, plain, print_json
+    from salvo_cli.render.numbers import plural
+    from salvo_cli.wiring import in_site
+
+    async def act(site: Site) -> int:
+        run_id = await site.observer.resolve(run)
+        counts = await site.observer.status(run_id)
+        left, unseeded = counts.total - counts.ended, counts.total - counts.seeded
+        if as_json:
+            told = {"state": counts.state, "left": left, "unseeded": unseeded}
+            print_json({"schema": "salvo.cli.resume/1", "run_id": run_id, "dry_run": True, **told})
+            return exits.OK
+        line = f"{run_id} is {counts.state}: nothing to resume"
+        if left:
+            line = f"would resume {run_id}, which is {counts.state}: {plural(left, 'trial')} left"
+        if unseeded:
+            line += f", {unseeded:,} of them not submitted yet"
+        console().print(plain(line), soft_wrap=True)
+        return exits.OK
+
+    return in_site(act)

@@ -37,6 +37,12 @@ def worker(
         float | None,
         typer.Option("--idle-exit-s", min=1, metavar="SECONDS", help="Leave after so long without a run."),
     ] = None,
+    grace_s: Annotated[
+        float | None,
+        typer.Option(
+            "--grace", min=1, max=3600, metavar="SECONDS", help="How long a warm stop may take [25]."
+        ),
+    ] = None,
     allow_root: Annotated[
         bool | None,
         typer.Option("--allow-root", help="Serve a fleet as root, outside a container.", show_default=False),
@@ -47,14 +53,15 @@ def worker(
     """Run trials until told to stop: one process, many trials at once.
 
     SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
-    with everything paid for so far kept. Provider keys are read from this environment.
+    with everything paid for so far kept, and it is gone within --grace; a second signal
+    leaves at once. Provider keys are read from this environment.
     As root it serves a fleet only inside a container, or with --allow-root.
     """
     from salvo_cli.wiring import surroundings, work
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
-    here = surroundings(concurrency=concurrency, allow_root=allow_root)
+    here = surroundings(concurrency=concurrency, grace_s=grace_s, allow_root=allow_root)
     with ExitStack() as servers:
         if here.settings.embedded:
             from salvo_cli.embedded import EmbeddedServer  # only without a fleet

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from salvo_cli.render.console import Marks, plain
 from salvo_cli.render.judgements import judgements
-from salvo_cli.render.numbers import moment, plural, score, seconds, tokens, usd
+from salvo_cli.render.numbers import moment, moment_ms, plural, score, seconds, tokens, usd
 from salvo_cli.render.tables import Cell, facts
-from salvo_core.trace.model import Finding, Message, Retry, ToolCall, Trace, Turn
+from salvo_core.trace.model import EarlierAttempt, Finding, Message, Retry, ToolCall, Trace, Turn
 from salvo_core.trace.redaction import MARKER
 
 INDENT = 2
@@ -24,6 +24,9 @@ _STATUS_STYLES = {"passed": "bold green", "failed": "bold red", "hard_fail": "bo
 
 RECORDED = " (recorded)"
 """Stands behind times and costs that are not of now."""
+
+EARLIER_SHOWN = 10
+"""Earlier attempts that are told of, the last ones."""
 
 
 def conversation(trace: Trace, *, signs: Marks, recorded: bool = False) -> RenderableType:
@@ -64,7 +67,19 @@ def _head(trace: Trace, signs: Marks) -> RenderableType:
         ("model", f"{trace.model} via {trace.adapter}"),
         ("when", f"{moment(trace.started_at)} on {who.host} by {who.worker}, Salvo {who.salvo_version}"),
     ]
+    pairs += [("before", _earlier(one)) for one in trace.earlier[-EARLIER_SHOWN:]]
     return Group(title, facts(pairs), *_notices(trace))
+
+
+def _earlier(one: EarlierAttempt) -> str:
+    """Return a line on an attempt that another one followed: who, until when, what it had paid."""
+    at = moment_ms(one.at_ms)
+    if one.how == "lost":
+        end = f"vanished, missed at {at}"
+    else:
+        end = f"ended as {one.error or 'it did'}, retried at {at}"
+    kept = f"{plural(one.turns, 'turn')} kept, {usd(one.cost_usd)}" if one.turns else "no turn kept"
+    return f"attempt {one.attempt} on {one.worker} {end}: {kept}"
 
 
 def _notices(trace: Trace) -> Iterator[Text]:

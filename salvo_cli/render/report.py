@@ -110,6 +110,7 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
         f"cost {money}",
         f"{tokens(summary.input_tokens + summary.output_tokens)} tokens",
         *([f"{summary.retries:,} retried"] if summary.retries else []),
+        *([f"{plural(summary.retried, 'trial')} tried again by hand"] if summary.retried else []),
     ]
     lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
     models = {cell.model for cell in summary.cells}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Purpose = Literal["run", "close_cancelled", "close_lost"]
+from salvo_core.trace.model import EarlierAttempt
+
+Purpose = Literal["run", "close_cancelled", "close_lost", "close_unread"]
 PURPOSES: frozenset[str] = frozenset(get_args(Purpose))
 
 
@@ -16,7 +18,11 @@ class Claim:
 
     ``attempt`` is the fencing token: every later call names it, and only the attempt that
     still holds the trial is heard. ``purpose`` says whether to run the trial or only to
-    store what its journal holds (its run was cancelled, or it lost too many workers).
+    store what its journal holds (its run was cancelled, or it lost too many workers; ``close_unread``: and
+    those who were to store it too, so that the journal itself must be left alone).
+
+    ``strikes`` are workers that vanished over it since it last got on; ``past`` are the attempts at it that
+    were lost, or that a retry replaced, oldest first.
     """
 
     run_id: str
@@ -25,16 +31,24 @@ class Claim:
     worker: str
     attempt: int
     purpose: Purpose
+    strikes: int = field(default=0, compare=False)
+    past: tuple[EarlierAttempt, ...] = field(default=(), compare=False)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether it runs although a worker vanished over it: beside no other such trial."""
+        return self.strikes > 0 and self.purpose == "run"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why there is no claim: the message was a duplicate, late, or not ours.
 
+    ``suspect``: a worker vanished over it, and this one holds another such trial already.
     ``run_finished`` is set when refusing ended the run's last row (a cancelled one).
     """
 
-    reason: Literal["done", "held", "cancelled", "paused", "unknown"]
+    reason: Literal["done", "held", "cancelled", "paused", "suspect", "unknown"]
     run_finished: bool = False
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from salvo_core.trace.model import Turn, Vote
+from salvo_core.trace.model import EarlierAttempt, Turn, Vote
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +43,14 @@ def readable_vote(line: str, trial: str) -> Vote | None:
             "%s: a vote cannot be read and is asked for again (%d problems)", trial, error.error_count()
         )
         return None
+
+
+def readable_past(lines: str, trial: str) -> tuple[EarlierAttempt, ...]:
+    """Return the earlier attempts at a trial, one a line, as far as they can be read."""
+    past: list[EarlierAttempt] = []
+    for line in lines.splitlines():
+        try:
+            past.append(EarlierAttempt.model_validate_json(line))
+        except ValidationError as error:
+            logger.error("%s: an earlier attempt cannot be read (%d problems)", trial, error.error_count())
+    return tuple(past)

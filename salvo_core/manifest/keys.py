@@ -9,6 +9,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:counters``         hash    what ``status`` reads: counts, tokens, cost, per cell too
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
+``salvo:{run}:suspects``         hash    trials whose workers vanished: see ``prelude.lua``
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
@@ -60,6 +61,11 @@ def leases(run_id: str) -> str:
 def strikes(run_id: str) -> str:
     """Return the key of the run's strikes."""
     return f"{_tag(run_id)}:strikes"
+
+
+def suspects(run_id: str) -> str:
+    """Return the key of what is known of struck trials; scripts are given it behind all others."""
+    return f"{_tag(run_id)}:suspects"
 
 
 def journal(run_id: str, index: int) -> str:

@@ -9,8 +9,9 @@ has begun the trial since (I1).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Literal, TypeVar
 
 from salvo_core.clock import Clock
@@ -31,6 +32,9 @@ AGAIN_AFTER_S = 1.0
 GIVE_BACK_PATIENCE_S = 10.0
 """How long a trial that is given back waits for Redis: who leaves has not much time."""
 
+LOOK_UP_S = 0.5
+"""How soon a trial that waits for its turn as a suspect sees that its worker is leaving."""
+
 Answer = TypeVar("Answer")
 
 
@@ -41,6 +45,10 @@ class HeldTrial:
         self.claim = claim
         self._keeper = keeper
         self.lost = False
+        self.suspect = claim.suspect
+        self.abandoned = False
+        """The run was cancelled at once: what is under way is not waited for."""
+        self._exchange: asyncio.Timeout | None = None
         self.cancelled = claim.purpose == "close_cancelled"
         self.turns: list[Turn] = []
         """Completed, of this attempt and those before it: what the journal holds."""
@@ -52,6 +60,26 @@ class HeldTrial:
         if self.cancelled:
             return "cancelled"
         return "leaving" if self._keeper.leaving else None
+
+    @contextlib.contextmanager
+    def exchange(self, limit: asyncio.Timeout) -> Iterator[None]:
+        """Let the limit end what is under way in this block as soon as the run is cancelled at once."""
+        self._exchange = limit
+        try:
+            if self.abandoned:
+                limit.reschedule(0)
+            yield
+        finally:
+            self._exchange = None
+
+    def heed(self, state: str) -> None:
+        """Take note of the run's state, as those are told it who hold trials."""
+        if state in ("cancelling", "cancelling_at_once"):
+            self.cancelled = True
+        if state == "cancelling_at_once" and not self.abandoned:
+            self.abandoned = True
+            if self._exchange is not None:
+                self._exchange.reschedule(0)
 
     async def keep(self, turn: Turn) -> None:
         """Journal a completed turn, however long Redis is away.
@@ -91,8 +119,10 @@ class HeldTrial:
         if state is None:
             self.lost = True
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        if state == "cancelling":
-            self.cancelled = True  # heard here, a turn after it was said, and not at the next renewal
+        self.heed(state)  # heard here, a turn after it was said, and not at the next renewal
+        if self.suspect:  # something of it was kept: the manifest acquits it, and another may have its turn
+            self.suspect = False
+            self._keeper.make_room()
 
 
 def _is_state(answer: object) -> bool:
@@ -121,6 +151,7 @@ class LeaseKeeper:
         self._reseating: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._held: dict[tuple[str, int], HeldTrial] = {}
         self._asked_for: set[tuple[str, int]] = set()
+        self._room = asyncio.Event()
         self._renewed_at_s = clock.monotonic_s()
 
     def __len__(self) -> int:
@@ -129,26 +160,6 @@ class LeaseKeeper:
     def holds(self, run_id: str, index: int) -> bool:
         """Tell whether this worker is at work on that trial now, or asks for it."""
         return (run_id, index) in self._held or (run_id, index) in self._asked_for
-
-    async def claim(self, run_id: str, index: int, trace_id: str) -> Claim | Refusal:
-        """Return the right to attempt a trial, or why there is none; a Redis that is away is waited for.
-
-        A claim whose answer was lost holds the trial all the same, and asking again is how to know of it.
-
-        Raises:
-            RedisUnavailable: Patience ran out, or the worker is leaving.
-        """
-        if self.holds(run_id, index):
-            return Refusal("held")  # Redis would take a second question for one whose answer was lost
-        self._asked_for.add((run_id, index))
-        try:
-            return await self.patiently(
-                lambda: self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s),
-                f"trial {trace_id}",
-                may_wait=lambda: not self.leaving,
-            )
-        finally:
-            self._asked_for.discard((run_id, index))
 
     async def give_back(self, claim: Claim) -> bool:
         """Return the trial unfinished; False when it was lost, or Redis does not answer for too long."""
@@ -171,6 +182,58 @@ class LeaseKeeper:
         """Return what Redis answers, as ``patience.patiently`` does, by this keeper's clock."""
         return await patiently(ask, self._clock, what, may_wait=may_wait)
 
+    async def claim(self, run_id: str, index: int, trace_id: str) -> HeldTrial | Refusal:
+        """Return the trial, claimed and kept alive from now on, or why it may not be attempted.
+
+        A trial over which a worker vanished is held beside no other such trial, so that the next
+        crash tells which of them it was: it waits here, unclaimed, until there is room for it.
+
+        A Redis that is away is waited for: a claim whose answer was lost holds the trial all the same,
+        and asking again is how to know of it.
+
+        Raises:
+            RedisUnavailable: Patience ran out, or the worker is leaving.
+        """
+        if self.holds(run_id, index):
+            return Refusal("held")  # Redis would take a second question for one whose answer was lost
+        self._asked_for.add((run_id, index))
+        try:
+            return await self._claim(run_id, index, trace_id)
+        finally:
+            self._asked_for.discard((run_id, index))
+
+    async def _claim(self, run_id: str, index: int, trace_id: str) -> HeldTrial | Refusal:
+        while True:
+            claim = await self.patiently(
+                lambda: self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s),
+                f"trial {trace_id}",
+                may_wait=lambda: not self.leaving,
+            )
+            if isinstance(claim, Claim):
+                others = (one for one in self._held.values() if one.suspect)
+                # Of its own run the manifest sees to it; of other runs nobody else knows.
+                if not claim.suspect or all(one.claim.run_id == run_id for one in others):
+                    return self.hold(claim)
+                await self.give_back(claim)
+            elif claim.reason != "suspect":
+                return claim
+            if self.leaving:
+                return Refusal("suspect")
+            await self._wait_for_room()
+
+    def make_room(self) -> None:
+        """Let trials look again that wait for their turn as suspects."""
+        self._room.set()
+        self._room = asyncio.Event()
+
+    async def _wait_for_room(self) -> None:
+        """Return when a suspect is let go, at the latest after a renewal's time: others may have ended it."""
+        room, waited_s = self._room, 0.0
+        while not (room.is_set() or self.leaving or waited_s >= self.lease_s / RENEWALS_PER_LEASE):
+            waited_s += LOOK_UP_S
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(room.wait(), LOOK_UP_S)
+
     def hold(self, claim: Claim) -> HeldTrial:
         """Begin to keep a claim alive."""
         if not self._held:
@@ -184,6 +247,9 @@ class LeaseKeeper:
         key = held.claim.run_id, held.claim.index
         if self._held.get(key) is held:
             del self._held[key]
+        if held.suspect:
+            held.suspect = False
+            self.make_room()
 
     async def renew(self) -> bool:
         """Prolong every lease once; mark what is lost or cancelled. Tell whether Redis answered."""
@@ -199,8 +265,7 @@ class LeaseKeeper:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
                 self._reseat_or_lose(each)
-            if renewal.state == "cancelling":
-                each.cancelled = True
+            each.heed(renewal.state)
         return True
 
     async def is_ours_again(self, held: HeldTrial) -> bool:

@@ -18,7 +18,7 @@ from salvo_core.manifest import keys
 from salvo_core.manifest.claims import PURPOSES, Claim, Committed, Purpose, Refusal, Renewal
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
-from salvo_core.manifest.journal import VOTES_READ_MAX, readable_turns, readable_vote
+from salvo_core.manifest.journal import VOTES_READ_MAX, readable_past, readable_turns, readable_vote
 from salvo_core.manifest.releases import Skipped, released
 from salvo_core.manifest.rows import Result, Row, Status
 from salvo_core.manifest.scripts import SCRIPTS, script_text
@@ -50,7 +50,8 @@ class Manifest:
         self, name: str, run_id: str, *arguments: Any, more_keys: Sequence[str] = ()
     ) -> Any:
         with translated(self.address):
-            return await self._scripts[name](keys=[*keys.scripted(run_id), *more_keys], args=list(arguments))
+            named = [*keys.scripted(run_id), *more_keys, keys.suspects(run_id)]
+            return await self._scripts[name](keys=named, args=list(arguments))
 
     # -- submission ---------------------------------------------------------------------------
 
@@ -69,6 +70,7 @@ class Manifest:
         total: int,
         cells: int,
         attempts_max: int,
+        crashes_max: int = 2,
         concurrency_max: int | None,
         name: str,
         reeval: bool = False,
@@ -85,6 +87,7 @@ class Manifest:
         made = await self._run_script(
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
+            "crashes_max", crashes_max,
             "concurrency_max", concurrency_max or 0, "name", name,
             *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
@@ -137,8 +140,14 @@ class Manifest:
         """
         reply = await self._run_script("claim", run_id, index, trace_id, worker, round(lease_s * 1000))
         match reply:
-            case ["claimed", attempt, purpose] if purpose in PURPOSES:
-                return Claim(run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose))
+            case ["claimed", attempt, purpose, strikes, past] if purpose in PURPOSES:
+                mark = f"run {run_id}, trial {index}"
+                return Claim(
+                    run_id, index, trace_id, worker, int(attempt), cast(Purpose, purpose),
+                    strikes=int(strikes), past=readable_past(past, mark),
+                )  # fmt: skip
+            case ["suspect"]:
+                return Refusal("suspect")
             case ["cancelled", is_last]:
                 return Refusal("cancelled", run_finished=bool(is_last))
             case ["done", *_]:
@@ -233,7 +242,9 @@ class Manifest:
             pipe = self.redis.pipeline(transaction=False)
             for run_id, held in by_run.items():
                 await self._scripts["renew"](
-                    keys=keys.scripted(run_id), args=[worker, round(lease_s * 1000), *held], client=pipe
+                    keys=[*keys.scripted(run_id), keys.suspects(run_id)],
+                    args=[worker, round(lease_s * 1000), *held],
+                    client=pipe,
                 )
             replies = await pipe.execute()
         return {
@@ -277,9 +288,21 @@ class Manifest:
         await self._look_after(run_id)
         return bool(await self._run_script("unpause", run_id))
 
-    async def cancel(self, run_id: str) -> tuple[bool, str]:
-        """Stop the run: nothing is begun any more. Return (changed, the state it has now)."""
-        changed, state = await self._run_script("cancel", run_id)
+    async def extend(self, run_id: str, total: int) -> bool | None:
+        """Give the run so many trials in all; False when it has them, None when it is being cancelled."""
+        reply = int(await self._run_script("extend", run_id, total))
+        if reply >= 0:
+            await self._look_after(run_id)
+        return None if reply < 0 else bool(reply)
+
+    async def cancel(self, run_id: str, *, at_once: bool = False) -> tuple[bool, str]:
+        """Stop the run: nothing is begun any more. Return (changed, the state it has now).
+
+        Args:
+            run_id: The run.
+            at_once: Whoever holds a trial abandons the exchange under way too, and does not await its end.
+        """
+        changed, state = await self._run_script("cancel", run_id, int(at_once))
         if state == "cancelling":
             await self._look_after(run_id)  # it may have been paused
         return bool(changed), str(state)

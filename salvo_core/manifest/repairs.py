@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from salvo_core.errors import UsageError
 from salvo_core.manifest import keys
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.connection import translated
@@ -18,7 +19,7 @@ from salvo_core.manifest.counters import HISTORY, difference
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.manifest.scripts import script_text
-from salvo_core.trace.model import Turn
+from salvo_core.trace.model import EarlierAttempt, Turn, Vote
 
 TIDIED_LEASE_S = 60.0
 """How long a running trial that had no lease is left to a worker that may be at it."""
@@ -39,6 +40,23 @@ class Restatement:
     line: str
     before: Row | None
     after: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Reopening:
+    """A trial that has ended and is to be attempted again.
+
+    Attributes:
+        change: Its row, and the one that waits in its place.
+        earlier: The attempts at it so far that did not count, oldest first.
+        turns: What the next attempt goes on from.
+        votes: (question, vote) of judges that need not be asked again.
+    """
+
+    change: Restatement
+    earlier: tuple[EarlierAttempt, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    votes: tuple[tuple[str, Vote], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +81,7 @@ class Repairs:
         self.redis = manifest.redis
         self._scripts = {
             name: self.redis.register_script(script_text(name))
-            for name in ("restate", "recount", "tidy", "reseat")
+            for name in ("restate", "recount", "tidy", "reseat", "reopen")
         }
 
     # -- reading ------------------------------------------------------------------------------
@@ -151,6 +169,38 @@ class Repairs:
             pipe.hmget(keys.manifest(run_id), [str(change.index) for change in changes])
             *_, found = await pipe.execute()
         return sum(line == change.after.encode() for line, change in zip(found, changes, strict=True))
+
+    async def reopen(self, run_id: str, again: Reopening, cells: int) -> bool:
+        """Make a trial that has ended wait again; False when it is no longer as it was read.
+
+        A run that is over is open again with it, and its verdict is gone until it is sealed anew.
+
+        Args:
+            run_id: The run.
+            again: The trial.
+            cells: In the run.
+
+        Raises:
+            UsageError: The run is being cancelled.
+        """
+        booked = difference(again.change.before, again.change.after, cells)
+        votes = [
+            item
+            for question, vote in again.votes
+            for item in (f"{question}:{vote.number}", vote.model_dump_json())
+        ]
+        index = again.change.index
+        reply = await self._run(
+            "reopen", run_id, index, again.change.line, again.change.after.encode(),
+            "\n".join(one.model_dump_json() for one in again.earlier),
+            len(booked), len(again.turns), *booked, *(turn.model_dump_json() for turn in again.turns), *votes,
+            more_keys=[keys.journal(run_id, index), keys.votes(run_id, index), keys.suspects(run_id)],
+        )  # fmt: skip
+        if reply < 0:
+            raise UsageError(
+                f"run {run_id} is being cancelled", hint="once it has ended, its trials can be retried"
+            )
+        return bool(reply)
 
     async def recount(self, run_id: str, read: Mapping[str, int], right: Mapping[str, int]) -> bool:
         """Put wrong counters right; False when something has happened to the run since they were read.

@@ -49,6 +49,7 @@ class Result:
         judge_cost_usd: Of the judges, apart from the agent's; None when a price is unknown, 0 without judges.
         judged: (assertion index, votes, votes heard, votes in favour) of each judge of the scenario, in its
             order; of one inside a group, the group's index.
+        retried: Attempts that had ended, in objects of their own, and that a person had tried again.
     """
 
     score: float | None
@@ -66,13 +67,16 @@ class Result:
     failed: tuple[tuple[int, float], ...] = ()
     judge_cost_usd: float | None = 0.0
     judged: tuple[tuple[int, int, int, int], ...] = ()
+    retried: int = 0
 
     def encode(self) -> str:
-        """Return the result as a compact JSON list, in field order, a judge's part only if there is one."""
+        """Return the result as a compact JSON list, in field order, without last parts that say nothing."""
         values = astuple(self)
         # Votes that were paid for before their run was cancelled decide nothing, and cost all the same.
         was_asked = self.judged or self.judge_cost_usd != 0
-        return json.dumps(values if was_asked else values[:-2], separators=(",", ":"))
+        if not self.retried:
+            values = values[:-1] if was_asked else values[:-3]
+        return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> Result:

@@ -133,7 +133,7 @@ class Comparison(Frozen):
             ObjectCorrupt: Damaged, or not a comparison.
         """
         body = codec.decode(SCHEMA, stored, where=where)
-        return codec.validated(cls, body, where=where, what="comparison")
+        return codec.validated(cls, body, where=where, what="a comparison")
 
 
 class Side:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from salvo_core.errors import UsageError
 from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.rows import Row
+from salvo_core.run.extension import extended
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.store import keys
@@ -46,15 +47,24 @@ class Orders:
         self._snapshots: _Remembered[str, Snapshot] = _Remembered(self._read_snapshot)
         self._archives: _Remembered[str, Sequence[Row]] = _Remembered(self._read_rows, ARCHIVES_REMEMBERED)
 
-    async def plan(self, run_id: str) -> Plan:
+    async def plan(self, run_id: str, index: int = 0) -> Plan:
         """Return the plan of a run, or of a re-evaluation.
+
+        Args:
+            run_id: Of either.
+            index: Of a trial that it should have: if it has not, it may have been extended since it was
+                read, and is read once more.
 
         Raises:
             ObjectMissing: The store has none.
             ObjectCorrupt: What it has is damaged.
             UsageError: It is no order of this site, or of another run.
         """
-        return await self._plans.get(run_id)
+        plan = await self._plans.get(run_id)
+        if index >= plan.total:
+            self._plans.forget(run_id)
+            plan = await self._plans.get(run_id)
+        return plan
 
     async def recorded(self, run_id: str) -> Plan:
         """Return the plan of a run that is looked at and not carried out: its signature is not asked for.
@@ -98,7 +108,7 @@ class Orders:
         plan = Plan.decode(stored, key, signer)
         if plan.run_id != run_id:  # a signed plan put in the place of another one
             raise UsageError(f"{key} holds the plan of run {plan.run_id[:40]}")
-        return plan
+        return (await extended(plan, self._store, signer))[0]
 
     async def _read_scenario(self, name: tuple[str, str]) -> Scenario:
         from salvo_core.scenario.digest import thaw  # every assertion there is: whoever reports needs none
@@ -123,6 +133,10 @@ class _Remembered(Generic[Name, Document]):
         self._read = read
         self._most = most
         self._tasks: OrderedDict[Name, asyncio.Task[Document]] = OrderedDict()
+
+    def forget(self, name: Name) -> None:
+        """Read the document afresh when it is next asked for."""
+        self._tasks.pop(name, None)
 
     async def get(self, name: Name) -> Document:
         task = self._tasks.get(name)

@@ -132,6 +132,9 @@ class Plan(Frozen):
     concurrency_max: int | None = Field(default=None, ge=1)
     """Trials of this run that may be queued or running at once; None leaves it to the workers."""
     attempts_max: int = Field(default=3, ge=1, le=100)
+    """Workers that may vanish over a trial, at one place of it, before it is given to no other."""
+    crashes_max: int = Field(default=2, ge=2, le=100)
+    """As ``attempts_max``, where nothing else can have ended the last of them: then it is quarantined."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Free notes of the submitter (host, user, git commit, CI job)."""
     salvo_version: str
@@ -244,7 +247,7 @@ class Plan(Frozen):
                 f"{where} is not an order of this site: {lack}",
                 hint="set SALVO_SIGNING_KEY where runs are submitted to one of the keys of the workers",
             )
-        return codec.validated(cls, document, where=where, what="plan")
+        return codec.validated(cls, document, where=where, what="a plan")
 
 
 def _lack(document: Any, signer: Signer) -> Lack | None:

@@ -130,7 +130,7 @@ class Rescored(Frozen):
             ObjectCorrupt: Damaged, no such record, or not the one that expected_digest names.
         """
         body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-        return codec.validated(cls, body, where=where, what="record")
+        return codec.validated(cls, body, where=where, what="a record")
 
 
 def blank_record(plan: Plan, row: Row, *, index: int, attempt: int, worker: str, now: datetime) -> Rescored:

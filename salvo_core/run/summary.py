@@ -136,6 +136,8 @@ class Summary(Frozen):
     """Of the agents, as billed, failed exchanges included."""
     output_tokens: int
     retries: int
+    retried: int = 0
+    """Trials that had ended otherwise before somebody had them tried again (`salvo retry`)."""
     labels: dict[str, str]
     """The submitter's notes, from the plan."""
     cells: tuple[CellSummary, ...]
@@ -153,7 +155,7 @@ class Summary(Frozen):
             ObjectCorrupt: Damaged, or not a summary.
         """
         body = codec.decode(SCHEMA, stored, where=where)
-        return codec.validated(cls, body, where=where, what="summary")
+        return codec.validated(cls, body, where=where, what="a summary")
 
 
 def summarise(
@@ -213,6 +215,7 @@ def summarise(
         input_tokens=sum(fold.input_tokens for fold in folds),
         output_tokens=sum(fold.output_tokens for fold in folds),
         retries=sum(cell.retries for cell in cells),
+        retried=sum(fold.retried for fold in folds),
         labels=plan.labels,
         cells=cells,
     )
@@ -239,6 +242,7 @@ class _CellFold:
         self.output_tokens = 0
         self.retries = 0
         self.trials_with_retries = 0
+        self.retried = 0
         self.outcomes: dict[str, int] = defaultdict(int)
         self.infra_errors = InfraFold()
         self.failures = FailureFold(facts)
@@ -260,6 +264,7 @@ class _CellFold:
         self.output_tokens += result.output_tokens
         self.retries += result.retries
         self.trials_with_retries += result.retries > 0
+        self.retried += result.retried > 0
         self.costs.add(result.cost_usd)
         if result.judged or result.judge_cost_usd != 0:
             self.judge_costs.add(result.judge_cost_usd)

@@ -89,7 +89,7 @@ def thaw(stored: bytes, where: str, expected_digest: str) -> Scenario:
     """
     body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
     hint = "a newer Salvo may have written it: update this worker"
-    scenario = codec.validated(Scenario, body, where=where, what="scenario", hint=hint)
+    scenario = codec.validated(Scenario, body, where=where, what="a scenario", hint=hint)
     found = scenario_digest(scenario)
     if found != expected_digest:
         raise ObjectCorrupt(

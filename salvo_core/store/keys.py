@@ -4,6 +4,7 @@
 
     scenarios/<digest>.json
     runs/<run_id>/plan.json
+    runs/<run_id>/extensions/<number>.json
     runs/<run_id>/scenarios/<digest>.json        what stays of a scenario that is withheld
     orders/<run_id>/<digest>.json                the scenario itself, until its run is over
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
@@ -61,6 +62,11 @@ def orders(run_id: str) -> str:
 def plan(run_id: str, home: str = RUNS) -> str:
     """Return where the run's order lies."""
     return f"{_folder(run_id, home)}plan.json"
+
+
+def extension(run_id: str, number: int) -> str:
+    """Return where the run's extension of that number lies, 1 and up."""
+    return f"{_folder(run_id, RUNS)}extensions/{number:d}.json"
 
 
 def trace(run_id: str, trace_id: str, attempt: int, home: str = RUNS) -> str:

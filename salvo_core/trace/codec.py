@@ -80,7 +80,7 @@ def validated(
         model: What it is read as.
         body: From ``decode``.
         where: The key, for the error.
-        what: What it should hold, for the error: ``plan``, ``summary``.
+        what: What it should hold, for the error: ``a plan``.
         hint: What to do about one that cannot be read.
 
     Raises:
@@ -90,7 +90,7 @@ def validated(
         return model.model_validate(body)
     except ValidationError as error:
         raise ObjectCorrupt(
-            f"{where} holds a {what} that this Salvo cannot read ({error.error_count()} problems)", hint=hint
+            f"{where} holds {what} that this Salvo cannot read ({error.error_count()} problems)", hint=hint
         ) from None
 
 

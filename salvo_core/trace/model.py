@@ -40,6 +40,7 @@ ErrorKind = Literal[
     "scenario",  # the scenario asks for what cannot be kept
     "store",  # the order is gone or damaged
     "worker_lost",
+    "abandoned",  # its run was cancelled at once, in the midst of an exchange
     "judge",  # the conversation is whole, but a judge that the grade needs could not be heard
     "internal",
 ]
@@ -237,6 +238,27 @@ class Finding(Frozen):
     """The check would come out differently on what is stored, because something in it was struck out."""
 
 
+class EarlierAttempt(Frozen):
+    """An attempt at the trial that did not bring it to its end, or whose end a retry set aside."""
+
+    attempt: int
+    worker: str
+    how: Literal["lost", "retried"]
+    """``lost``: its worker vanished; ``retried``: it ended, in an object of its own, and was then retried."""
+    at_ms: int
+    """When that was noticed, or asked for: Unix time, of the server."""
+    error: str = ""
+    """What it had ended as, if it was retried: an ``ErrorKind``, or ``cancelled``."""
+    turns: int = 0
+    """Turns that it completed and that stand in this trace."""
+    cost_usd: float | None = 0.0
+    """Of those turns; None when the model has no known price."""
+    dropped_usage: Usage = Usage()
+    """Billed for what it said beyond them; counts in this trace's usage."""
+    dropped_cost_usd: float | None = 0.0
+    """As ``dropped_usage``, in this trace's cost."""
+
+
 class ScenarioRef(Frozen):
     """Which scenario this was."""
 
@@ -291,6 +313,8 @@ class Trace(Frozen):
     """What judges were asked about it, with every vote."""
     judged: tuple[Judged, ...] = ()
     """What that came to, for each judge of the scenario in its order."""
+    earlier: tuple[EarlierAttempt, ...] = ()
+    """Attempts before this one that were lost or retried; of those given back only ``turns`` tell."""
     recording: Literal["full", "metadata_only"] = "full"
     """What was kept: see ``trace.recording``."""
     redacted: bool = False

@@ -78,7 +78,7 @@ _HAPPENED: Mapping[str, str] = {
 }
 """What is said of an error in place of its message, which may repeat the conversation."""
 
-_WORDS_OF_SALVO = frozenset({"scenario", "store", "worker_lost"})
+_WORDS_OF_SALVO = frozenset({"scenario", "store", "worker_lost", "abandoned"})
 """Kinds of errors whose messages name keys, models and counts, and nothing that anybody said."""
 assert set(get_args(ErrorKind)) <= _WORDS_OF_SALVO | _HAPPENED.keys()
 

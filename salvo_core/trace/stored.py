@@ -15,4 +15,4 @@ def read_trace(stored: bytes, where: str, expected_digest: str | None = None) ->
         ObjectCorrupt: Damaged, not a trace, or not the one that expected_digest names.
     """
     body = codec.decode(SCHEMA, stored, where=where, expected_digest=expected_digest)
-    return codec.validated(Trace, body, where=where, what="trace")
+    return codec.validated(Trace, body, where=where, what="a trace")

@@ -12,6 +12,7 @@ import asyncio
 import math
 import random
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -35,6 +36,15 @@ class Hold(Protocol):
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""
+        ...
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the run was cancelled at once: what is under way is not waited for."""
+        ...
+
+    def exchange(self, limit: asyncio.Timeout) -> AbstractContextManager[None]:
+        """Let the limit end what is under way in the block as soon as ``abandoned`` is set."""
         ...
 
     async def keep(self, turn: Turn) -> None:
@@ -126,10 +136,14 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
             talk.outcome = "timeout"
             break
         try:
-            async with asyncio.timeout(left_s):
-                turn = await talk.ask(None if left_s is None else clock.monotonic_s() + left_s)
+            async with asyncio.timeout(left_s) as limit:
+                with hold.exchange(limit):
+                    turn = await talk.ask(None if left_s is None else clock.monotonic_s() + left_s)
         except TimeoutError:
-            talk.outcome = "timeout"
+            if hold.abandoned:
+                talk.abandon()
+            else:
+                talk.outcome = "timeout"
             break
         except TurnFailed as failure:
             talk.fail(failure)
@@ -140,10 +154,12 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         # A journal that is away takes none of the agent's time (I6).
         started_s += clock.monotonic_s() - asked_s
         try:
-            async with asyncio.timeout(_left_s(part.limits, spent_s, clock.monotonic_s() - started_s)):
-                await talk.take(turn)
+            left_s = _left_s(part.limits, spent_s, clock.monotonic_s() - started_s)
+            async with asyncio.timeout(left_s) as limit:
+                with hold.exchange(limit):
+                    await talk.take(turn)
         except TimeoutError:
-            talk.outcome = "timeout"
+            talk.outcome = "cancelled" if hold.abandoned else "timeout"
     return talk.ended()
 
 
@@ -245,6 +261,17 @@ class _Talk:
             self.error = failure.as_trial_error(len(self.turns))
         self.usage = sum((retry.usage for retry in failure.retries), self.usage)
         self.costs_usd.append(failure.cost_usd)
+
+    def abandon(self) -> None:
+        """End in the midst of an exchange: the provider may bill it, and nobody will hear how much."""
+        self.outcome = "cancelled"
+        self.costs_usd.append(None)
+        self.error = TrialError(
+            kind="abandoned",
+            message=f"the run was cancelled at once while turn {len(self.turns) + 1} was under way: "
+            "what that cost is not known",
+            turn=len(self.turns),
+        )
 
     def refuse_unpriced(self) -> None:
         """End before anything is sent when a cost limit was set that nobody could keep."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from salvo_core.errors import SalvoError
-from salvo_core.trace.model import ErrorKind, TrialError
+from salvo_core.trace.model import EarlierAttempt, ErrorKind, TrialError
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
+
+HISTORY_MAX = 10
+"""Lost attempts that an error names; the trace has them all."""
 
 
 def as_trial_error(kind: ErrorKind, error: SalvoError) -> TrialError:
@@ -26,17 +31,30 @@ def internal_error(error: Exception) -> TrialError:
     )
 
 
-def worker_lost(attempts_max: int) -> TrialError:
-    """Return the error of a trial that is not attempted again.
+def worker_lost(earlier: Sequence[EarlierAttempt]) -> TrialError:
+    """Return the error of a trial that is not attempted again, with the history of its attempts.
 
     Args:
-        attempts_max: Attempts whose workers vanished.
+        earlier: Attempts before this one, oldest first.
     """
+    lost = [one for one in earlier if one.how == "lost"]
+    told = "; ".join(map(_told, lost[-HISTORY_MAX:]))
     return TrialError(
         kind="worker_lost",
-        message=f"{attempts_max} workers in a row vanished while they held this trial",
-        hint="look at those workers' logs and memory; something in this trial may end them",
+        message=f"{len(lost)} workers vanished while they held this trial, and it is not given to another: "
+        f"{told}",
+        hint="look at those workers' logs and memory: something in this trial may end them; "
+        "`salvo retry` lets it be tried again",
     )
+
+
+def _told(lost: EarlierAttempt) -> str:
+    at = datetime.fromtimestamp(lost.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    paid = "cost unknown" if lost.cost_usd is None else f"${lost.cost_usd:.6f}"
+    kept = (
+        f"{lost.turns} turn{'' if lost.turns == 1 else 's'} kept ({paid})" if lost.turns else "no turn kept"
+    )
+    return f"attempt {lost.attempt} on {lost.worker}, missed at {at} UTC, {kept}"
 
 
 def log_fault(logger: logging.Logger, what: str, error: Exception, recording: Recording) -> None:

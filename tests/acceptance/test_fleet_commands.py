@@ -93,3 +93,43 @@ def _found(person: Person, subject: str) -> tuple[str, str]:
 def _passed(person: Person) -> int:
     looked = person.types("status", "--json")
     return int(looked.document["counts"]["passed"]) if looked.code == 0 else 0
+
+
+def test_a_run_is_paused_resumed_and_cancelled_from_another_shell_and_foretold_before(fleet: Person):
+    fleet.types("submit", fleet.scenario("slow", "[{text: good}]", latency_s=0.3), "-n", "200", "-q")
+    until(lambda: _passed(fleet) >= 1, "a first trial passed")
+    for command, state in (("pause", "paused"), ("resume", "running"), ("cancel", "sealed")):
+        foretold = fleet.types(command, "latest", "--dry-run")
+        assert (foretold.code, foretold.out.split()[0]) == (0, "would"), foretold
+        assert fleet.types(command, "latest", "--dry-run", "--json").document["dry_run"] is True
+        assert fleet.types("status", "--json").document["state"] != state
+        assert fleet.types(command, "latest", *(["-d"] if command == "resume" else [])).code == 0
+        until(lambda wanted=state: fleet.types("status", "--json").document["state"] == wanted, state)
+    assert 0 < _passed(fleet) < 200
+    for command in ("pause", "cancel"):
+        again = fleet.types(command, "latest", "--json").document
+        assert (again["changed"], again["state"]) == (False, "sealed")
+    assert "nothing to resume" in fleet.types("resume", "latest", "--dry-run").out
+
+
+def test_errors_of_a_run_are_retried_and_it_is_extended_from_the_shell(fleet: Person):
+    broken = fleet.scenario("broken", "[{error: {kind: permanent}}]")
+    fleet.types("submit", broken, "-n", "2", "-q")
+    assert fleet.types("wait", "latest", "--timeout", "40", "-q").code != 0
+    assert "would be tried again" in fleet.types("retry", "latest", "--dry-run").out
+    retried = fleet.types("retry", "latest", "--json").document
+    assert (retried["trials"], retried["dry_run"]) == (2, False)
+    fleet.types("wait", "latest", "--timeout", "40", "-q")
+    assert "2 trials tried again by hand" in fleet.types("report", "latest").out
+    (first, *_) = fleet.types("trials", "latest", "--json").document["trials"]
+    told = fleet.types("trace", first["trace_id"])
+    assert "retried at" in told.out
+
+    fleet.types("submit", fleet.scenario("trial", "[{text: good}]"), "-n", "2", "-q")
+    fleet.types("wait", "latest", "--timeout", "40", "-q")
+    assert "would be added" in fleet.types("extend", "latest", "-n", "+3", "--dry-run").out
+    assert fleet.types("extend", "latest", "-n", "+3", "--json").document["trials"] == 5
+    assert fleet.types("wait", "latest", "--timeout", "40", "-q").code == 0
+    assert _passed(fleet) == 5
+    assert "nothing to add" in fleet.types("extend", "latest", "-n", "5").out
+    assert fleet.types("extend", "latest", "-n", "-3").code == 64

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.servers
 EXAMPLES = 40
 TOTAL = 3
 CELLS = 2
-ATTEMPTS_MAX = 2
+ATTEMPTS_MAX, CRASHES_MAX = 3, 2
 indices = st.integers(0, TOTAL - 1)
 workers = st.sampled_from(["w1", "w2"])
 ends = st.sampled_from(["passed", "failed", "hard_fail", "infra_error", "cancelled"])
@@ -52,8 +52,12 @@ class Machine(RuleBasedStateMachine):
         self.run = Run(self.manifest, total=TOTAL, attempts_max=ATTEMPTS_MAX, window=window)
         assert self.do(self.run.open())
         self.state = "submitting"
+        self.at_once = False
         self.rows = {}  # index -> [status, attempt, worker]
         self.strikes = {}
+        self.struck = {}  # (index, attempt) whose end struck it -> strikes before, whether it was a suspect
+        self.suspects = {}  # index -> the worker that holds it although a worker vanished over it
+        self.blamed = set()  # workers of whose end a suspect is the explanation
         self.journals = {}
         self.votes = {}  # index -> {(question, number): what was said first}
         self.released = 0
@@ -82,11 +86,6 @@ class Machine(RuleBasedStateMachine):
     def ahead(self):
         return sum(row[0] == "skipped" for index, row in self.rows.items() if index >= self.released)
 
-    def unstrike(self, index):
-        self.strikes[index] = self.strikes.get(index, 0) - 1
-        if self.strikes[index] <= 0:
-            del self.strikes[index]
-
     def release(self, most):
         """Move the cursor over rows that want running, and over any that were skipped before them."""
         if self.window:
@@ -97,6 +96,51 @@ class Machine(RuleBasedStateMachine):
                 found.append(self.released)
             self.released += 1
         return found
+
+    def acquit(self, index):
+        self.strikes.pop(index, None)
+        self.suspects.pop(index, None)
+
+    def strike(self, index, attempt, worker):
+        """One of a silent worker's trials: the suspect takes the blame, where there is one."""
+        strikes = self.strikes.get(index, 0) + 1
+        told = (strikes - 1, index in self.suspects)
+        if index in self.suspects:
+            del self.suspects[index]
+            if strikes >= CRASHES_MAX:  # a worker holds no two of so few suspects
+                strikes = max(strikes, ATTEMPTS_MAX)
+            self.blamed.add(worker)
+        elif worker in self.blamed or worker in self.suspects.values():
+            return
+        self.strikes[index] = strikes
+        self.struck[index, attempt] = told
+
+    def take_back(self, claim):
+        """A worker whose lease ended unheard speaks before anybody else has begun its trial."""
+        before, suspect = self.struck.get((claim.index, claim.attempt), (None, False))
+        if suspect and claim.worker in self.suspects.values():
+            return
+        self.struck.pop((claim.index, claim.attempt), None)
+        self.rows[claim.index][0] = "running"
+        self.blamed.discard(claim.worker)
+        if before is not None:
+            self.set_strikes(claim.index, before)
+        if suspect:
+            self.suspects[claim.index] = claim.worker
+
+    def excuse(self, claim):
+        """It speaks after somebody else has begun its trial: it has not crashed."""
+        strikes, told = self.strikes.get(claim.index, 0), self.struck.pop((claim.index, claim.attempt), None)
+        if told is None or not strikes:
+            return
+        self.set_strikes(claim.index, strikes - 1)
+        if strikes == 1:
+            self.suspects.pop(claim.index, None)
+
+    def set_strikes(self, index, strikes):
+        self.strikes.pop(index, None)
+        if strikes:
+            self.strikes[index] = strikes
 
     # -- what may happen, in any order ----------------------------------------------------------
 
@@ -139,11 +183,22 @@ class Machine(RuleBasedStateMachine):
             row[0] = "cancelled"
             expected = Refusal("cancelled", run_finished=self.is_last())
         else:
-            purpose = "run"
+            strikes, purpose = self.strikes.get(index, 0), "run"
+            again = row[0] == "running"  # the answer to its first question may have been lost
+            if again:
+                self.suspects.pop(index, None)
             if self.state == "cancelling":
                 purpose = "close_cancelled"
-            elif self.strikes.get(index, 0) >= ATTEMPTS_MAX:
+            elif strikes >= ATTEMPTS_MAX + 2:
+                purpose = "close_unread"
+            elif strikes >= ATTEMPTS_MAX:
                 purpose = "close_lost"
+            elif strikes and not again and worker in self.suspects.values():
+                assert answer == Refusal("suspect")
+                return
+            elif strikes:
+                self.suspects[index] = worker
+            self.blamed.discard(worker)
             self.rows[index] = ["running", row[1] + 1, worker]
             expected = Claim(self.run.id, index, self.run.trace_id(index), worker, row[1] + 1, purpose)
             self.claims.append(expected)
@@ -163,7 +218,7 @@ class Machine(RuleBasedStateMachine):
                 assert committed == Committed(won=False)
             return
         self.rows[claim.index] = [status, claim.attempt, ""]
-        self.strikes.pop(claim.index, None)
+        self.acquit(claim.index)
         self.journals.pop(claim.index, None)
         self.votes.pop(claim.index, None)
         last = self.is_last()
@@ -181,6 +236,7 @@ class Machine(RuleBasedStateMachine):
         assert bool(self.do(self.manifest.journal(claim, turn(number)))) == holds
         if holds and number == kept:
             self.journals[claim.index] = kept + 1
+            self.acquit(claim.index)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), question=st.sampled_from(["q1", "q2"]), number=st.integers(0, 2))
@@ -191,7 +247,10 @@ class Machine(RuleBasedStateMachine):
         given = Vote(number=number, raw=said)
         assert bool(self.do(self.manifest.vote(claim, question, given))) == holds
         if holds:
-            self.votes.setdefault(claim.index, {}).setdefault((question, number), said)
+            votes = self.votes.setdefault(claim.index, {})
+            if (question, number) not in votes:
+                votes[question, number] = said
+                self.acquit(claim.index)
 
     @precondition(lambda self: self.claims)
     @rule(data=st.data())
@@ -201,6 +260,7 @@ class Machine(RuleBasedStateMachine):
         assert self.do(self.manifest.give_back(claim)) == holds
         if holds:
             self.rows[claim.index] = ["pending", claim.attempt, ""]
+            self.suspects.pop(claim.index, None)
 
     @precondition(lambda self: self.claims)
     @rule(worker=workers)
@@ -211,13 +271,13 @@ class Machine(RuleBasedStateMachine):
         for index, claim in newest.items():
             row = self.rows[index]
             if row == ["pending", claim.attempt, claim.worker]:  # expired, and nobody has begun it since
-                row[0] = "running"
-                self.unstrike(index)
+                self.take_back(claim)
             elif row[0] == "running" and claim.attempt < row[1] <= 3 * ATTEMPTS_MAX:
-                self.unstrike(index)
+                self.excuse(claim)
         renewal = self.do(self.manifest.renew(worker, newest.values(), lease_s=30))[self.run.id]
         assert renewal.lost == {index for index, claim in newest.items() if not self.holds(claim)}
-        assert renewal.state == self.state
+        at_once = self.state == "cancelling" and self.at_once
+        assert renewal.state == ("cancelling_at_once" if at_once else self.state)
 
     @precondition(lambda self: any(row[0] == "running" for row in self.rows.values()))
     @rule(data=st.data())
@@ -226,9 +286,9 @@ class Machine(RuleBasedStateMachine):
         silent = data.draw(st.sets(st.sampled_from(running)))
         self.do(self.run.silence(*silent))
         assert set(self.do(self.manifest.expire(self.run.id))) == silent
-        for index in silent:
+        for index in sorted(silent):
+            self.strike(index, self.rows[index][1], self.rows[index][2])
             self.rows[index][0] = "pending"  # it still names its worker
-            self.strikes[index] = self.strikes.get(index, 0) + 1
 
     @rule()
     def pause(self):
@@ -245,12 +305,16 @@ class Machine(RuleBasedStateMachine):
         if paused:
             self.state = "running" if len(self.rows) == TOTAL else "submitting"
 
-    @rule()
-    def cancel(self):
+    @rule(at_once=st.booleans())
+    def cancel(self, at_once):
         changed = self.state in ("submitting", "running", "paused")
         if changed:
             self.state = "cancelling"
-        assert self.do(self.manifest.cancel(self.run.id)) == (changed, self.state)
+        elif self.state == "cancelling" and at_once:
+            changed = not self.at_once
+        if self.state == "cancelling" and at_once:
+            self.at_once = True
+        assert self.do(self.manifest.cancel(self.run.id, at_once=at_once)) == (changed, self.state)
 
     @precondition(lambda self: self.state == "cancelling")
     @rule(start=indices, size=st.integers(1, TOTAL))

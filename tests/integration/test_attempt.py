@@ -260,7 +260,7 @@ async def test_an_attempt_that_is_cancelled_gives_its_trial_back_at_once(site):
 
 async def test_a_trial_that_lost_too_many_workers_ends_as_infrastructure_with_what_was_paid(site):
     plan, message = await one_trial(site)
-    for number in range(1, plan.attempts_max + 1):
+    for number in range(1, plan.crashes_max + 1):
         fuse = Fuse(1)
         await died(
             message,
@@ -272,8 +272,14 @@ async def test_a_trial_that_lost_too_many_workers_ends_as_infrastructure_with_wh
     asked = len(site.stage.asked)
     await attempt(message, site.bench("last"))
     row, trace = await row_of(site, plan), await trace_of(site, plan)
-    assert (row.status, row.result.error, row.attempt) == ("infra_error", "worker_lost", 4)
-    assert "3 workers in a row vanished" in trace.error.message
+    assert (row.status, row.result.error, row.attempt) == ("infra_error", "worker_lost", 3)
+    assert "2 workers vanished" in trace.error.message
+    assert [(one.attempt, one.worker, one.how, one.turns) for one in trace.earlier] == [
+        (1, "w1", "lost", 1),
+        (2, "w2", "lost", 0),
+    ]
+    assert "attempt 1 on w1" in trace.error.message
+    assert "1 turn kept ($" in trace.error.message
     assert len(trace.turns) == 1
     assert [message.role for message in trace.messages] == ["user", "assistant", "tool_result"]
     assert trace.usage.total_tokens == 150

@@ -9,7 +9,7 @@ import pytest
 from salvo_core.cancel import cancel
 from salvo_core.resume import resume
 from tests.integration.fleet import Fleet, until
-from tests.integration.scripts import TURNS, scenario, script
+from tests.integration.scripts import GOOD_TURNS, TURNS, scenario, script
 
 pytestmark = pytest.mark.servers
 
@@ -70,3 +70,24 @@ async def test_a_bounded_run_never_asks_more_than_its_bound_at_once(fleet: Fleet
         assert provider.stats()["in_flight_peak"] == 5
     assert len({trace.provenance.worker for trace in traces}) == 2
     assert set(fleet.asked().values()) == {1}
+
+
+async def test_a_run_cancelled_at_once_does_not_wait_for_turns_that_do_not_end(fleet: Fleet) -> None:
+    turns = [GOOD_TURNS[0], GOOD_TURNS[1] | {"error": {"kind": "hang", "times": 1}}, GOOD_TURNS[2]]
+    async with fleet.provider({MODEL: {"turns": turns}}):
+        await fleet.start(environ={"SALVO_LEASE_S": "3"})
+        plan = await fleet.submit(scenario(MODEL), trials=10)
+        await until(lambda: len(fleet.requests()) == 8 * 2, "eight trials hang in their second turn")
+        assert (await cancel(plan.run_id, **fleet.doors)).changed
+        assert (await cancel(plan.run_id, at_once=True, **fleet.doors)).changed, "it may be said later"
+        assert not (await cancel(plan.run_id, at_once=True, **fleet.doors)).changed
+        await fleet.sealed(plan, deadline_s=10)
+        traces = await fleet.audit(plan)
+        await fleet.nothing_is_left()
+    assert len(traces) == 8
+    for trace in traces:
+        assert (trace.outcome, len(trace.turns), trace.cost_usd) == ("cancelled", 1, None)
+        assert trace.error is not None
+        assert (trace.error.kind, trace.error.turn) == ("abandoned", 1)
+    counts = await fleet.manifest.counts(plan.run_id)
+    assert (counts.cost_unknown, counts.turns) == (8, 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -53,17 +54,61 @@ async def test_a_worker_told_to_leave_hands_its_trials_on_at_once(fleet: Fleet, 
     assert any(len({turn.worker for turn in trace.turns}) == 2 for trace in traces)
 
 
-async def test_a_second_sigterm_leaves_now_and_still_hands_the_trials_on(fleet: Fleet) -> None:
-    hang_once = {"error": {"kind": "hang", "times": 1}}
-    turns = [GOOD_TURNS[0], GOOD_TURNS[1] | hang_once, GOOD_TURNS[2]]
-    async with fleet.provider({MODEL: {"turns": turns}}):
+HANG_ONCE = {"error": {"kind": "hang", "times": 1}}
+HANGING_SECOND_TURN = [GOOD_TURNS[0], GOOD_TURNS[1] | HANG_ONCE, GOOD_TURNS[2]]
+
+
+async def test_a_worker_whose_turns_do_not_end_is_gone_within_its_grace(fleet: Fleet) -> None:
+    async with fleet.provider({MODEL: {"turns": HANGING_SECOND_TURN}}):
+        (worker,) = await fleet.start(environ=ONLY_BY_MESSAGE | {"SALVO_GRACE_S": "3"})
+        plan = await fleet.submit(scenario(MODEL), trials=4)
+        await until(lambda: len(fleet.requests()) == 4 * 2, "every trial hangs in its second turn")
+        worker.signal(signal.SIGTERM)
+        told_s = time.monotonic()
+        assert await worker.ended(deadline_s=10) == 0
+        assert 1.0 < time.monotonic() - told_s < 4.0, "it gave the turns time, and no more than it had"
+        assert {row.status for row in await fleet.rows(plan)} == {"pending"}
+        await fleet.start(environ=ONLY_BY_MESSAGE)
+        await fleet.sealed(plan)
+        await fleet.audit(plan)
+        await fleet.nothing_is_left()
+    assert fleet.doubled() == {(plan.trace_id(index), 1) for index in range(4)}
+
+
+async def test_a_fleet_is_replaced_worker_by_worker_under_load_and_repeats_nothing(fleet: Fleet) -> None:
+    async with fleet.provider({MODEL: script(0.5)}):
+        first = await fleet.start(3, environ=ONLY_BY_MESSAGE)
+        plan = await fleet.submit(scenario(MODEL), trials=200)
+        for worker in first:
+            await fleet.start(1, environ=ONLY_BY_MESSAGE)
+            await until_at_work(fleet, plan, worker)
+            worker.signal(signal.SIGTERM)
+            assert await worker.ended() == 0
+        before = await fleet.manifest.counts(plan.run_id)
+        assert before.ended < plan.total, "it was under load to the end"
+        await fleet.sealed(plan)
+        traces = await fleet.audit(plan)
+        await fleet.nothing_is_left()
+    assert all(trace.status == "passed" for trace in traces)
+    assert set(fleet.asked().values()) == {1}
+    assert len(fleet.asked()) == plan.total * TURNS
+    counts = await fleet.manifest.counts(plan.run_id)
+    assert counts.expired == 0
+    assert counts.claims > plan.total
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+async def test_a_second_signal_leaves_now_and_still_hands_the_trials_on(
+    fleet: Fleet, second: signal.Signals
+) -> None:
+    async with fleet.provider({MODEL: {"turns": HANGING_SECOND_TURN}}):
         (worker,) = await fleet.start(environ=ONLY_BY_MESSAGE)
         plan = await fleet.submit(scenario(MODEL), trials=4)
         await until(lambda: len(fleet.requests()) == 4 * 2, "every trial hangs in its second turn")
         worker.signal(signal.SIGTERM)
         await until(lambda: "Warm shutdown" in worker.log(), "the worker was told")
         assert worker.is_alive
-        worker.signal(signal.SIGTERM)
+        worker.signal(second)
         assert await worker.ended(deadline_s=10) == 0
         assert {row.status for row in await fleet.rows(plan)} == {"pending"}
         await fleet.start(environ=ONLY_BY_MESSAGE)

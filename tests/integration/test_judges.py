@@ -318,8 +318,8 @@ async def test_a_run_cancelled_between_votes_keeps_them_and_what_they_cost(site)
 
 
 async def test_a_trial_that_loses_workers_while_it_is_judged_ends_with_its_conversation_and_votes(site):
-    plan, message = await judged_trial(site, [YES], judge())
-    for number in range(1, plan.attempts_max + 1):
+    plan, message = await judged_trial(site, [YES], judge(k=1))
+    for number in range(1, plan.crashes_max + 1):
         await died(message, site.bench(f"w{number}", manifest=Fuse(1).on(site.manifest, "vote")))
         await site.silence(plan.run_id)
         await site.manifest.expire(plan.run_id)

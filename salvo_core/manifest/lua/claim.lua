@@ -1,5 +1,6 @@
 -- Hands out the right to attempt a trial. ARGV: index, trace_id, worker, lease_ms
--- -> {'claimed', attempt, purpose} purpose: run | close_cancelled | close_lost
+-- -> {'claimed', attempt, purpose, strikes, lost attempts} purpose: run | close_cancelled | close_lost | close_unread
+--  | {'suspect'} this worker holds another one
 --  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
 local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
@@ -20,12 +21,19 @@ if cancelling and attempt == '0' then
   return {'cancelled', book_end(1)}
 end
 
-local purpose = 'run'
+if again then let_suspect_go(index) end
+local purpose, strikes = 'run', number(STRIKES, index)
 if cancelling then
   purpose = 'close_cancelled'
-elseif number(STRIKES, index) >= number(RUN, 'attempts_max') then
+elseif strikes >= number(RUN, 'attempts_max') + 2 then
+  purpose = 'close_unread' -- two workers vanished that were only to store what there is
+elseif strikes >= number(RUN, 'attempts_max') then
   purpose = 'close_lost'
+elseif strikes > 0 then
+  if not again and not has_room(worker, strikes) then return {'suspect'} end
+  hold_suspect(index, worker, strikes)
 end
+redis.call('HDEL', SUSPECTS, 'blamed:' .. worker) -- it lives, whatever was thought of it
 local next_attempt = tonumber(attempt) + 1
 local now = now_ms()
 write_row(index, 'running', next_attempt, trace_id, worker)
@@ -36,4 +44,4 @@ if not again then
   count('running', 1)
 end
 count('claims', 1)
-return {'claimed', next_attempt, purpose}
+return {'claimed', next_attempt, purpose, strikes, redis.call('HGET', SUSPECTS, index .. ':past') or ''}

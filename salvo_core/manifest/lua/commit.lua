@@ -11,7 +11,9 @@ if not held then
 end
 redis.call('ZREM', LEASES, index)  -- first: a script that has freed something may write when memory is full
 write_row(index, status, attempt, trace_id, ARGV[5])
+let_suspect_go(index)
 redis.call('HDEL', STRIKES, index)
+redis.call('HDEL', SUSPECTS, index .. ':past')
 redis.call('DEL', KEYS[6], KEYS[7])
 count('running', -1)
 count(status, 1)

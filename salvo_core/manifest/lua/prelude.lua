@@ -29,6 +29,12 @@ local function number(key, field)
   return tonumber(redis.call('HGET', key, field) or '0')
 end
 
+-- The run's state as those who hold trials of it are told: cancelled at once is a word of its own to them.
+local function state_told()
+  local state = redis.call('HGET', RUN, 'state') or 'unknown'
+  return state == 'cancelling' and redis.call('HEXISTS', RUN, 'at_once') == 1 and 'cancelling_at_once' or state
+end
+
 -- True when this attempt of this worker is the one that holds the trial: the fence.
 local function holds(index, attempt, worker)
   local status, held_attempt, trace_id, holder = read_row(index)
@@ -96,4 +102,51 @@ end
 local function before(list, ...)
   for i = select('#', ...), 1, -1 do table.insert(list, 1, (select(i, ...))) end
   return list
+end
+
+-- A worker that vanished had some trial on its hands that ended it, or none: nobody knows which. All it held are
+-- struck, and are suspects until they get past the place where it happened (a turn or a vote is kept). While a
+-- worker holds a suspect it is given no other, so that the next crash names the one to blame, and that one alone.
+-- SUSPECTS, a hash:  <index>:on -> worker that holds this suspect now   <index>:past -> lost attempts, JSON a line
+--                    held:<worker> -> suspects it holds, by weight      blamed:<worker> -> 1: one of them explains
+--                                                                       why it vanished
+local SUSPECTS = KEYS[#KEYS]
+local ALONE = 1000 -- weight of a trial that was struck again in company: no other suspect may be beside it
+local SIFTED_IN = 16 -- where many are suspects, so many rounds go through them; few are tried one at a time
+
+local function weight_of(strikes)
+  return strikes > 1 and ALONE or 1
+end
+
+-- Whether worker may be given a suspect with so many strikes beside those it holds.
+local function has_room(worker, strikes)
+  local held, weight = number(SUSPECTS, 'held:' .. worker), weight_of(strikes)
+  return held == 0 or held + weight <= math.min(ALONE - 1, math.floor(redis.call('HLEN', STRIKES) / SIFTED_IN))
+end
+
+local function hold_suspect(index, worker, strikes)
+  redis.call('HSET', SUSPECTS, index .. ':on', worker)
+  redis.call('HINCRBY', SUSPECTS, 'held:' .. worker, weight_of(strikes))
+end
+
+-- The trial got past the place, ended, or was given back: its worker may be given another suspect.
+-- Returns what the worker held until now, nothing when this was no suspect of a worker's.
+local function let_suspect_go(index)
+  local worker = redis.call('HGET', SUSPECTS, index .. ':on')
+  if not worker then return nil end
+  local held, weight = number(SUSPECTS, 'held:' .. worker), weight_of(number(STRIKES, index))
+  redis.call('HDEL', SUSPECTS, index .. ':on')
+  if held > weight then
+    redis.call('HSET', SUSPECTS, 'held:' .. worker, held - weight)
+  else
+    redis.call('HDEL', SUSPECTS, 'held:' .. worker)
+  end
+  return held
+end
+
+-- The trial did something that is kept: what happened to its workers before was not its doing.
+local function acquit(index)
+  if redis.call('HEXISTS', STRIKES, index) == 0 then return end
+  let_suspect_go(index)
+  redis.call('HDEL', STRIKES, index)
 end

@@ -7,6 +7,7 @@ import pytest
 from salvo_cli.render.console import Marks
 from salvo_cli.render.conversation import conversation, steps
 from salvo_core.trace.model import (
+    EarlierAttempt,
     Finding,
     Judged,
     Judgement,
@@ -256,3 +257,14 @@ def test_a_conversation_that_lacks_its_judge_was_not_ended_by_an_error():
     assert "ended by an error" not in text
     assert "!    -  judge kind" in text
     assert "completed" in text
+
+
+def test_attempts_that_were_lost_or_retried_before_are_told_with_what_they_had_paid():
+    earlier = (
+        EarlierAttempt(attempt=1, worker="w1", how="lost", at_ms=0, turns=2, cost_usd=0.01),
+        EarlierAttempt(attempt=2, worker="w2", how="retried", at_ms=0, error="transient"),
+    )
+    said = drawn(conversation(trace(earlier=earlier), signs=Marks()), width=200)
+    assert "attempt 1 on w1 vanished" in said
+    assert "2 turns kept, $0.01" in said
+    assert "attempt 2 on w2 ended as transient, retried at" in said

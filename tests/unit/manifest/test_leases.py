@@ -1,6 +1,7 @@
 """The keeper of leases: what it marks as lost or cancelled, and when."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -232,8 +233,9 @@ async def test_a_claim_is_asked_for_until_it_is_answered_unless_the_worker_leave
         return answer
 
     manifest.claim = ask
-    assert await keeper.claim(ONE, 0, TRACE_ID) == claim()
-    assert not keeper.holds(ONE, 0)
+    held = await keeper.claim(ONE, 0, TRACE_ID)
+    assert held.claim == claim()
+    keeper.let_go(held)
     answers, keeper.leaving = [RedisUnavailable("gone")], True
     with pytest.raises(RedisUnavailable):
         await keeper.claim(ONE, 0, TRACE_ID)
@@ -262,3 +264,61 @@ async def test_a_keeper_that_runs_renews_three_times_a_lease_and_survives_redis(
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
+
+
+async def test_a_run_cancelled_at_once_ends_the_exchange_under_way_and_those_to_come(keeper, manifest):
+    held = keeper.hold(claim())
+    manifest.states[ONE] = "cancelling_at_once"
+
+    async def exchange(meanwhile=None):
+        async with asyncio.timeout(None) as limit:
+            with held.exchange(limit):
+                if meanwhile:
+                    await meanwhile()
+                await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await exchange(keeper.renew)
+    assert (held.interruption(), held.abandoned) == ("cancelled", True)
+    with pytest.raises(TimeoutError):
+        await exchange()
+
+
+async def test_a_suspect_waits_until_the_one_before_it_gets_on(keeper, manifest):
+    first = keeper.hold(replace(claim(), strikes=1))
+    answers = [Refusal("suspect"), replace(claim(1), strikes=1)]
+
+    async def answer(*_, **__):
+        return answers.pop(0)
+
+    manifest.claim = answer
+    waiting = asyncio.create_task(keeper.claim(ONE, 1, TRACE_ID))
+    while len(answers) > 1:
+        await asyncio.sleep(0)
+    await first.keep(Turn(index=0))
+    held = await waiting
+    assert (held.claim.index, held.suspect, first.suspect) == (1, True, False)
+
+
+async def test_a_suspect_is_not_held_beside_one_of_another_run(keeper, manifest):
+    first, given_back = keeper.hold(replace(claim(run_id=TWO), strikes=1)), []
+
+    async def answer(*_, **__):
+        return replace(claim(), strikes=1)
+
+    async def give_back(claim):
+        given_back.append(claim.index)
+        keeper.let_go(first)
+
+    manifest.claim, manifest.give_back = answer, give_back
+    held = await keeper.claim(ONE, 0, TRACE_ID)
+    assert (held.claim.run_id, given_back) == (ONE, [0])
+
+
+async def test_a_suspect_does_not_wait_in_a_worker_that_leaves(keeper, manifest):
+    async def answer(*_, **__):
+        return Refusal("suspect")
+
+    manifest.claim = answer
+    keeper.leaving = True
+    assert await keeper.claim(ONE, 0, TRACE_ID) == Refusal("suspect")

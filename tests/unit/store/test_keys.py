@@ -17,7 +17,7 @@ GOOD = {
     "digest": "0123456789abcdef" * 4,
     "idempotency_key": "nightly",
 }
-OTHERS = {"attempt": 1, "index": 7, "home": store_keys.RUNS}
+OTHERS = {"attempt": 1, "number": 1, "index": 7, "home": store_keys.RUNS}
 HOSTILE = (
     "",
     "..",

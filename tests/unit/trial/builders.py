@@ -1,6 +1,7 @@
 """Conversations with the scripted adapter, of which each test states only what matters to it."""
 
 import asyncio
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from salvo_core.adapters.retrying import Backoff
@@ -49,6 +50,13 @@ class Journal:
         self.asked = 0
         self._interrupt = interrupt
         self._lost_at = lost_at
+        self.abandoned = False
+        self.under_way = None
+
+    @contextmanager
+    def exchange(self, limit):
+        self.under_way = limit
+        yield
 
     def interruption(self):
         self.asked += 1

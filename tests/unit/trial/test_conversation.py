@@ -353,3 +353,21 @@ async def test_a_journal_that_is_away_for_long_takes_none_of_the_agents_time():
 
     talk = Talk([call(), {"text": "Done."}], clock=clock, hold=Slow([]), limits=Limits(10, 30.0, None, None))
     assert (await talk.had()).outcome == "completed"
+
+
+async def test_an_exchange_that_is_abandoned_ends_the_trial_and_nobody_knows_its_cost():
+    talk = Talk(TWO_THEN_DONE)
+    ask = talk.adapter.send_turn
+
+    async def silent_in_the_end(messages, tools, config):
+        if config.turn == 1:
+            talk.hold.abandoned = True
+            talk.hold.under_way.reschedule(0)
+            await asyncio.Event().wait()
+        return await ask(messages, tools, config)
+
+    talk.adapter.send_turn = silent_in_the_end
+    said = await talk.had()
+    assert (said.outcome, said.cost_usd, len(said.turns)) == ("cancelled", None, 1)
+    assert (said.error.kind, said.error.turn) == ("abandoned", 1)
+    assert tuple(talk.hold.turns) == said.turns

@@ -40,6 +40,8 @@ class Hub:
 class App:
     """Carries the lifespan, as Salvo's Celery application does."""
 
+    grace_s = 25.0
+
     def __init__(self, fails=None):
         self.events = []
         self._fails = fails
@@ -267,9 +269,9 @@ def test_a_stop_waits_for_running_tasks_and_delivers_their_callbacks():
     assert bench.app.events == [("entered", "salvo-loop"), ("left", "salvo-loop")]
 
 
-def test_a_stop_does_not_wait_for_ever(monkeypatch):
-    monkeypatch.setattr("salvo_worker.pool.GRACE_S", 0.1)
+def test_a_stop_does_not_wait_for_ever():
     bench = Bench()
+    bench.app.grace_s = 0.2
     ended = []
 
     async def forever():
