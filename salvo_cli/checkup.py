@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from salvo_cli.wiring import Site, Surroundings
 from salvo_core.errors import SalvoError
+from salvo_core.fleet.registry import WorkerCard
 from salvo_core.manifest.connection import connect, translated
+from salvo_core.manifest.memory import Memory
 from salvo_core.settings import without_password
 from salvo_core.store.files import FileStore
 from salvo_core.version import VERSION
@@ -89,8 +91,9 @@ def _persistence(told: dict[str, Any]) -> Finding:
 
 
 def _policy(told: dict[str, Any]) -> Finding:
-    policy = str(told.get("maxmemory_policy", "noeviction"))
-    if policy == "noeviction" or (policy.startswith("volatile-") and not int(told.get("maxmemory", 0))):
+    memory = Memory.told(told)
+    policy = memory.policy
+    if not memory.evicts:
         return Finding("ok", "eviction", f"maxmemory-policy {policy}")
     return Finding(
         "fail",
@@ -186,6 +189,8 @@ async def worker_findings(site: Site, here: Surroundings) -> AsyncIterator[Findi
     at_once = sum(card.concurrency for card in cards)
     busy = sum(card.running for card in cards)
     yield Finding("ok", "workers", f"{len(cards)} present, {at_once:,} trials at once, {busy:,} running")
+    for finding in gate_findings(cards):
+        yield finding
     others = sorted({card.salvo_version for card in cards} - {VERSION})
     if others:
         yield Finding(
@@ -201,6 +206,24 @@ async def worker_findings(site: Site, here: Surroundings) -> AsyncIterator[Findi
             "worker keys",
             f"{len(without)} of {len(cards)} workers have no provider key, e.g. {without[0]}",
             "set OPENAI_API_KEY or ANTHROPIC_API_KEY where workers run, if their providers want one",
+        )
+
+
+def gate_findings(cards: Sequence[WorkerCard]) -> Iterator[Finding]:
+    """Yield which workers begin no trial at present, and whose store lacks a defence."""
+    if shut := [card for card in cards if card.shut]:
+        yield Finding(
+            "warn",
+            "workers",
+            f"{len(shut)} of {len(cards)} take no new trials, e.g. {shut[0].name}: {shut[0].shut}",
+            "what they run is kept, and they go on by themselves once that is mended",
+        )
+    if ignoring := [card for card in cards if card.conditional_writes is False]:
+        yield Finding(
+            "warn",
+            "worker stores",
+            f"{len(ignoring)} of {len(cards)} workers have a store that ignores conditional writes",
+            "results stay right: every attempt writes under a name of its own, and Redis fences",
         )
 
 

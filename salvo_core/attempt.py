@@ -36,14 +36,15 @@ from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.fleet.breaker import Breakers
 from salvo_core.fleet.gate import TrialGate, gate_of
+from salvo_core.fleet.intake import Intake
 from salvo_core.judge import judge
-from salvo_core.manifest.claims import Claim, Refusal
+from salvo_core.manifest.claims import Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
-from salvo_core.relinquish import curtail, follow_up, give_back, relinquish, seal_or_say
+from salvo_core.relinquish import curtail, follow_up, relinquish, seal_or_say
 from salvo_core.rescore import Unchanged, rescore, rescoring
 from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
@@ -88,6 +89,8 @@ class Bench:
     """Looks for runs that Redis does not know; without it, their messages are dropped."""
     forms: Forms = field(default_factory=Forms)
     """How providers take a judge's question, as this worker finds out."""
+    intake: Intake = field(default_factory=Intake)
+    """Shut while what a new trial comes to could not be kept."""
 
     @property
     def worker(self) -> str:
@@ -120,9 +123,10 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         message: Validated, but possibly a duplicate, late, or of a run that is gone.
         bench: This worker's.
     """
-    if bench.leases.holds(message.run_id, message.index):
-        return
     try:
+        if not await bench.intake.admits():
+            await bench.dispatcher.publish([message])  # we leave, and whoever can shall have it
+            return
         held = await bench.leases.claim(message.run_id, message.index, message.trace_id)
     except RedisUnavailable as error:
         # Nothing has begun. The message is used up, and a sweep sends it again once Redis is back.
@@ -148,12 +152,12 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         logger.info(
             "trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, reason or "leaving"
         )
-        if await give_back(claim, bench) and bench.leases.leaving:
+        if await bench.leases.give_back(claim) and bench.leases.leaving:
             # This message is used up, and no sweep looks for a trial while others keep the queue filled.
             await bench.dispatcher.publish([message])
     except asyncio.CancelledError:
         # A worker told to leave now: others should not wait for the lease to run out.
-        await asyncio.shield(give_back(claim, bench))
+        await asyncio.shield(bench.leases.give_back(claim))
         raise
     finally:
         bench.leases.let_go(held)
@@ -163,10 +167,11 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     began = bench.clock.now(), bench.clock.monotonic_s()
     claim = held.claim
     if (again := await rescoring(message, bench.orders)) is not None:
-        await _commit(claim, await rescore(again, held, bench), again, message.cell, bench)
+        await _commit(held, await rescore(again, held, bench), again, message.cell, bench)
         return
-    is_read = claim.attempt > 1 and claim.purpose != "close_unread"
-    past = await bench.manifest.journaled(claim.run_id, claim.index) if is_read else ()
+    past: Sequence[Turn] = ()
+    if claim.attempt > 1 and claim.purpose != "close_unread":
+        past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
     held.turns.extend(past)
     gate = gate_of(held, bench)
     plan, scenario, conversation = await _converse(message, held, past, bench, gate)
@@ -197,7 +202,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     # Assertions, redaction and compression are work, not waiting: off the loop.
     recorded = await asyncio.to_thread(finishing)
     recorded = await store_patiently(recorded, held, bench.store, bench.clock)
-    await _commit(claim, recorded, plan, trace.cell if plan else message.cell, bench)
+    await _commit(held, recorded, plan, trace.cell if plan else message.cell, bench)
 
 
 async def _converse(
@@ -309,11 +314,12 @@ def _finish(
 
 
 async def _commit(
-    claim: Claim, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
+    held: HeldTrial, recorded: Recorded | Unchanged, plan: Plan | None, cell: int, bench: Bench
 ) -> None:
-    committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
-    if not committed.won and await bench.leases.reseated(claim):
-        committed = await bench.manifest.commit(claim, cell, recorded.status, recorded.result)
+    claim = held.claim
+    committed = await held.insist(
+        lambda: bench.manifest.commit(claim, cell, recorded.status, recorded.result), lambda told: told.won
+    )
     if not committed.won:
         logger.warning(
             "trial %s: attempt %d came too late and counts for nothing", claim.trace_id, claim.attempt

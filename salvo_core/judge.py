@@ -71,7 +71,9 @@ async def judge(
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
         return trace, {}
-    journaled = await manifest.voted(claim.run_id, claim.index) if claim.attempt > 1 else {}
+    journaled: Mapping[tuple[str, int], Vote] = {}
+    if claim.attempt > 1:
+        journaled = await held.insist(lambda: manifest.voted(claim.run_id, claim.index))
     try:
         heard = await hear(
             trace,

@@ -8,6 +8,7 @@ from typing import Protocol
 from salvo_core.adapters.gate import Barred
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.manifest.claims import Claim, Committed, Refusal
+from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.run.curtailer import Curtailed, Curtailer
@@ -31,6 +32,11 @@ class Desk(Protocol):
     @property
     def manifest(self) -> Manifest:
         """Where runs stand."""
+        ...
+
+    @property
+    def leases(self) -> LeaseKeeper:
+        """Gives trials back."""
         ...
 
     @property
@@ -63,19 +69,10 @@ async def relinquish(message: TrialMessage, claim: Claim, bar: Barred, desk: Des
         logger.warning("trial %s, attempt %d, is given back: %s", claim.trace_id, claim.attempt, bar)
         if bar.bar == "refused":
             await desk.manifest.pause(claim.run_id, f"{bar.message}; {bar.hint}")
-        if await desk.manifest.give_back(claim) and bar.bar != "refused":
+        if await desk.leases.give_back(claim) and bar.bar != "refused":
             await desk.dispatcher.publish([message])  # to the end of the queue: others have its place
     except RedisUnavailable as error:
-        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
-
-
-async def give_back(claim: Claim, desk: Desk) -> bool:
-    """Give a trial back for others to take at once; False if it was lost, or its lease has to run out."""
-    try:
-        return await desk.manifest.give_back(claim)
-    except RedisUnavailable as error:
-        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
-        return False
+        logger.warning("trial %s is let go when its lease runs out: %s", claim.trace_id, error)
 
 
 async def follow_up(ended: Refusal | Committed, run_id: str, desk: Desk) -> None:

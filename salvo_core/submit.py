@@ -24,6 +24,7 @@ from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
+from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
@@ -178,11 +179,22 @@ async def submit(
         if run_id != plan.run_id and await is_forgotten(run_id, store=store, manifest=manifest):
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
+    await require_room_for(plan, manifest)
     plan = plan.signed(dispatcher.signer)
     plan = await _settled(plan, order, store)
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
     return plan
+
+
+async def require_room_for(plan: Plan, manifest: Manifest) -> None:
+    """Refuse a run that Redis could not keep, before anything is written.
+
+    Raises:
+        RedisUnavailable: It evicts, or would be full.
+    """
+    queued = min(plan.total, plan.concurrency_max or plan.total)
+    await require_room(manifest, trials=plan.total, queued=queued)
 
 
 async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:

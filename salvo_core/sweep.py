@@ -60,8 +60,10 @@ class Sweeper:
     _seen: dict[str, tuple[tuple[object, ...], float]] = field(default_factory=dict)
     _abandoned_sought_s: float = -math.inf
 
-    async def sweep(self) -> int:
+    async def sweep(self, *, merciful: bool = False) -> int:
         """Look at every open run once; return how many are open.
+
+        Leases that ran out are left alone where ``merciful``: Redis was away, and so nobody could be heard.
 
         One run's trouble (a plan that is gone) is logged and does not keep the others waiting.
         """
@@ -69,7 +71,7 @@ class Sweeper:
         self._seen = {run_id: seen for run_id, seen in self._seen.items() if run_id in runs}
         for run_id in runs:
             try:
-                await self._sweep_run(run_id)
+                await self._sweep_run(run_id, merciful=merciful)
             except SalvoError as error:
                 logger.error("run %s cannot be swept: %s", run_id, error)
         await self._forget_abandoned()
@@ -85,7 +87,7 @@ class Sweeper:
         except SalvoError as error:
             logger.warning("abandoned orders are looked for again in a while: %s", error)
 
-    async def _sweep_run(self, run_id: str) -> None:
+    async def _sweep_run(self, run_id: str, *, merciful: bool) -> None:
         try:
             counts = await self.manifest.counts(run_id)
         except NotFound:
@@ -97,7 +99,7 @@ class Sweeper:
             else:
                 logger.error("run %s is open but Redis lost its header: the store still has its plan", run_id)
             return
-        if again := await self.manifest.expire(run_id):
+        if not merciful and (again := await self.manifest.expire(run_id, looked_ms=counts.now_ms)):
             logger.warning("run %s: %d trials of silent workers are sent again", run_id, len(again))
             await publish(await read_plan(run_id, self.store), again, self.dispatcher)
         if counts.budget is not None and (counts.budget.reserved_usd or counts.budget.reserved_tokens):

@@ -18,11 +18,13 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import SystemClock
 from salvo_core.errors import SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
+from salvo_core.fleet.intake import REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.memory import read_memory
 from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
@@ -30,6 +32,8 @@ from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project
 from salvo_core.settings import Settings, without_password
 from salvo_core.store.opening import open_store
+from salvo_core.store.protocol import Store
+from salvo_core.store.watched import WatchedStore
 from salvo_core.sweep import Sweeper
 from salvo_core.version import VERSION
 from salvo_worker.dispatch import CeleryDispatcher
@@ -76,6 +80,8 @@ class Lifespan:
         self._stop = stop
         self._learned = learned
         self._bench: Bench | None = None
+        self._intake = Intake(self._probe, is_leaving=lambda: self.leaving)
+        self._conditional_writes: bool | None = None
         self._started_ms = round(time.time() * 1000)
 
     @asynccontextmanager
@@ -84,12 +90,7 @@ class Lifespan:
         settings, clock = self.settings, SystemClock()
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
-        store = open_store(
-            settings.store_url,
-            endpoint_url=settings.s3_endpoint_url,
-            region=settings.s3_region,
-            addressing_style=settings.s3_addressing_style,
-        )
+        store = self._opened_store()
         transport = Transport(settings.concurrency)
         adapters = AdapterRegistry(
             profiles=self.project.providers,
@@ -121,6 +122,7 @@ class Lifespan:
             functions=functions,
             redaction_patterns=tuple(self.project.recording.custom_redaction_patterns),
             rebuilder=self._rebuilder,
+            intake=self._intake,
         )
         self._workers = WorkerRegistry(redis, manifest.address)
         self._sweeper = Sweeper(
@@ -130,6 +132,7 @@ class Lifespan:
             asyncio.create_task(leases.run(), name="leases"),
             asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
             asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
+            asyncio.create_task(self._probe_at_first(), name="probe"),
         ]
         logger.info("worker %s is ready: %d trials at once", self.name, settings.concurrency)
         try:
@@ -145,6 +148,39 @@ class Lifespan:
             await dispatcher.aclose()
             await store.aclose()
             await manifest.aclose()
+
+    def _opened_store(self) -> Store:
+        """Return the store, watched: the first write that fails shuts the gate in front of new trials."""
+        settings = self.settings
+        self._store = WatchedStore(
+            open_store(
+                settings.store_url,
+                endpoint_url=settings.s3_endpoint_url,
+                region=settings.s3_region,
+                addressing_style=settings.s3_addressing_style,
+            ),
+            failed=lambda reason: self._intake.shut(STORE, reason),
+            worked=lambda: self._intake.open(STORE),
+        )
+        return self._store
+
+    async def _probe_at_first(self) -> None:
+        """Find out, before the first trial ends, whether the store works; and once, what it does."""
+        with contextlib.suppress(SalvoError):  # told by the gate, which goes on trying
+            await self._probe()
+
+    async def _probe(self) -> None:
+        probed = await self._store.probe()
+        if self._conditional_writes is None and not probed.conditional_writes:
+            logger.warning("%s ignores conditional writes: fencing alone guards results", self._store.address)
+        self._conditional_writes = probed.conditional_writes
+
+    async def _mind_eviction(self, bench: Bench) -> None:
+        memory = await read_memory(bench.manifest.redis, bench.manifest.address)
+        if memory.evicts:
+            self._intake.shut(REDIS, f"maxmemory-policy {memory.policy} would drop rows of running trials")
+        else:
+            self._intake.open(REDIS)
 
     @property
     def leaving(self) -> bool:
@@ -177,6 +213,7 @@ class Lifespan:
     async def _beat(self) -> None:
         bench = self._bench
         assert bench is not None
+        await self._mind_eviction(bench)
         self._learned(bench.adapters.known_secrets())
         await self._workers.beat(
             WorkerCard(
@@ -189,6 +226,8 @@ class Lifespan:
                 salvo_version=VERSION,
                 keys_present=tuple(name for name in self._key_names() if self.settings.secret(name)),
                 signing=Signer(self.settings.signing_keys).fingerprints,
+                shut=self._intake.reason,
+                conditional_writes=self._conditional_writes,
             )
         )
 
@@ -200,9 +239,11 @@ class Lifespan:
         """Sweep if no other worker does; then see whether anything is left to do at all."""
         bench = self._bench
         assert bench is not None
-        lock_ms = round(self.settings.sweep_s * 3000)
+        lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
+        mercy_s = await bench.manifest.pulse(silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
+        lock_ms = round(sweep_s * 3000)
         if await self._sweep_is_ours(bench, lock_ms):
-            open_runs = await self._sweeper.sweep()
+            open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)
         else:
             open_runs = len(await bench.manifest.open_runs())
         await self._rebuilder.watch(await bench.manifest.open_runs())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import signal
@@ -15,10 +16,12 @@ from celery import signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
-from salvo_core.errors import SalvoError, UsageError
+from salvo_core.errors import RedisUnavailable, SalvoError, UsageError
+from salvo_core.manifest.connection import connect
+from salvo_core.manifest.memory import read_memory, require_lasting
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
-from salvo_core.settings import Settings, resolve
+from salvo_core.settings import Settings, resolve, without_password
 from salvo_worker.app import QUEUE, make_app
 from salvo_worker.container import in_container
 from salvo_worker.lifespan import Lifespan
@@ -47,6 +50,7 @@ def run_worker(
     formatter = log_to_stderr(loglevel)
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     _mind_root(settings)
+    asyncio.run(_mind_eviction(settings))
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
@@ -130,3 +134,20 @@ def _mind_root(settings: Settings) -> None:
             hint="give it a user of its own (deploy/README.md), "
             "or say --allow-root or SALVO_ALLOW_ROOT=1 if that is what you want",
         )
+
+
+async def _mind_eviction(settings: Settings) -> None:
+    """Refuse to work for a Redis that drops keys; one that is away is looked at when it is back.
+
+    Raises:
+        RedisUnavailable: It does.
+    """
+    for url in dict.fromkeys(filter(None, (settings.redis_url, settings.broker_url))):
+        address, client = without_password(url), connect(url, connections_max=1, retries_max=0)
+        try:
+            memory = await read_memory(client, address)
+        except RedisUnavailable:
+            continue  # Celery says so, and waits
+        finally:
+            await client.aclose()
+        require_lasting(memory, address)

@@ -157,3 +157,18 @@ class Transport(redis.Transport):
     """Delivers from the queue of trials only what this site's producers send."""
 
     Channel = Channel
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """The same, at whichever server the sentinels call the primary."""
+
+    from_transport_options = (  # type: ignore[assignment]
+        *redis.SentinelChannel.from_transport_options,
+        "signer",
+    )
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """Delivers as ``Transport`` does, by way of sentinels."""
+
+    Channel = SentinelChannel

@@ -69,6 +69,8 @@ def status(
         screen = console()
         labels = await cell_labels(site, run_id)
         present = plural(len(workers), "worker") if counts.state in MOVING else ""
+        if present and (shut := [card for card in workers if card.shut]):
+            present += f", {len(shut)} of them taking no new trials: {shut[0].shut}"
         screen.print(drawn(counts, labels, signs=marks(screen), workers=present, troubles=troubles))
         return exits.OK
 

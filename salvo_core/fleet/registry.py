@@ -28,6 +28,10 @@ class WorkerCard(BaseModel):
     """Names of the environment variables of provider keys that are set there, never their values."""
     signing: tuple[str, ...] = ()
     """Fingerprints of the keys whose signature it accepts; without any it takes unsigned work."""
+    shut: str = ""
+    """Why it takes no new trials at present; empty while it does."""
+    conditional_writes: bool | None = None
+    """Whether its store honours them; None while it could not be asked."""
 
 
 class WorkerRegistry:
@@ -56,5 +60,9 @@ class WorkerRegistry:
         """Return the cards of the workers that are there, by name."""
         with translated(self._address):
             names = [key async for key in self._redis.scan_iter(f"{WORKERS}:*", count=500)]
-            cards = await self._redis.mget(sorted(names)) if names else []
+            # Not one MGET: the cards lie in different slots of a cluster.
+            pipe = self._redis.pipeline(transaction=False)
+            for name in sorted(names):
+                pipe.get(name)
+            cards = await pipe.execute()
         return [WorkerCard.model_validate_json(card) for card in cards if card]

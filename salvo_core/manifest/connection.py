@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -11,6 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from salvo_core.errors import RedisUnavailable, UsageError
+from salvo_core.manifest.address import SENTINEL_SCHEMES, scheme_of, sentinel_address, tls_of
+from salvo_core.manifest.sentinel import SentinelPool
 from salvo_core.settings import without_password
 
 CONNECT_TIMEOUT_S = 5.0
@@ -23,7 +26,8 @@ def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_M
     """Return a client for url; nothing is sent before its first command.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS) or ``unix:///path/to/socket``.
+        url: ``redis://``, ``rediss://`` (TLS), ``unix:///path/to/socket`` or, for sentinels,
+            ``redis+sentinel://`` (see ``address``).
         connections_max: Connections held at most; a command beyond them waits, REPLY_TIMEOUT_S at most.
         retries_max: Times a command is sent again after a lost connection. Every script of
             the manifest is safe to send twice.
@@ -31,25 +35,31 @@ def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_M
     Raises:
         UsageError: The URL is of no known form.
     """
-    scheme = url.partition("://")[0].lower() if "://" in url else ""
-    if scheme not in SCHEMES:
+    scheme = scheme_of(url)
+    if scheme not in (*SCHEMES, *SENTINEL_SCHEMES):
         raise UsageError(
             f"the Redis URL {without_password(url)!r} has the scheme {scheme!r}",
-            hint="use redis://host:6379/0, rediss://host:6379/0 (TLS) or unix:///path/to/socket",
+            hint="use redis://host:6379/0, rediss://host:6379/0 (TLS), unix:///path/to/socket, "
+            "or redis+sentinel://host1:26379,host2:26379/0?master=NAME",
         )
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "max_connections": connections_max,
+        "timeout": REPLY_TIMEOUT_S,
+        "socket_connect_timeout": CONNECT_TIMEOUT_S,
+        "socket_timeout": REPLY_TIMEOUT_S,
+        "client_name": "salvo",
+        "health_check_interval": 10,
+        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.05), retries_max),
+        "retry_on_error": [exceptions.ConnectionError, exceptions.TimeoutError],
+    }
+    pool: BlockingConnectionPool
     try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            decode_responses=True,
-            max_connections=connections_max,
-            timeout=REPLY_TIMEOUT_S,
-            socket_connect_timeout=CONNECT_TIMEOUT_S,
-            socket_timeout=REPLY_TIMEOUT_S,
-            client_name="salvo",
-            health_check_interval=10,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries_max),
-            retry_on_error=[exceptions.ConnectionError, exceptions.TimeoutError],
-        )
+        if address := sentinel_address(url):
+            pool = SentinelPool(address, **options)
+        else:
+            tls_of(url)  # refuses what redis-py would accept: a certificate that nobody checks
+            pool = BlockingConnectionPool.from_url(url, **options)
     except ValueError:  # its text may quote a piece of the password
         raise UsageError(
             f"the Redis URL {without_password(url)!r} cannot be read",

@@ -19,6 +19,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
+``salvo:pulse``                  hash    when a worker was heard last; until when leases are left alone
 ``salvo:submission:<key>``       string  idempotency key -> run id
 ===============================  ======  =========================================================
 """
@@ -34,6 +35,7 @@ RUNS = "salvo:runs"
 REEVALS = "salvo:reevals"
 OPEN = "salvo:open"
 RECORDED = "salvo:recorded"
+PULSE = "salvo:pulse"
 RUNS_KEPT = 10_000
 IDEMPOTENCY_KEY_CHARS_MAX = 500
 

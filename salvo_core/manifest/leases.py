@@ -1,8 +1,9 @@
 """Keeps the leases of one worker alive, and learns from Redis when one is gone.
 
-One call per renewal, whatever the number of trials. The keeper judges by its own clock
-too: when Redis has not answered for a whole lease, every trial it holds may be somebody
-else's by now, so each is taken for lost and its attempt stops (I1).
+One call per renewal, whatever the number of trials. Only Redis says what is lost: while it
+cannot be reached a trial waits at its next write, with all it has in hand, and so asks for
+no further turn. When Redis is back, a lease that ran out meanwhile is taken back, unless somebody else
+has begun the trial since (I1).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Literal
+from typing import Literal, TypeVar
 
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, RedisUnavailable, SalvoError
 from salvo_core.manifest.claims import Claim, Refusal
 from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.patience import patiently
 from salvo_core.trace.model import Turn, Vote
 
 logger = logging.getLogger(__name__)
@@ -24,8 +26,16 @@ logger = logging.getLogger(__name__)
 RENEWALS_PER_LEASE = 3
 """Two renewals may fail in a row before a lease ends."""
 
+AGAIN_AFTER_S = 1.0
+"""How soon a renewal that failed is tried again, at most: once Redis is back, others wait for our word."""
+
+GIVE_BACK_PATIENCE_S = 10.0
+"""How long a trial that is given back waits for Redis: who leaves has not much time."""
+
 LOOK_UP_S = 0.5
 """How soon a trial that waits for its turn as a suspect sees that its worker is leaving."""
+
+Answer = TypeVar("Answer")
 
 
 class HeldTrial:
@@ -72,23 +82,38 @@ class HeldTrial:
                 self._exchange.reschedule(0)
 
     async def keep(self, turn: Turn) -> None:
-        """Journal a completed turn.
+        """Journal a completed turn, however long Redis is away.
 
         Raises:
             LeaseLost: Another attempt holds the trial.
+            RedisUnavailable: Patience ran out.
         """
-        state = await self._keeper.manifest.journal(self.claim, turn)
-        if state is None and await self._keeper.reseated(self.claim):
-            state = await self._keeper.manifest.journal(self.claim, turn)
-        self._heed(state)
+        self._heed(await self.insist(lambda: self._keeper.manifest.journal(self.claim, turn), _is_state))
         self.turns.append(turn)
 
     async def keep_vote(self, question: str, vote: Vote) -> None:
         """Journal a judge's vote on a question; raises as ``keep``."""
-        state = await self._keeper.manifest.vote(self.claim, question, vote)
-        if state is None and await self._keeper.reseated(self.claim):
-            state = await self._keeper.manifest.vote(self.claim, question, vote)
-        self._heed(state)
+        self._heed(
+            await self.insist(lambda: self._keeper.manifest.vote(self.claim, question, vote), _is_state)
+        )
+
+    async def insist(
+        self, ask: Callable[[], Awaitable[Answer]], is_heard: Callable[[Answer], bool] = lambda _: True
+    ) -> Answer:
+        """Return what Redis answers, waiting for it if it is away; refused, ask again if the trial is ours.
+
+        Args:
+            ask: Asks once; must be safe to do twice.
+            is_heard: Tells an answer from the refusal of an attempt that does not hold the trial.
+
+        Raises:
+            RedisUnavailable: Patience ran out.
+        """
+        what = f"trial {self.claim.trace_id}"
+        answer = await self._keeper.patiently(ask, what)
+        if is_heard(answer) or self.lost or not await self._keeper.is_ours_again(self):
+            return answer
+        return await self._keeper.patiently(ask, what)
 
     def _heed(self, state: str | None) -> None:
         if state is None:
@@ -100,6 +125,10 @@ class HeldTrial:
             self._keeper.make_room()
 
 
+def _is_state(answer: object) -> bool:
+    return answer is not None
+
+
 class LeaseKeeper:
     """All trials one worker holds.
 
@@ -107,7 +136,7 @@ class LeaseKeeper:
         manifest: Where the leases are.
         worker: This worker's name.
         lease_s: How long a lease lasts, seconds; renewed three times in that span.
-        clock: Measures silence.
+        clock: Measures silence, and waits.
     """
 
     def __init__(self, manifest: Manifest, worker: str, *, lease_s: float, clock: Clock) -> None:
@@ -121,6 +150,7 @@ class LeaseKeeper:
         self._clock = clock
         self._reseating: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._held: dict[tuple[str, int], HeldTrial] = {}
+        self._asked_for: set[tuple[str, int]] = set()
         self._room = asyncio.Event()
         self._renewed_at_s = clock.monotonic_s()
 
@@ -128,8 +158,29 @@ class LeaseKeeper:
         return len(self._held)
 
     def holds(self, run_id: str, index: int) -> bool:
-        """Tell whether this worker is at work on that trial now."""
-        return (run_id, index) in self._held
+        """Tell whether this worker is at work on that trial now, or asks for it."""
+        return (run_id, index) in self._held or (run_id, index) in self._asked_for
+
+    async def give_back(self, claim: Claim) -> bool:
+        """Return the trial unfinished; False when it was lost, or Redis does not answer for too long."""
+        try:
+            return await patiently(
+                lambda: self.manifest.give_back(claim),
+                self._clock,
+                f"trial {claim.trace_id}, to be given back,",
+                patience_s=GIVE_BACK_PATIENCE_S,
+            )
+        except RedisUnavailable as error:
+            logger.warning(
+                "trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error
+            )
+            return False
+
+    async def patiently(
+        self, ask: Callable[[], Awaitable[Answer]], what: str, *, may_wait: Callable[[], bool] = lambda: True
+    ) -> Answer:
+        """Return what Redis answers, as ``patience.patiently`` does, by this keeper's clock."""
+        return await patiently(ask, self._clock, what, may_wait=may_wait)
 
     async def claim(self, run_id: str, index: int, trace_id: str) -> HeldTrial | Refusal:
         """Return the trial, claimed and kept alive from now on, or why it may not be attempted.
@@ -137,17 +188,33 @@ class LeaseKeeper:
         A trial over which a worker vanished is held beside no other such trial, so that the next
         crash tells which of them it was: it waits here, unclaimed, until there is room for it.
 
+        A Redis that is away is waited for: a claim whose answer was lost holds the trial all the same,
+        and asking again is how to know of it.
+
         Raises:
-            RedisUnavailable: Nothing was claimed, or the claim runs out.
+            RedisUnavailable: Patience ran out, or the worker is leaving.
         """
+        if self.holds(run_id, index):
+            return Refusal("held")  # Redis would take a second question for one whose answer was lost
+        self._asked_for.add((run_id, index))
+        try:
+            return await self._claim(run_id, index, trace_id)
+        finally:
+            self._asked_for.discard((run_id, index))
+
+    async def _claim(self, run_id: str, index: int, trace_id: str) -> HeldTrial | Refusal:
         while True:
-            claim = await self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s)
+            claim = await self.patiently(
+                lambda: self.manifest.claim(run_id, index, trace_id, self.worker, lease_s=self.lease_s),
+                f"trial {trace_id}",
+                may_wait=lambda: not self.leaving,
+            )
             if isinstance(claim, Claim):
                 others = (one for one in self._held.values() if one.suspect)
                 # Of its own run the manifest sees to it; of other runs nobody else knows.
                 if not claim.suspect or all(one.claim.run_id == run_id for one in others):
                     return self.hold(claim)
-                await self.manifest.give_back(claim)
+                await self.give_back(claim)
             elif claim.reason != "suspect":
                 return claim
             if self.leaving:
@@ -184,24 +251,35 @@ class LeaseKeeper:
             held.suspect = False
             self.make_room()
 
-    async def renew(self) -> None:
-        """Prolong every lease once; mark what is lost or cancelled."""
-        held = list(self._held.values())
+    async def renew(self) -> bool:
+        """Prolong every lease once; mark what is lost or cancelled. Tell whether Redis answered."""
+        held = [each for each in self._held.values() if not each.lost]
         try:
             renewals = await self.manifest.renew(self.worker, [h.claim for h in held], lease_s=self.lease_s)
         except RedisUnavailable as error:
             silent_s = self._clock.monotonic_s() - self._renewed_at_s
             logger.warning("leases were not renewed for %.1f s: %s", silent_s, error)
-            if silent_s >= self.lease_s:
-                for each in held:
-                    each.lost = True
-            return
+            return False
         self._renewed_at_s = self._clock.monotonic_s()
         for each in held:
             renewal = renewals[each.claim.run_id]
             if each.claim.index in renewal.lost:
                 self._reseat_or_lose(each)
             each.heed(renewal.state)
+        return True
+
+    async def is_ours_again(self, held: HeldTrial) -> bool:
+        """Tell whether a trial that refused us is ours all the same, having asked for it back.
+
+        Its lease may have run out only because nobody could be told that we are there, or Redis forgot it.
+        """
+        claim, what = held.claim, f"trial {held.claim.trace_id}"
+        renewals = await self.patiently(
+            lambda: self.manifest.renew(self.worker, [claim], lease_s=self.lease_s), what
+        )
+        if claim.index not in renewals[claim.run_id].lost:
+            return True
+        return await self.patiently(lambda: self.reseated(claim), what)
 
     async def reseated(self, claim: Claim) -> bool:
         """Tell whether a trial that is no longer ours had only been forgotten by Redis, and is ours again."""
@@ -227,6 +305,7 @@ class LeaseKeeper:
 
     async def run(self) -> None:
         """Renew for ever; cancel the task to end it."""
+        usual_s = wait_s = self.lease_s / RENEWALS_PER_LEASE
         while True:
-            await self._clock.sleep(self.lease_s / RENEWALS_PER_LEASE)
-            await self.renew()
+            await self._clock.sleep(wait_s)
+            wait_s = usual_s if await self.renew() else min(usual_s, AGAIN_AFTER_S)

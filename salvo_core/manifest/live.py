@@ -248,7 +248,9 @@ class Manifest:
             pipe = self.redis.pipeline(transaction=False)
             for run_id, held in by_run.items():
                 await self._scripts["renew"](
-                    keys=keys.scripted(run_id), args=[worker, round(lease_s * 1000), *held], client=pipe
+                    keys=[*keys.scripted(run_id), keys.suspects(run_id)],
+                    args=[worker, round(lease_s * 1000), *held],
+                    client=pipe,
                 )
             replies = await pipe.execute()
         return {
@@ -256,9 +258,27 @@ class Manifest:
             for run_id, reply in zip(by_run, replies, strict=True)
         }
 
-    async def expire(self, run_id: str, most: int = ROWS_PER_CALL) -> list[int]:
-        """Take back trials whose lease ended; return their indices, whose messages the caller publishes."""
-        return [int(index) for index in await self._run_script("expire", run_id, most)]
+    async def expire(self, run_id: str, most: int = ROWS_PER_CALL, *, looked_ms: int = 0) -> list[int]:
+        """Take back trials whose lease ended; return their indices, whose messages the caller publishes.
+
+        Args:
+            run_id: The run.
+            most: Trials at most.
+            looked_ms: Server time at which the caller found that it may: a call that arrives long
+                after it, because the server stood still, takes nothing. 0 always may.
+        """
+        return [int(index) for index in await self._run_script("expire", run_id, most, looked_ms)]
+
+    async def pulse(self, *, silence_s: float, mercy_s: float) -> float:
+        """Say that a worker is here; return for how long no lease may be taken back yet, seconds.
+
+        Args:
+            silence_s: When no worker was heard for so long, Redis was away, and not each of them.
+            mercy_s: How long all have then to say that they are there.
+        """
+        arguments = [round(silence_s * 1000), round(mercy_s * 1000)]
+        with translated(self.address):
+            return int(await self._scripts["pulse"](keys=[keys.PULSE], args=arguments)) / 1000
 
     # -- a run --------------------------------------------------------------------------------
 

@@ -143,7 +143,8 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         if asked is None:
             continue  # it has ended, or an interruption is acted upon above
         # Outside the time limit: a paid turn must reach the journal whatever the clock says.
-        await hold.keep(asked)
+        with timer.standing():  # and a journal that is away takes none of the agent's time (I6)
+            await hold.keep(asked)
         try:
             async with timer.limit() as limit:
                 with hold.exchange(limit):

@@ -40,8 +40,12 @@ class Timer:
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise ``TimeoutError`` when time is up inside the block."""
-        async with asyncio.timeout(self.left_s()) as self._timeout:
-            yield self._timeout
+        async with asyncio.timeout(self.left_s()) as timeout:
+            self._timeout = timeout
+            try:
+                yield timeout
+            finally:
+                self._timeout = None
 
     @contextmanager
     def standing(self) -> Iterator[None]:

@@ -153,16 +153,30 @@ async def test_a_pending_trial_is_claimed_and_its_row_says_by_whom(run):
 
 
 async def test_what_cannot_be_claimed_says_why_and_changes_nothing(run):
-    held, done = await run.claimed(0), await run.claimed(1)
+    _, done = await run.claimed(0), await run.claimed(1)
     await run.commit(done)
     before = await run.rows()
     assert await run.claim(0, "w2") == Refusal("held")
-    assert await run.claim(0, held.worker) == Refusal("held")
     assert await run.claim(1) == Refusal("done")
     assert await run.claim(7) == Refusal("unknown")  # no such row
     assert await run.manifest.claim(run.id, 2, run.trace_id(3), "w", lease_s=9) == Refusal("unknown")
     assert await run.manifest.claim(new_run_id(), 2, run.trace_id(2), "w", lease_s=9) == Refusal("unknown")
     assert await run.rows() == before
+
+
+@pytest.mark.parametrize("state", ["running", "paused"])
+async def test_a_worker_whose_claim_was_granted_without_its_knowing_asks_again_and_holds_the_trial(
+    run, state
+):
+    unheard = await run.claimed(0)
+    if state == "paused":
+        assert await run.manifest.pause(run.id)
+    claim = await run.claimed(0)
+    assert (claim.attempt, claim.worker) == (2, unheard.worker)
+    assert not (await run.commit(unheard)).won
+    assert (await run.commit(claim)).won
+    assert await run.redis.hgetall(keys.strikes(run.id)) == {}
+    await check_counters(run)
 
 
 async def test_of_many_who_claim_at_once_exactly_one_gets_the_trial(run):
@@ -273,8 +287,9 @@ async def test_a_commit_ends_the_trial_with_its_result(run, status):
 async def test_a_commit_that_is_sent_twice_is_counted_once(run):
     claim = await run.claimed()
     assert (await run.commit(claim)).won
-    assert not (await run.commit(claim)).won
+    assert (await run.commit(claim)).won  # its first answer may have been lost: it did win
     assert not (await run.commit(claim, "failed")).won
+    assert not (await run.commit(claim, score=0.9)).won
     counts = await run.counts()
     assert (counts.ended, counts.input_tokens, counts.cost_usd) == (1, 100, 0.01)
     assert (await run.row()).status == "passed"
@@ -291,9 +306,20 @@ async def test_an_attempt_that_lost_its_trial_is_not_heard_any_more(run, again):
     assert not (await run.commit(stale)).won
     assert not await run.manifest.journal(stale, turn(0))
     assert not await run.manifest.give_back(stale)
+    if again == "pending":  # nobody has begun it since: see what renewing does to that one
+        return
     assert (await run.manifest.renew("w1", [stale], lease_s=30))[run.id].lost == {0}
     assert await run.rows() == before
     assert await run.redis.hgetall(keys.counters(run.id)) == counters
+
+
+async def test_a_last_commit_whose_answer_was_lost_still_tells_its_sender_to_seal(manifest):
+    run = await Run(manifest, total=1).ready()
+    claim = await run.claimed()
+    assert (await run.commit(claim)).run_finished
+    assert (await run.commit(claim)).run_finished
+    assert await manifest.sealed(run.id, "PASS", 0)
+    assert not (await run.commit(claim)).run_finished
 
 
 async def test_the_last_row_finishes_the_run_exactly_once_whoever_ends_it(manifest):

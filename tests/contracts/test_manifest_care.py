@@ -1,5 +1,7 @@
 """The manifest's promises about what goes wrong, what is stopped and what is read, on both servers."""
 
+from dataclasses import replace
+
 import pytest
 
 from salvo_core.errors import NotFound
@@ -27,6 +29,7 @@ async def test_a_trial_that_is_given_back_can_be_claimed_at_once_and_counts_no_s
 async def test_renewing_prolongs_what_is_held_and_says_what_is_not(run):
     mine = [await run.claimed(0), await run.claimed(1)]
     lost = await run.lose(2)
+    await run.claimed(2, "w2")
     theirs = await run.claimed(3, "w2")
     stolen = Claim(run.id, 3, run.trace_id(3), "w1", theirs.attempt, "run")
     await run.silence(0, 1)
@@ -34,6 +37,79 @@ async def test_renewing_prolongs_what_is_held_and_says_what_is_not(run):
     assert renewals[run.id].state == "running"
     assert renewals[run.id].lost == {2, 3}
     assert await run.manifest.expire(run.id) == []
+
+
+async def test_a_lease_that_ran_out_unheard_is_taken_back_while_nobody_else_has_begun(run):
+    claim = await run.lose(0)
+    assert (await run.row()).status == "pending"
+    assert (await run.manifest.renew("w1", [claim], lease_s=30))[run.id].lost == frozenset()
+    assert await run.row() == Row(0, "running", 1, run.trace_id(0), "w1")
+    assert await run.redis.hgetall(keys.strikes(run.id)) == {}
+    assert (await run.counts()).expired == 0
+    await check_counters(run)
+    assert await run.claim(0, "w2") == Refusal("held")  # the message that the sweep sent
+    assert (await run.commit(claim)).won
+
+
+@pytest.mark.parametrize("stranger", ["w2 of that attempt", "w1 of another", "w1 who gave it back"])
+async def test_a_lease_is_taken_back_only_by_the_attempt_that_had_it(run, stranger):
+    claim = await run.lose(0)
+    match stranger:
+        case "w2 of that attempt":
+            claim = replace(claim, worker="w2")
+        case "w1 of another":
+            claim = replace(claim, attempt=2)
+        case _:
+            claim = await run.claimed(0)
+            await run.manifest.give_back(claim)
+    before = await run.rows()
+    assert (await run.manifest.renew(claim.worker, [claim], lease_s=30))[run.id].lost == {0}
+    assert await run.rows() == before
+
+
+async def test_a_worker_that_speaks_again_too_late_has_not_crashed_and_its_strike_is_taken_back(run):
+    late = await run.lose(0)
+    await run.claimed(0, "w2")
+    assert await run.redis.hgetall(keys.strikes(run.id)) == {"0": "1"}
+    assert (await run.manifest.renew("w1", [late], lease_s=30))[run.id].lost == {0}
+    assert await run.redis.hgetall(keys.strikes(run.id)) == {}
+    assert (await run.row()).worker == "w2"
+
+
+async def test_a_trial_that_stalls_every_worker_is_excused_a_bounded_number_of_times(run):
+    purposes = []
+    for _ in range(3 * run.attempts_max):
+        late = await run.lose(0)
+        purposes.append(late.purpose)
+        other = await run.claimed(0, "w2")
+        await run.manifest.renew("w1", [late], lease_s=30)
+        await run.manifest.give_back(other)
+    assert purposes[: run.attempts_max] == ["run"] * run.attempts_max  # it was excused
+    assert purposes[-1].startswith("close")  # and is not any more
+
+
+async def test_a_call_to_take_leases_back_that_a_stalled_server_hears_late_takes_nothing(run):
+    await run.claimed(0)
+    await run.silence(0)
+    now_ms = (await run.counts()).now_ms
+    assert await run.manifest.expire(run.id, looked_ms=now_ms - 6000) == []
+    assert await run.manifest.expire(run.id, looked_ms=now_ms) == [0]
+
+
+async def test_after_a_silence_of_all_workers_leases_are_left_alone_for_a_while(manifest):
+    await manifest.redis.delete(keys.PULSE)
+    assert (
+        await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    )  # the first of all: nobody can have been cut off
+    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    heard_ms = int(await manifest.redis.hget(keys.PULSE, "heard_ms"))
+    await manifest.redis.hset(keys.PULSE, "heard_ms", heard_ms - 14_000)
+    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    await manifest.redis.hset(keys.PULSE, "heard_ms", heard_ms - 60_000)
+    assert 29 < await manifest.pulse(silence_s=15, mercy_s=30) <= 30
+    assert 29 < await manifest.pulse(silence_s=15, mercy_s=30) <= 30  # and for all workers, until it is over
+    await manifest.redis.hset(keys.PULSE, "mercy_until_ms", heard_ms)
+    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
 
 
 async def test_renewing_many_runs_takes_one_call_and_each_tells_its_own_state(manifest):

@@ -14,6 +14,7 @@ from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.scripts import SCRIPTS, script_text
 from salvo_core.settings import without_password
 from tests.contracts.manifest_runs import Run, check_counters, turn
 from tests.servers.process import free_port, start_on_free_port
@@ -176,13 +177,27 @@ async def test_a_server_out_of_memory_is_said_to_be_and_loses_nothing(own_server
         claim = await run.claimed()
         before = await run.rows()
         await manifest.redis.config_set("maxmemory", "1mb")
-        assert "is out of memory and refuses writes" in await fails(run.commit(claim))
-        assert "is out of memory" in await fails(manifest.journal(claim, turn(0)))
-        assert "is out of memory" in await fails(manifest.renew("w1", [claim], lease_s=30))
+        assert "is out of memory and refuses writes" in await fails(manifest.journal(claim, turn(0)))
+        assert "is out of memory" in await fails(run.claim(1))
         assert "is out of memory" in await fails(manifest.reserve("key", run.id))
         assert await run.rows() == before
         await manifest.redis.config_set("maxmemory", "0")
         assert (await run.commit(claim)).won
+        await check_counters(run)
+
+
+async def test_what_ends_or_keeps_a_trial_is_heard_by_a_server_that_is_out_of_memory(own_server):
+    async with manifest_at(own_server.url) as manifest:
+        run = await Run(manifest).ready()
+        claims = [await run.claimed(index) for index in range(3)]
+        await run.silence(2)
+        for name in SCRIPTS:  # as they are once a fleet has worked: a full server takes no new scripts either
+            await manifest.redis.script_load(script_text(name))
+        await manifest.redis.config_set("maxmemory", "1mb")
+        assert (await manifest.renew("w1", claims[:2], lease_s=30))[run.id].lost == frozenset()
+        assert (await run.commit(claims[0])).won  # and its journal is freed
+        assert await manifest.give_back(claims[1])
+        assert await manifest.expire(run.id) == [2]
         await check_counters(run)
 
 

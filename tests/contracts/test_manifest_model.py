@@ -55,6 +55,7 @@ class Machine(RuleBasedStateMachine):
         self.at_once = False
         self.rows = {}  # index -> [status, attempt, worker]
         self.strikes = {}
+        self.struck = {}  # (index, attempt) whose end struck it -> strikes before, whether it was a suspect
         self.suspects = {}  # index -> the worker that holds it although a worker vanished over it
         self.blamed = set()  # workers of whose end a suspect is the explanation
         self.journals = {}
@@ -100,9 +101,10 @@ class Machine(RuleBasedStateMachine):
         self.strikes.pop(index, None)
         self.suspects.pop(index, None)
 
-    def strike(self, index, worker):
+    def strike(self, index, attempt, worker):
         """One of a silent worker's trials: the suspect takes the blame, where there is one."""
         strikes = self.strikes.get(index, 0) + 1
+        told = (strikes - 1, index in self.suspects)
         if index in self.suspects:
             del self.suspects[index]
             if strikes >= CRASHES_MAX:  # a worker holds no two of so few suspects
@@ -111,6 +113,34 @@ class Machine(RuleBasedStateMachine):
         elif worker in self.blamed or worker in self.suspects.values():
             return
         self.strikes[index] = strikes
+        self.struck[index, attempt] = told
+
+    def take_back(self, claim):
+        """A worker whose lease ended unheard speaks before anybody else has begun its trial."""
+        before, suspect = self.struck.get((claim.index, claim.attempt), (None, False))
+        if suspect and claim.worker in self.suspects.values():
+            return
+        self.struck.pop((claim.index, claim.attempt), None)
+        self.rows[claim.index][0] = "running"
+        self.blamed.discard(claim.worker)
+        if before is not None:
+            self.set_strikes(claim.index, before)
+        if suspect:
+            self.suspects[claim.index] = claim.worker
+
+    def excuse(self, claim):
+        """It speaks after somebody else has begun its trial: it has not crashed."""
+        strikes, told = self.strikes.get(claim.index, 0), self.struck.pop((claim.index, claim.attempt), None)
+        if told is None or not strikes:
+            return
+        self.set_strikes(claim.index, strikes - 1)
+        if strikes == 1:
+            self.suspects.pop(claim.index, None)
+
+    def set_strikes(self, index, strikes):
+        self.strikes.pop(index, None)
+        if strikes:
+            self.strikes[index] = strikes
 
     # -- what may happen, in any order ----------------------------------------------------------
 
@@ -143,24 +173,27 @@ class Machine(RuleBasedStateMachine):
         row = self.rows.get(index)
         if row is None:
             expected = Refusal("unknown")
-        elif row[0] == "running":
+        elif row[0] == "running" and row[2] != worker:
             expected = Refusal("held")
         elif row[0] in TERMINAL:
             expected = Refusal("done")
-        elif self.state == "paused":
+        elif self.state == "paused" and row[0] != "running":
             expected = Refusal("paused")
         elif self.state == "cancelling" and row[1] == 0:
             row[0] = "cancelled"
             expected = Refusal("cancelled", run_finished=self.is_last())
         else:
             strikes, purpose = self.strikes.get(index, 0), "run"
+            again = row[0] == "running"  # the answer to its first question may have been lost
+            if again:
+                self.suspects.pop(index, None)
             if self.state == "cancelling":
                 purpose = "close_cancelled"
             elif strikes >= ATTEMPTS_MAX + 2:
                 purpose = "close_unread"
             elif strikes >= ATTEMPTS_MAX:
                 purpose = "close_lost"
-            elif strikes and worker in self.suspects.values():
+            elif strikes and not again and worker in self.suspects.values():
                 assert answer == Refusal("suspect")
                 return
             elif strikes:
@@ -177,7 +210,12 @@ class Machine(RuleBasedStateMachine):
         claim = data.draw(st.sampled_from(self.claims))
         committed = self.do(self.run.commit(claim, status))
         if not self.holds(claim):
-            assert committed == Committed(won=False)
+            if self.rows[claim.index][:2] == [status, claim.attempt]:  # heard before, and answered again
+                assert (committed.won, committed.run_finished) == (True, self.state == "finished")
+                released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
+                assert list(committed.release) == list(released)
+            else:
+                assert committed == Committed(won=False)
             return
         self.rows[claim.index] = [status, claim.attempt, ""]
         self.acquit(claim.index)
@@ -230,6 +268,12 @@ class Machine(RuleBasedStateMachine):
         newest = {claim.index: claim for claim in self.claims if claim.worker == worker}
         if not newest:
             return
+        for index, claim in newest.items():
+            row = self.rows[index]
+            if row == ["pending", claim.attempt, claim.worker]:  # expired, and nobody has begun it since
+                self.take_back(claim)
+            elif row[0] == "running" and claim.attempt < row[1] <= 3 * ATTEMPTS_MAX:
+                self.excuse(claim)
         renewal = self.do(self.manifest.renew(worker, newest.values(), lease_s=30))[self.run.id]
         assert renewal.lost == {index for index, claim in newest.items() if not self.holds(claim)}
         at_once = self.state == "cancelling" and self.at_once
@@ -243,8 +287,8 @@ class Machine(RuleBasedStateMachine):
         self.do(self.run.silence(*silent))
         assert set(self.do(self.manifest.expire(self.run.id))) == silent
         for index in sorted(silent):
-            self.strike(index, self.rows[index][2])
-            self.rows[index] = ["pending", self.rows[index][1], ""]
+            self.strike(index, self.rows[index][1], self.rows[index][2])
+            self.rows[index][0] = "pending"  # it still names its worker
 
     @rule()
     def pause(self):

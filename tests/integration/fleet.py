@@ -143,16 +143,23 @@ class Fleet:
         redis_server: Runs; emptied by whoever made it.
         store_url: A folder or a bucket; credentials stand in the environment.
         s3_endpoint_url: Where the bucket is.
+        redis_url: How workers and doors reach the Redis, if not as the server says.
     """
 
     def __init__(
-        self, redis_server: RedisServer, store_url: str, *, s3_endpoint_url: str | None = None
+        self,
+        redis_server: RedisServer,
+        store_url: str,
+        *,
+        s3_endpoint_url: str | None = None,
+        redis_url: str | None = None,
     ) -> None:
+        redis_url = redis_url or redis_server.url
         self.redis_server = redis_server
         self.folder = own_folder("fleet")
         self.environ = {
             "PYTHONPATH": str(ROOT),
-            "SALVO_REDIS_URL": redis_server.url,
+            "SALVO_REDIS_URL": redis_url,
             "SALVO_STORE_URL": store_url,
             "SALVO_SWEEP_S": "0.2",
             "SALVO_LEASE_S": "2",
@@ -162,9 +169,9 @@ class Fleet:
         if s3_endpoint_url:
             self.environ["SALVO_S3_ENDPOINT_URL"] = s3_endpoint_url
         self.workers: list[Worker] = []
-        self.manifest = Manifest(connect(redis_server.url), redis_server.url)
+        self.manifest = Manifest(connect(redis_url), redis_url)
         self.store = open_store(store_url, endpoint_url=s3_endpoint_url)
-        self.dispatcher = CeleryDispatcher(redis_server.url)
+        self.dispatcher = CeleryDispatcher(redis_url)
         self.observer = Observer(self.store, self.manifest)
         self.doors: Doors = {
             "store": self.store,

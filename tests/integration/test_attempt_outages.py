@@ -112,6 +112,7 @@ async def test_a_redis_that_is_away_when_a_message_comes_is_no_crash(site, caplo
     plan, message = await one_trial(site)
     url = f"redis://127.0.0.1:{free_port()}/0"
     away = Manifest(connect(url, retries_max=0), url)
+    site.clock = StepClock()
     with caplog.at_level(logging.WARNING):
         await attempt(message, site.bench(manifest=away))
     assert "was not begun" in caplog.text
@@ -121,10 +122,15 @@ async def test_a_redis_that_is_away_when_a_message_comes_is_no_crash(site, caplo
     await site.check(plan)
 
 
-@pytest.mark.parametrize("name", ["journaled", "journal", "commit", "give_back"])
-async def test_a_redis_that_fails_in_the_middle_stops_the_attempt_without_a_crash(site, name):
+@pytest.mark.parametrize(
+    "after", [False, True], ids=["before", "after"]
+)  # the call, or only its answer, is lost
+@pytest.mark.parametrize("name", ["claim", "journaled", "journal", "commit", "give_back"])
+async def test_a_redis_that_fails_for_a_moment_is_waited_for_and_costs_no_turn_and_no_strike(
+    site, name, after
+):
     plan, message = await one_trial(site)
-    failing = Fuse(1, error=RedisUnavailable("gone"))
+    failing = Fuse(1, after=after, error=RedisUnavailable("gone"))
     bench = site.bench("w1", manifest=failing.on(site.manifest, name))
     if name == "give_back":
         bench.leases.leaving = True
@@ -133,12 +139,34 @@ async def test_a_redis_that_fails_in_the_middle_stops_the_attempt_without_a_cras
             await site.manifest.claim(plan.run_id, 0, message.trace_id, "w0", lease_s=30)
         )
     await attempt(message, bench)
-    assert failing.writes == [name]
+    assert failing.writes[:2] == [name, name]
+    if name == "give_back":
+        assert (await row_of(site, plan)).status == "pending"
+        await attempt(message, site.bench("w2"))
+    await site.check(plan)
+    await check_paid_once(site, plan)
+    assert await site.manifest.redis.hgetall(redis_keys.strikes(plan.run_id)) == {}
+
+
+async def test_a_redis_that_stays_away_ends_the_attempt_without_a_crash_and_its_turns_stay(site):
+    plan, message = await one_trial(site)
+    site.clock = StepClock()
+
+    class Gone:
+        def __getattr__(self, name):
+            return getattr(site.manifest, name)
+
+        async def commit(self, *_):
+            raise RedisUnavailable("gone for good")
+
+    await attempt(message, site.bench("w1", manifest=Gone()))
+    assert site.clock.time_s > PATIENCE_S
     assert (await row_of(site, plan)).status == "running"  # until its lease runs out
     await site.silence(plan.run_id)
     await site.manifest.expire(plan.run_id)
     await attempt(message, site.bench("w2"))
     await site.check(plan)
+    await check_paid_once(site, plan)
 
 
 async def test_a_run_that_cannot_be_sealed_yet_is_left_to_a_sweep_without_a_crash(site, caplog):

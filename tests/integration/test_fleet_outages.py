@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from salvo_core.errors import StoreRefused
+from salvo_core.fleet.registry import WorkerCard, WorkerRegistry
 from salvo_core.store.opening import open_store
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import TURNS, scenario, script
@@ -79,6 +81,32 @@ async def test_a_run_survives_a_redis_that_is_killed_and_comes_back(mortal_redis
     assert not fleet.doubled() & finished
 
 
+async def test_a_redis_that_is_away_for_leases_on_end_costs_no_turn_no_attempt_and_no_strike(
+    mortal_redis: Fleet,
+) -> None:
+    fleet = mortal_redis
+    async with fleet.provider(BUSY):
+        workers = await fleet.start(2)
+        plan = await fleet.submit(scenario(MODEL), trials=60)
+        await fleet.until_ended(plan, 8)
+        fleet.redis_server.kill9()
+        await until(lambda: all(_silent_s(worker.log()) > 6 for worker in workers), "three leases run out")
+        fleet.redis_server.start()
+        await fleet.sealed(plan)
+        traces = await fleet.audit(plan)
+        counts = await fleet.manifest.counts(plan.run_id)
+    assert all(worker.is_alive for worker in workers)
+    assert set(fleet.asked().values()) == {1}
+    assert {trace.attempt for trace in traces} == {1}
+    assert (counts.expired, counts.statuses["infra_error"]) == (0, 0)
+
+
+def _silent_s(log: str) -> float:
+    """Return for how long a worker has not been able to renew its leases, by the last word of its log."""
+    said = re.findall(r"leases were not renewed for ([\d.]+) s", log)
+    return float(said[-1]) if said else 0.0
+
+
 async def test_a_worker_that_is_there_before_its_redis_waits_for_it(mortal_redis: Fleet) -> None:
     fleet = mortal_redis
     async with fleet.provider({MODEL: script()}):
@@ -141,13 +169,51 @@ async def test_a_worker_that_comes_while_minio_is_away_waits_and_blames_no_trial
         plan = await fleet.submit(scenario(MODEL), trials=6)
         minio.kill9()
         (worker,) = await fleet.start()
-        await until(lambda: "could not be read" in worker.log(), "the worker misses the plan")
+        await until(lambda: "no new trials are taken" in worker.log(), "the worker misses the store")
         minio.start()
         assert (await fleet.sealed(plan)).verdict == "PASS"
         await fleet.audit(plan)
     assert worker.is_alive
     assert set(fleet.asked().values()) == {1}
     assert (await fleet.manifest.counts(plan.run_id)).expired == 0
+
+
+async def test_a_worker_that_cannot_store_begins_no_trial_and_says_so_until_it_can(
+    mortal_minio: tuple[Fleet, MinioServer],
+) -> None:
+    fleet, minio = mortal_minio
+    async with fleet.provider(BUSY):
+        (worker,) = await fleet.start(concurrency=10)
+        later = await fleet.submit(scenario(MODEL), trials=5)
+        await fleet.manifest.pause(later.run_id)
+        plan = await fleet.submit(scenario(MODEL), trials=3)
+        begun = (await fleet.manifest.counts(later.run_id)).claims
+        asked = len(fleet.requests())
+        await until(lambda: len(fleet.requests()) >= asked + plan.total, "each conversation is under way")
+        minio.kill9()
+        await until(lambda: WAITS in worker.log(), "a conversation waits")
+        await fleet.manifest.unpause(later.run_id)
+        await fleet.dispatcher.publish(later.message(index) for index in range(later.total))
+        waits = worker.log().count(WAITS)
+        await until(lambda: worker.log().count(WAITS) > waits + 2, "the worker looks at the store again")
+        assert (await fleet.manifest.counts(later.run_id)).claims == begun  # slots are free all the same
+        assert worker.log().count("no new trials are taken") == 1
+        registry = WorkerRegistry(fleet.manifest.redis, fleet.manifest.address)
+
+        async def card() -> WorkerCard:
+            (found,) = await registry.workers()
+            return found
+
+        async def says_why() -> bool:
+            return "cannot reach s3://" in (await card()).shut
+
+        await until(says_why, "its card says why")
+        minio.start()
+        for one in (plan, later):
+            await fleet.sealed(one)
+            await fleet.audit(one)
+    assert set(fleet.asked().values()) == {1}
+    assert "new trials are taken again" in worker.log()
 
 
 async def test_conversations_wait_for_a_bucket_that_was_deleted(

@@ -141,6 +141,21 @@ async def test_trials_of_a_silent_worker_are_sent_again_at_once(site):
     assert (await site.manifest.counts(plan.run_id)).expired == 2
 
 
+async def test_a_merciful_sweep_leaves_leases_alone_and_cares_for_everything_else(site):
+    plan = await site.submit(order(2))
+    claim = await site.manifest.claim(plan.run_id, 0, plan.trace_id(0), "w0", lease_s=30)
+    await site.silence(plan.run_id)
+    await lose_messages(site)
+    sweeper = Sweeper(site.store, site.manifest, site.outbox, StepClock(), still_s=0)
+    for _ in range(2):
+        await sweeper.sweep(merciful=True)
+    assert site.outbox.waiting == [plan.message(1)]  # lost, and sent again
+    assert (await site.rows(plan.run_id))[0].worker == "w0"
+    assert (await site.manifest.renew("w0", [claim], lease_s=30))[plan.run_id].lost == frozenset()
+    await sweeper.sweep()
+    assert (await site.manifest.counts(plan.run_id)).expired == 0
+
+
 # -- cancelling, pausing -----------------------------------------------------------------------------
 
 

@@ -7,9 +7,11 @@ local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
 local status, attempt, trace_id, rest = read_row(index)
 if not state or not status or trace_id ~= ARGV[2] then return {'unknown'} end
-if status == 'running' then return {'held', rest} end
-if status ~= 'pending' then return {'done', status} end
-if state == 'paused' then return {'paused'} end
+-- A worker asks for what it holds only if the answer to its first question was lost on the way.
+local again = status == 'running' and rest == worker
+if status == 'running' and not again then return {'held', rest} end
+if status ~= 'pending' and not again then return {'done', status} end
+if state == 'paused' and not again then return {'paused'} end
 
 local cancelling = state == 'cancelling'
 if cancelling and attempt == '0' then
@@ -24,6 +26,7 @@ if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
   return before(skip_row(index, 0, trace_id, 'budget'), 'skipped')
 end
 
+if again then let_suspect_go(index) end
 local purpose, strikes = 'run', number(STRIKES, index)
 if cancelling then
   purpose = 'close_cancelled'
@@ -32,7 +35,7 @@ elseif strikes >= number(RUN, 'attempts_max') + 2 then
 elseif strikes >= number(RUN, 'attempts_max') then
   purpose = 'close_lost'
 elseif strikes > 0 then
-  if not has_room(worker, strikes) then return {'suspect'} end
+  if not again and not has_room(worker, strikes) then return {'suspect'} end
   hold_suspect(index, worker, strikes)
 end
 redis.call('HDEL', SUSPECTS, 'blamed:' .. worker) -- it lives, whatever was thought of it
@@ -41,7 +44,9 @@ local now = now_ms()
 write_row(index, 'running', next_attempt, trace_id, worker)
 redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), index)
 redis.call('HSETNX', RUN, 'started_ms', now)
-count('pending', -1)
-count('running', 1)
+if not again then
+  count('pending', -1)
+  count('running', 1)
+end
 count('claims', 1)
 return {'claimed', next_attempt, purpose, strikes, redis.call('HGET', SUSPECTS, index .. ':past') or ''}

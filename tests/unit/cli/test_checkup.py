@@ -3,6 +3,7 @@
 import pytest
 
 from salvo_cli import checkup
+from salvo_core.fleet.registry import WorkerCard
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,25 @@ def test_a_server_that_forgets_on_restart_is_a_warning_with_what_to_do():
 @pytest.mark.parametrize(("used", "most", "level"), [(10, 0, "ok"), (79, 100, "ok"), (80, 100, "warn")])
 def test_memory_that_runs_short_is_a_warning(used, most, level):
     assert checkup._memory({"used_memory": used, "maxmemory": most}).level == level
+
+
+def card(**fields):
+    return WorkerCard(
+        **{"name": "w1", "host": "h", "pid": 1, "concurrency": 1, "running": 0, "started_ms": 0,
+           "salvo_version": "1"} | fields
+    )  # fmt: skip
+
+
+def test_workers_that_begin_no_trial_are_counted_and_one_of_them_says_why():
+    cards = [card(), card(name="w2", shut="cannot reach s3://x"), card(name="w3", shut="y")]
+    (finding,) = checkup.gate_findings(cards)
+    assert (finding.level, finding.seen) == (
+        "warn", "2 of 3 take no new trials, e.g. w2: cannot reach s3://x",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("honours", "told"), [(True, 0), (None, 0), (False, 1)])
+def test_a_store_without_conditional_writes_is_told_once_it_is_known(honours, told):
+    found = list(checkup.gate_findings([card(conditional_writes=honours), card()]))
+    assert len(found) == told
+    assert all("1 of 2" in finding.seen for finding in found)

@@ -7,7 +7,8 @@ import pytest
 
 from salvo_core.errors import LeaseLost, RedisUnavailable
 from salvo_core.manifest.claims import Claim, Refusal, Renewal
-from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
+from salvo_core.manifest.leases import AGAIN_AFTER_S, RENEWALS_PER_LEASE, LeaseKeeper
+from salvo_core.manifest.patience import PATIENCE_S, WAIT_MAX_S
 from salvo_core.trace.model import Turn
 from tests.unit.trial.builders import TRACE_ID, StepClock
 
@@ -105,14 +106,18 @@ async def test_silence_shorter_than_a_lease_is_borne(keeper, manifest, clock):
     assert held.interruption() is None
 
 
-async def test_silence_for_a_whole_lease_loses_everything_that_is_held(keeper, manifest, clock):
+async def test_however_long_redis_is_silent_only_redis_says_what_is_lost(keeper, manifest, clock):
     held = [keeper.hold(claim(index)) for index in range(3)]
-    await keeper.renew()
     manifest.down = True
-    for _ in range(3):
+    for _ in range(30):
         clock.time_s += 10
-        await keeper.renew()
-    assert [each.interruption() for each in held] == ["lost"] * 3
+        assert not await keeper.renew()
+    assert [each.interruption() for each in held] == [None] * 3
+    manifest.down, manifest.lost = False, {(ONE, 1)}
+    assert await keeper.renew()
+    assert [each.interruption() for each in held] == [None, "lost", None]
+    await keeper.renew()
+    assert manifest.asked[-1][1] == [(ONE, 0), (ONE, 2)]  # of what is lost it speaks once
 
 
 async def test_one_answer_ends_the_silence(keeper, manifest, clock):
@@ -172,6 +177,70 @@ async def test_a_turn_that_is_fenced_loses_the_trial(keeper, manifest):
     assert held.interruption() == "lost"
 
 
+async def test_a_turn_that_was_fenced_only_because_the_lease_ran_out_unheard_is_kept_after_all(
+    keeper, manifest
+):
+    held = keeper.hold(claim())
+    answers = [None, "running"]
+
+    async def journal(claim, turn):
+        return answers.pop(0)
+
+    manifest.journal = journal
+    await held.keep(Turn(index=0))
+    assert held.interruption() is None
+    assert len(manifest.asked) == 1  # the renewal that took the lease back
+
+
+async def test_a_turn_waits_for_a_redis_that_is_away_and_is_kept_once_it_is_back(keeper, manifest, clock):
+    held = keeper.hold(claim())
+    told = []
+
+    async def journal(claim, turn):
+        told.append(turn.index)
+        if clock.time_s < 60:
+            raise RedisUnavailable("gone")
+        return "running"
+
+    manifest.journal = journal
+    await held.keep(Turn(index=0))
+    assert 60 <= clock.time_s < 63
+    assert max(clock.slept) == WAIT_MAX_S
+    assert set(told) == {0}
+
+
+async def test_patience_ends_and_then_says_what_was_wrong(keeper, manifest, clock):
+    held = keeper.hold(claim())
+
+    async def journal(claim, turn):
+        raise RedisUnavailable("gone for good")
+
+    manifest.journal = journal
+    with pytest.raises(RedisUnavailable, match="gone for good"):
+        await held.keep(Turn(index=0))
+    assert PATIENCE_S <= clock.time_s < PATIENCE_S + WAIT_MAX_S
+
+
+async def test_a_claim_is_asked_for_until_it_is_answered_unless_the_worker_leaves(keeper, manifest, clock):
+    answers = [RedisUnavailable("gone"), RedisUnavailable("gone"), claim()]
+
+    async def ask(run_id, index, trace_id, worker, *, lease_s):
+        # Another message of it changes nothing meanwhile: Redis would take it for the same question.
+        assert await keeper.claim(run_id, index, trace_id) == Refusal("held")
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    manifest.claim = ask
+    held = await keeper.claim(ONE, 0, TRACE_ID)
+    assert held.claim == claim()
+    keeper.let_go(held)
+    answers, keeper.leaving = [RedisUnavailable("gone")], True
+    with pytest.raises(RedisUnavailable):
+        await keeper.claim(ONE, 0, TRACE_ID)
+
+
 async def test_a_run_that_was_cancelled_meanwhile_is_heard_of_with_the_turn_that_was_kept(keeper, manifest):
     held = keeper.hold(claim())
     manifest.journal_says = "cancelling"
@@ -186,7 +255,12 @@ async def test_a_keeper_that_runs_renews_three_times_a_lease_and_survives_redis(
     while len(manifest.asked) < 7:
         await asyncio.sleep(0)
     assert not running.done()
-    assert set(clock.slept) == {30.0 / RENEWALS_PER_LEASE}
+    assert clock.slept[0] == 30.0 / RENEWALS_PER_LEASE
+    assert set(clock.slept[1:]) == {AGAIN_AFTER_S}  # once it is back, others wait for our word
+    manifest.down, before = False, len(clock.slept)
+    while len(clock.slept) < before + 3:
+        await asyncio.sleep(0)
+    assert clock.slept[-1] == 30.0 / RENEWALS_PER_LEASE
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

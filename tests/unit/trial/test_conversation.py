@@ -9,7 +9,8 @@ from salvo_core.clock import SystemClock
 from salvo_core.errors import LeaseLost
 from salvo_core.trace.model import Usage
 from salvo_core.trial.conversation import Leaving
-from tests.unit.trial.builders import Journal, Talk, call, price_of, tool
+from salvo_core.trial.limits import Limits
+from tests.unit.trial.builders import Journal, StepClock, Talk, call, price_of, tool
 
 TWO_THEN_DONE = [call(q="one"), call(q="two"), {"text": "Done."}]
 
@@ -340,6 +341,18 @@ async def test_what_the_provider_is_asked_names_the_trial_the_turn_and_the_scena
     )
     spec = talk.adapter.seen[0][1][0]
     assert (spec.name, spec.parameters) == ("look_up", {"type": "object", "properties": {}, "required": []})
+
+
+async def test_a_journal_that_is_away_for_long_takes_none_of_the_agents_time():
+    clock = StepClock()
+
+    class Slow(Journal):
+        async def keep(self, turn):
+            clock.time_s += 100
+            await super().keep(turn)
+
+    talk = Talk([call(), {"text": "Done."}], clock=clock, hold=Slow([]), limits=Limits(10, 30.0, None, None))
+    assert (await talk.had()).outcome == "completed"
 
 
 async def test_an_exchange_that_is_abandoned_ends_the_trial_and_nobody_knows_its_cost():
