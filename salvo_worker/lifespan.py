@@ -25,6 +25,7 @@ from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.memory import read_memory
+from salvo_core.manifest.pulse import pulse
 from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
@@ -240,7 +241,7 @@ class Lifespan:
         bench = self._bench
         assert bench is not None
         lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
-        mercy_s = await bench.manifest.pulse(silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
+        mercy_s = await pulse(bench.manifest, silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
         lock_ms = round(sweep_s * 3000)
         if await self._sweep_is_ours(bench, lock_ms):
             open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)

@@ -269,17 +269,6 @@ class Manifest:
         """
         return [int(index) for index in await self._run_script("expire", run_id, most, looked_ms)]
 
-    async def pulse(self, *, silence_s: float, mercy_s: float) -> float:
-        """Say that a worker is here; return for how long no lease may be taken back yet, seconds.
-
-        Args:
-            silence_s: When no worker was heard for so long, Redis was away, and not each of them.
-            mercy_s: How long all have then to say that they are there.
-        """
-        arguments = [round(silence_s * 1000), round(mercy_s * 1000)]
-        with translated(self.address):
-            return int(await self._scripts["pulse"](keys=[keys.PULSE], args=arguments)) / 1000
-
     # -- a run --------------------------------------------------------------------------------
 
     async def pause(self, run_id: str, why: str = "") -> bool:

@@ -8,6 +8,7 @@ from salvo_core.errors import NotFound
 from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
 from salvo_core.manifest.claims import Claim, Refusal
+from salvo_core.manifest.pulse import pulse
 from salvo_core.manifest.rows import Row
 from tests.contracts.manifest_runs import Run, check_counters, result, turn
 
@@ -99,17 +100,17 @@ async def test_a_call_to_take_leases_back_that_a_stalled_server_hears_late_takes
 async def test_after_a_silence_of_all_workers_leases_are_left_alone_for_a_while(manifest):
     await manifest.redis.delete(keys.PULSE)
     assert (
-        await manifest.pulse(silence_s=15, mercy_s=30) == 0
+        await pulse(manifest, silence_s=15, mercy_s=30) == 0
     )  # the first of all: nobody can have been cut off
-    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    assert await pulse(manifest, silence_s=15, mercy_s=30) == 0
     heard_ms = int(await manifest.redis.hget(keys.PULSE, "heard_ms"))
     await manifest.redis.hset(keys.PULSE, "heard_ms", heard_ms - 14_000)
-    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    assert await pulse(manifest, silence_s=15, mercy_s=30) == 0
     await manifest.redis.hset(keys.PULSE, "heard_ms", heard_ms - 60_000)
-    assert 29 < await manifest.pulse(silence_s=15, mercy_s=30) <= 30
-    assert 29 < await manifest.pulse(silence_s=15, mercy_s=30) <= 30  # and for all workers, until it is over
+    assert 29 < await pulse(manifest, silence_s=15, mercy_s=30) <= 30
+    assert 29 < await pulse(manifest, silence_s=15, mercy_s=30) <= 30  # and for all workers, until it is over
     await manifest.redis.hset(keys.PULSE, "mercy_until_ms", heard_ms)
-    assert await manifest.pulse(silence_s=15, mercy_s=30) == 0
+    assert await pulse(manifest, silence_s=15, mercy_s=30) == 0
 
 
 async def test_renewing_many_runs_takes_one_call_and_each_tells_its_own_state(manifest):

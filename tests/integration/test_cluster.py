@@ -7,6 +7,7 @@ import pytest
 from salvo_core.cancel import cancel
 from salvo_core.fleet.registry import WorkerCard, WorkerRegistry
 from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.pulse import pulse
 from salvo_core.store.memory import MemoryStore
 from salvo_core.sweep import Sweeper
 from tests.integration.site import Site, order
@@ -49,7 +50,7 @@ async def test_runs_are_worked_swept_cancelled_and_sealed_in_a_cluster(site: Sit
     assert [card.name for card in await registry.workers()] == ["w1", "w2", "w3"]
     await _abandon(site.manifest, doomed)
     sweeper = Sweeper(site.store, site.manifest, site.outbox, StepClock())
-    assert await site.manifest.pulse(silence_s=15, mercy_s=30) == 0
+    assert await pulse(site.manifest, silence_s=15, mercy_s=30) == 0
     assert await sweeper.sweep() == 2
     await cancel(doomed.run_id, store=site.store, manifest=site.manifest, dispatcher=site.outbox)
     await site.work(site.bench("w1"), site.bench("w2"))
