@@ -37,6 +37,7 @@ SOCKET_PATH_BYTES_MAX = 100
 
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 5.0
+FORGET_DEADLINE_S = 20.0
 _POLL_S = 0.005
 
 
@@ -185,6 +186,7 @@ class EmbeddedServer:
             self._users = None
             # Upgrading is not atomic, but arrivals and leavings take turns.
             if _locks(users):
+                self._forget()
                 self._stop()
 
     def __enter__(self) -> EmbeddedServer:
@@ -245,6 +247,24 @@ class EmbeddedServer:
                 umask=UMASK,  # the socket is never open to others, not even before its own chmod
                 start_new_session=True,  # Ctrl-C at the terminal is for the command, not for the server
             )
+
+    def _forget(self) -> None:
+        """Have the append-only file hold what the server holds, and nothing that it no longer does.
+
+        Turns and votes of trials under way pass through it as they were said. They are deleted once a
+        trial is recorded, but the file would go on telling what they were.
+        """
+        if not any(
+            file.stat().st_size for file in self.places.data.rglob("*.aof") if ".base." not in file.name
+        ):
+            return
+        deadline = time.monotonic() + FORGET_DEADLINE_S
+        _ask(self.places.socket, b"BGREWRITEAOF")
+        while time.monotonic() < deadline:
+            said = _ask(self.places.socket, b"INFO persistence")
+            if not said or (b"aof_rewrite_in_progress:0" in said and b"aof_rewrite_scheduled:0" in said):
+                return
+            time.sleep(_POLL_S)
 
     def _stop(self) -> None:
         for sign, wait_s in ((signal.SIGTERM, STOP_DEADLINE_S), (signal.SIGKILL, 1.0)):

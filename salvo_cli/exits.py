@@ -12,6 +12,8 @@ OK = 0
 NOT_ALL = 1
 """``import`` skipped something that it found."""
 USAGE = 64
+INFRA_ERROR = 3
+"""The verdict's code, also of a run that waits for somebody to mend a provider's account."""
 UNAVAILABLE = 69
 INTERNAL = 70
 TIMED_OUT = 75

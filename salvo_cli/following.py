@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.live import Live
@@ -17,8 +18,11 @@ from salvo_cli.render.console import marks, plain
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import plural
 from salvo_cli.wiring import Site
-from salvo_core.errors import RedisUnavailable
+from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.manifest.counters import RunCounts
+
+if TYPE_CHECKING:
+    from salvo_core.fleet.breaker import Trouble
 
 LOOKS_PER_S = 4
 TERSE_EVERY_S = 5.0
@@ -31,6 +35,7 @@ SEALED_WITHIN_S = 3.0
 
 OUTAGE_S_MAX = 60.0
 NO_WORKER_S = 15.0
+TROUBLES_EVERY_S = 1.0
 CELLS_LABELLED_MAX = progress.CELLS_SHOWN_MAX
 
 
@@ -91,6 +96,8 @@ class Follower:
         self._said_at_s = -TERSE_EVERY_S
         self._said = ""
         self._warned = False
+        self._troubles: list[Trouble] = []
+        self._troubles_due_s = 0.0
 
     async def until_sealed(self, stop: asyncio.Event, timeout_s: float | None = None) -> RunCounts | None:
         """Return the run's last counts once it is sealed; None when stop was set or time ran out.
@@ -136,6 +143,7 @@ class Follower:
             counts = await self._site.observer.status(self._run_id)
             await self._refresh_workers(counts)
             await self._seal_if_nobody_does(counts)
+            await self._refresh_troubles(counts)
         except RedisUnavailable as error:
             now_s = self._now_s()
             if self._outage_since_s is None:
@@ -164,6 +172,13 @@ class Follower:
             self._warned = True
             self._warn("no worker is there to run the trials; start one with `salvo worker`")
 
+    async def _refresh_troubles(self, counts: RunCounts) -> None:
+        now_s = self._now_s()
+        if now_s >= self._troubles_due_s:
+            self._troubles_due_s = now_s + TROUBLES_EVERY_S
+            moving = counts.state in progress.MOVING
+            self._troubles = await awaited(self._site, self._run_id) if moving else []
+
     async def _seal_if_nobody_does(self, counts: RunCounts) -> None:
         if counts.state != "finished":
             self._finished_since_s = None
@@ -177,11 +192,16 @@ class Follower:
     def _show(self, counts: RunCounts, live: Live | None) -> None:
         if live is not None:
             view = progress.live(
-                counts, self._labels, signs=marks(live.console), workers=self._workers, note=self._note
+                counts,
+                self._labels,
+                signs=marks(live.console),
+                workers=self._workers,
+                note=self._note,
+                troubles=self._troubles,
             )
             live.update(view, refresh=True)
         elif self._screen is not None:
-            line, now_s = progress.terse(counts), self._now_s()
+            line, now_s = progress.terse(counts, self._troubles), self._now_s()
             settled = counts.state in ("sealed", "paused")
             if line != self._said and (settled or now_s - self._said_at_s >= TERSE_EVERY_S):
                 self._said, self._said_at_s = line, now_s
@@ -196,6 +216,15 @@ async def cell_labels(site: Site, run_id: str) -> list[str]:
     """Return how to call each cell of a run; nothing if there are too many."""
     plan = await site.observer.plan(run_id)
     return cell_names(plan.cells) if 1 < len(plan.cells) <= CELLS_LABELLED_MAX else []
+
+
+async def awaited(site: Site, run_id: str) -> list[Trouble]:
+    """Return the providers of a run that may not be asked now."""
+    try:
+        plan = await site.observer.plan(run_id)
+    except SalvoError:
+        return []  # somebody lost it, and says so elsewhere
+    return await site.breakers.troubles({cell.adapter for cell in plan.cells} | {plan.judge.adapter})
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -87,6 +87,26 @@ Labels = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="K=V", help="A note kept with the run, such as commit=3f2a; repeatable."),
 ]
+BudgetUsd = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-usd", min=0.0, max=1_000_000.0, metavar="USD",
+        help="Most the run may spend, judges included; what does not fit is skipped.",
+    ),
+]  # fmt: skip
+BudgetTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--budget-tokens",
+        min=0,
+        metavar="N",
+        help="Most tokens the run may use, input and output, judges too.",
+    ),
+]
+AllowUnpriced = Annotated[
+    bool,
+    typer.Option("--allow-unpriced", help="With --budget-usd: models of unknown price count as nothing."),
+]
 EarlyStop = Annotated[
     bool,
     typer.Option(

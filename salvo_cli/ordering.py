@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from salvo_cli.options import pairs, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
+from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from salvo_core.manifest.budget import Budget
     from salvo_core.submit import Order
 
 
@@ -29,6 +31,9 @@ class Asked:
     tags: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     idempotency_key: str | None = None
+    budget_usd: float | None = None
+    budget_tokens: int | None = None
+    allow_unpriced: bool = False
     early_stop: bool = False
     recording: str | None = None
 
@@ -63,6 +68,20 @@ class Asked:
             judge=project.judge,
             secrets=open_adapters(here).known_secrets(),
             early_stop=self.early_stop,
+            budget=self._budget(),
+        )
+
+    def _budget(self) -> Budget | None:
+        from salvo_core.manifest.budget import Budget
+
+        if self.budget_usd is None and self.budget_tokens is None:
+            if self.allow_unpriced:
+                raise UsageError(
+                    "--allow-unpriced is about a budget, and there is none", hint="add --budget-usd"
+                )
+            return None
+        return Budget(
+            usd_max=self.budget_usd, tokens_max=self.budget_tokens, allow_unpriced=self.allow_unpriced
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -96,6 +115,36 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
     if found := [*here.project.problems, *odd]:
         print_problems(screen, found, ci=here.settings.ci_mode)
         screen.print()
+
+
+def require_prices(here: Surroundings, order: Order) -> None:
+    """Refuse a budget in US dollars that nobody could keep, before anything is sent.
+
+    Workers ask their own price lists again: theirs count.
+
+    Raises:
+        UsageError: A model of the order, or one that judges it, has no known price.
+    """
+    if order.budget is None or order.budget.usd_max is None or order.budget.allow_unpriced:
+        return
+    from datetime import UTC, datetime
+
+    from salvo_core.submit import judge_terms, make_plan
+
+    plan = make_plan(order, now=datetime.now(UTC))
+    scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
+    pricing = _Pricing(here)
+    asked = {(cell.adapter, cell.model) for cell in plan.cells} | {
+        (terms.adapter, terms.model)
+        for cell in plan.cells
+        for terms in judge_terms(scenarios[cell.scenario_digest], plan)
+    }
+    unpriced = sorted({model for adapter, model in asked if not pricing.listed(adapter, model)})
+    if unpriced:
+        raise UsageError(
+            f"--budget-usd cannot be kept: the price of {', '.join(map(repr, unpriced[:5]))} is not known",
+            hint="add it under `prices:` in salvo.yaml, or give --allow-unpriced or --budget-tokens instead",
+        )
 
 
 def print_single_votes(screen: Console, order: Order) -> None:
@@ -182,6 +231,8 @@ class _Pricing:
 
     def known(self, adapter: str, model: str) -> bool:
         """Tell whether a model's price is known."""
-        if adapter == "scripted":
-            return False
+        return adapter != "scripted" and self.listed(adapter, model)
+
+    def listed(self, adapter: str, model: str) -> bool:
+        """Tell whether exchanges can be counted in US dollars, whoever answers."""
         return self._registry.price_usd(adapter, model, self._one_token) is not None

@@ -19,6 +19,7 @@ from salvo_cli.wiring import Site, Surroundings, open_site
 from salvo_core.manifest.counters import RunCounts
 
 if TYPE_CHECKING:
+    from salvo_core.manifest.budget import Budget
     from salvo_core.reevaluate import Wish
     from salvo_core.submit import Order
 
@@ -90,14 +91,20 @@ class Session:
                 console().print(plain(plan.run_id), soft_wrap=True)
             return exits.OK
 
-    async def resume_and_follow(self, ref: str, command: str, *, detach: bool) -> int:
+    async def resume_and_follow(
+        self, ref: str, command: str, *, detach: bool, budget: Budget | None = None
+    ) -> int:
         """Let a run go on; follow it to its report unless detach is set; return the exit code."""
         from salvo_core.resume import resume
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             run_id = await site.observer.resolve(ref)
             resumed = await resume(
-                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher
+                run_id,
+                store=site.store,
+                manifest=site.manifest,
+                dispatcher=site.dispatcher,
+                budget=budget,
             )
             self._say(f"run {run_id}: {plural(resumed.left, 'trial')} left")
             if not detach or resumed.left == 0:
@@ -127,6 +134,8 @@ class Session:
             look_after=self._servers.worker.ensure if self._servers.worker else None,
         )
         counts = await follower.until_sealed(stop)
+        if counts is not None and counts.state == "paused" and counts.paused_by:
+            return await self._held_up(site, counts)
         if counts is None or counts.state == "paused":
             return await self._interrupted(site, run_id)
         return await self._report(site, counts, command)
@@ -137,6 +146,24 @@ class Session:
         summary = await site.observer.summary(counts.run_id)
         code = summary.exit_code_allow_infra if self._allow_infra else summary.exit_code
         await tell(site, summary, code, command, self._telling)
+        return code
+
+    async def _held_up(self, site: Site, counts: RunCounts) -> int:
+        """Say what has to be mended before the run can go on; the agents are not to blame for it."""
+        if self._servers.worker is not None:
+            await asyncio.to_thread(self._servers.worker.stop)
+            counts = await site.observer.status(counts.run_id)
+        message = (
+            f"run {counts.run_id} is paused, {counts.ended:,} of {plural(counts.total, 'trial')} ended: "
+        )
+        message += counts.paused_by
+        hint = f"`salvo resume {short(counts.run_id)}` goes on with the turns that were paid for"
+        code = exits.INFRA_ERROR
+        if self._telling.as_json:
+            print_json(exits.error_document("paused", message, hint, code, run_id=counts.run_id))
+        screen = self._screen or console(stderr=True)
+        screen.print(plain(message), soft_wrap=True)
+        screen.print(plain("hint: ", "bold") + plain(hint), soft_wrap=True)
         return code
 
     async def _interrupted(self, site: Site, run_id: str) -> int:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from salvo_cli.embedded import EmbeddedServer, Places
     from salvo_core.adapters.registry import AdapterRegistry
     from salvo_core.clock import Clock
+    from salvo_core.fleet.breaker import Breakers
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.live import Manifest
     from salvo_core.observe import Observer
@@ -104,6 +105,7 @@ class Site:
     observer: Observer
     registry: WorkerRegistry
     clock: Clock
+    breakers: Breakers
     server: EmbeddedServer | None
     """Our hold on the embedded server; None with a fleet."""
 
@@ -140,6 +142,7 @@ async def open_site(here: Surroundings, server: EmbeddedServer | None = None) ->
 async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIterator[Site]:
     # The Redis client costs 0.1 s to import; the embedded server comes up meanwhile.
     from salvo_core.clock import SystemClock
+    from salvo_core.fleet.breaker import Breakers
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.connection import connect
     from salvo_core.manifest.live import Manifest
@@ -170,6 +173,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
             observer=Observer(store, manifest),
             registry=WorkerRegistry(redis, address),
             clock=SystemClock(),
+            breakers=Breakers(redis, address),
             server=server,
         )
     finally:

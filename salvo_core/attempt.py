@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 
+from salvo_core.adapters.gate import Barred
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
@@ -33,21 +34,24 @@ from salvo_core.evaluation.document import Functions
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.fleet.breaker import Breakers
+from salvo_core.fleet.gate import TrialGate, gate_of
 from salvo_core.fleet.intake import Intake
 from salvo_core.judge import judge
 from salvo_core.manifest.claims import Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
 from salvo_core.record import Recorded, StoreClosed, finish, store_patiently
+from salvo_core.relinquish import curtail, follow_up, relinquish, seal_or_say
 from salvo_core.rescore import Unchanged, rescore, rescoring
-from salvo_core.run.curtailer import Curtailed, Curtailer
+from salvo_core.run.curtailer import Curtailer
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.run.records import record_of, timed
 from salvo_core.scenario.model import Scenario
-from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.trace.model import Trace, TrialError, Turn, Usage
 from salvo_core.trace.recording import Recording
@@ -98,6 +102,16 @@ class Bench:
         """What ends decided cells, and knows how far this worker has read them."""
         return Curtailer(self.manifest)
 
+    @cached_property
+    def breakers(self) -> Breakers:
+        """What all workers know of providers that are away."""
+        return Breakers(self.manifest.redis, self.manifest.address)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The books of runs that have a budget."""
+        return Ledger(self.manifest)
+
 
 async def attempt(message: TrialMessage, bench: Bench) -> None:
     """Attempt the trial that a message names, if it still wants attempting.
@@ -122,14 +136,15 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         logger.debug("trial %s was not begun: %s", message.trace_id, held.reason)
         if held.reason == "unknown" and bench.rebuilder is not None:
             await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
-        if held.run_finished:
-            await _seal(message.run_id, bench)
-        elif held.reason == "suspect":  # this worker is leaving, and another has room
+        if held.reason == "suspect":  # this worker is leaving, and another has room
             await bench.dispatcher.publish([message])
+        await follow_up(held, message.run_id, bench)
         return
     claim = held.claim
     try:
         await _attempt_held(message, held, bench)
+    except Barred as bar:
+        await relinquish(message, claim, bar, bench)
     except (LeaseLost, RedisUnavailable) as error:
         # What was paid is in the journal; whoever holds the trial now continues from there.
         logger.warning("trial %s, attempt %d, stopped: %s", claim.trace_id, claim.attempt, error)
@@ -158,7 +173,8 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
     if claim.attempt > 1 and claim.purpose != "close_unread":
         past = await held.insist(lambda: bench.manifest.journaled(claim.run_id, claim.index))
     held.turns.extend(past)
-    plan, scenario, conversation = await _converse(message, held, past, bench)
+    gate = gate_of(held, bench)
+    plan, scenario, conversation = await _converse(message, held, past, bench, gate)
     conversation = with_dropped(conversation, claim.past)
     trace = timed(record_of(claim, plan, scenario, conversation, began[0]), began, bench.clock)
     trace = trace.model_copy(update={"earlier": with_turns(claim.past, past)})
@@ -173,8 +189,10 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
             manifest=bench.manifest,
             clock=bench.clock,
             forms=bench.forms,
+            gate=gate.of("judge"),
         )
         trace = timed(trace, began, bench.clock)
+    await gate.close()
     recording = plan.recording if plan else UNKNOWN if trace.turns else Recording()
     redactor = Redactor(bench.adapters.known_secrets(), (*bench.redaction_patterns, *recording.patterns))
     labels = plan.cells[trace.cell].assertions if plan else ()
@@ -188,7 +206,7 @@ async def _attempt_held(message: TrialMessage, held: HeldTrial, bench: Bench) ->
 
 
 async def _converse(
-    message: TrialMessage, held: HeldTrial, past: Sequence[Turn], bench: Bench
+    message: TrialMessage, held: HeldTrial, past: Sequence[Turn], bench: Bench, gate: TrialGate
 ) -> tuple[Plan | None, Scenario | None, Conversation]:
     """Return the order and the conversation; an order that cannot be had ends the trial before it speaks."""
     plan: Plan | None = None
@@ -197,6 +215,10 @@ async def _converse(
         plan = await bench.orders.plan(message.run_id, message.index)
         if message.index >= plan.total or plan.message(message.index) != message:
             raise UsageError(f"the message is not one that the plan of run {message.run_id} would send")
+        gate.budget = plan.budget
+        gate.discreet = bool(
+            plan.recording.mode != "full" or plan.recording.patterns or bench.redaction_patterns
+        )
         cell = plan.cells[message.cell]
         scenario = await bench.orders.scenario(plan, cell)
         mute = held.claim.purpose in CLOSE_LOST
@@ -219,6 +241,7 @@ async def _converse(
         trial=plan.trial_index(message.index),
         attempt=held.claim.attempt,
         worker=bench.worker,
+        gate=gate,
     )
     try:
         return plan, scenario, await _said(part, past, held, bench.clock)
@@ -304,7 +327,7 @@ async def _commit(
         return
     logger.info("trial %s %s, attempt %d", claim.trace_id, recorded.status, claim.attempt)
     # Before the trials are sent that this one made room for: they may be of no use any more.
-    curtailed = await _curtailed(plan, cell, bench)
+    curtailed = await curtail(plan, cell, bench)
     if plan is not None:
         wanted = [
             index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
@@ -312,25 +335,4 @@ async def _commit(
         if wanted:
             await bench.dispatcher.publish(plan.message(index) for index in wanted)
     if committed.run_finished or curtailed.run_finished:
-        await _seal(claim.run_id, bench)
-
-
-async def _curtailed(plan: Plan | None, cell: int, bench: Bench) -> Curtailed:
-    """Return what the end of a trial meant for the rest of its cell."""
-    if plan is None:
-        return Curtailed()
-    try:
-        return await bench.curtailer.look(plan, cell)
-    except SalvoError as error:
-        logger.warning(
-            "run %s: whether cell %d is decided is seen later, at the next trial's end or by a sweep: %s",
-            plan.run_id, cell, error,
-        )  # fmt: skip
-        return Curtailed()
-
-
-async def _seal(run_id: str, bench: Bench) -> None:
-    try:
-        await seal(run_id, store=bench.store, manifest=bench.manifest)
-    except SalvoError as error:
-        logger.warning("run %s is finished and not sealed yet, a sweep will try again: %s", run_id, error)
+        await seal_or_say(claim.run_id, bench)

@@ -109,6 +109,7 @@ class ProviderError(SalvoError):
         retry_after_s: How long the provider asked to be left alone, seconds, when it said so.
         input_tokens: Tokens the failed exchange was billed for, when it said so.
         output_tokens: As ``input_tokens``.
+        unsent: Nothing reached the provider, so nothing can have been billed.
     """
 
     kind: ClassVar[str] = "permanent"
@@ -123,12 +124,14 @@ class ProviderError(SalvoError):
         retry_after_s: float | None = None,
         input_tokens: int = 0,
         output_tokens: int = 0,
+        unsent: bool = False,
     ) -> None:
         super().__init__(message, hint=hint)
         self.status_code = status_code
         self.retry_after_s = retry_after_s
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
+        self.unsent = unsent
 
 
 class RateLimited(ProviderError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+from salvo_core.adapters.gate import OPEN_GATE, Gate
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, SalvoError
@@ -25,7 +26,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Judged, Trace, Vote
 from salvo_core.trial.conversation import Leaving
-from salvo_core.trial.endings import internal_error, log_fault
+from salvo_core.trial.endings import barred, internal_error, log_fault
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ async def judge(
     clock: Clock,
     forms: Forms,
     past: Mapping[tuple[str, int], Vote] | None = None,
+    gate: Gate = OPEN_GATE,
 ) -> tuple[Trace, Mapping[Judge, Ballot]]:
     """Return the trace with what the scenario's judges said of it, and their ballots for grading.
 
@@ -58,11 +60,13 @@ async def judge(
         clock: Measures, and waits.
         forms: What this worker knows of how its providers take a question.
         past: Votes that are known besides, by question and number; those in the journal go before them.
+        gate: Asked before each exchange.
 
     Raises:
         LeaseLost: This attempt no longer holds the trial.
         Leaving: The worker is shutting down; every vote that was under way has been journaled.
         RedisUnavailable: A vote could not be journaled.
+        Barred: The judge's provider is to be awaited by a later attempt.
     """
     claim = held.claim
     if trace.outcome in UNGRADED or not judges_in(scenario.assertions):
@@ -85,6 +89,7 @@ async def judge(
             keep=held.keep_vote,
             may_ask=lambda: held.interruption() is None,
             forms=forms,
+            gate=gate,
         )
     except Interrupted as stopped:
         return _stopped(trace, held, stopped), {}
@@ -127,6 +132,10 @@ def judged(trace: Trace, assertions: Sequence[AssertionSpec], heard: Heard) -> T
 
 def _stopped(trace: Trace, held: HeldTrial, stopped: Interrupted) -> Trace:
     """Return the trace of a trial whose judges are not asked any more; what they did say is kept."""
+    if stopped.barred is not None and stopped.barred.bar in ("patience", "refused"):
+        raise stopped.barred
+    if stopped.barred is not None and stopped.barred.bar != "interrupted":
+        return trace.model_copy(update={"judgements": stopped.judgements, "error": barred(stopped.barred)})
     interruption = held.interruption()
     if interruption == "lost":
         raise LeaseLost(f"trial {trace.trace_id} is held by another attempt")

@@ -174,6 +174,7 @@ class Observer:
             started_ms=counts.started_ms,
             finished_ms=counts.finished_ms,
             state=counts.state,
+            budget=counts.budget,
         )
 
     async def comparison(self, reeval_id: str) -> Comparison | None:

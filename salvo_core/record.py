@@ -134,6 +134,7 @@ def result_of(trace: Trace, digest: str) -> Result:
         judge_cost_usd=trace.judge_cost_usd,
         judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in trace.judged),
         retried=sum(one.how == "retried" for one in trace.earlier),
+        undecided=tuple(finding.assertion for finding in trace.findings if finding.infra),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from salvo_core.audit import true_header
+from salvo_core.errors import ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.counters import recounted
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
@@ -20,6 +21,7 @@ from salvo_core.manifest.rows import Row
 from salvo_core.run.discrepancies import Audit, Discrepancy, Remedy
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
+from salvo_core.run.summary import Summary
 from salvo_core.seal import fold, seal
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
@@ -118,8 +120,14 @@ def _with(rows: Iterable[Row], changes: Iterable[Restatement]) -> list[Row]:
 async def _seal_again(found: Audit, rows: Sequence[Row], store: Store) -> None:
     """Write archive and summary of a run that Redis has forgotten; the archive first, as sealing does."""
     plan = found.plan
-    times = {"started_ms": found.started_ms, "finished_ms": found.finished_ms}
-    summary, archive = await fold(plan, rows, store, **times)
+    key = keys.summary(plan.run_id, plan.home)
+    try:
+        budget = Summary.decode(await store.get(key), key).budget
+    except (ObjectMissing, ObjectCorrupt):
+        budget = None  # what it spent is not in the rows
+    summary, archive = await fold(
+        plan, rows, store, started_ms=found.started_ms, finished_ms=found.finished_ms, budget=budget
+    )
     await store.put(keys.manifest(plan.run_id, plan.home), archive)
     await store.put(keys.summary(plan.run_id, plan.home), summary.encode()[0])
 

@@ -170,6 +170,7 @@ async def replay_run(run_id: str, observer: Observer, *, allow_partial: bool = F
         started_ms=counts.started_ms,
         finished_ms=counts.finished_ms,
         state=counts.state,
+        budget=counts.budget,
     )
     if counts.state == "sealed":
         summary = await quoting_infra_errors(summary, rows, observer.store)

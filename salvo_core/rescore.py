@@ -28,6 +28,7 @@ from salvo_core.evaluation.grading import evaluate
 from salvo_core.evaluation.judge.assertion import Judge
 from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.judge.panel import Forms
+from salvo_core.evaluation.judge.recollection import recalled
 from salvo_core.evaluation.rescoring import (
     Division,
     Known,
@@ -36,8 +37,11 @@ from salvo_core.evaluation.rescoring import (
     judged_before,
     known_votes,
 )
-from salvo_core.judge import judge
+from salvo_core.fleet.breaker import Breakers
+from salvo_core.fleet.gate import gate_of
+from salvo_core.judge import brief_of, judge
 from salvo_core.manifest.leases import HeldTrial
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import SCORED, TERMINAL, Result, Row, Status
 from salvo_core.record import Recorded, StoreClosed, graded, store_patiently
@@ -75,6 +79,10 @@ class Desk(Protocol):
     def redaction_patterns(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def forms(self) -> Forms: ...  # noqa: D102
+    @property
+    def breakers(self) -> Breakers: ...  # noqa: D102
+    @property
+    def ledger(self) -> Ledger: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,8 @@ class _Again:
     """What it is judged by."""
     same: bool
     """Whether that is the scenario it was recorded with."""
+    same_task: bool
+    """Whether it tells the agent what the recorded one did."""
 
     @property
     def assertions(self) -> Sequence[Known]:
@@ -243,7 +253,8 @@ async def _read(row: Row, task: _Task) -> _Again:
         recorded = _known(await desk.orders.snapshot(source, cell))
     except (ObjectMissing, ObjectCorrupt):
         recorded = ()
-    return _Again(row, trace, recorded, snapshot, same)
+    same_task = same or cell.agent_digest == task.cell.agent_digest != ""
+    return _Again(row, trace, recorded, snapshot, same, same_task)
 
 
 def _known(snapshot: Snapshot) -> Sequence[Known]:
@@ -313,7 +324,20 @@ async def _judged(
     part = again.snapshot.scenario.model_copy(
         update={"assertions": [again.assertions[place] for place in division.again]}
     )
+    if past and (again.trace.redacted or not again.snapshot.whole):
+        past |= await asyncio.to_thread(
+            recalled,
+            again.trace,
+            part.assertions,
+            again.recorded,
+            brief_of(part),
+            past,
+            defaults=task.plan.judge,
+            same_task=again.same_task,
+        )
     desk = task.desk
+    gate = gate_of(task.held, desk)
+    gate.discreet = task.plan.recording.mode != "full" or bool(task.plan.recording.patterns)
     heard, ballots = await judge(
         blank,
         part,
@@ -324,6 +348,7 @@ async def _judged(
         clock=desk.clock,
         forms=desk.forms,
         past=past,
+        gate=gate.of("judge"),
     )
     stand, stood = judged_before(again.trace, division.origin)
     judgements = tuple(

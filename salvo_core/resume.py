@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salvo_core.errors import NotFound
+from salvo_core.errors import NotFound, UsageError
+from salvo_core.fleet.breaker import Breakers
+from salvo_core.manifest.budget import Budget
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.restore import restore
 from salvo_core.run.dispatch import Dispatcher
@@ -33,20 +36,41 @@ class Resumed:
     left: int
 
 
-async def resume(run_id: str, *, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> Resumed:
+async def resume(
+    run_id: str,
+    *,
+    store: Store,
+    manifest: Manifest,
+    dispatcher: Dispatcher,
+    budget: Budget | None = None,
+) -> Resumed:
     """Let a run go on: unpause it, finish its submission, take back dead leases, send what is missing.
 
     Doing it twice, or to a run that needs nothing, changes nothing.
 
+    Args:
+        run_id: The run.
+        store: Where its plan is.
+        manifest: Where it stands.
+        dispatcher: Sends what is missing.
+        budget: Its limits are raised to these, and trials that were skipped for want of money wait again.
+
     Raises:
-        UsageError: The run has no plan in the store, so nobody knows what it should run.
+        UsageError: The run has no plan in the store, so nobody knows what it should run; or its budget
+            cannot be raised.
     """
     plan = await read_plan(run_id, store)
     if await is_forgotten(run_id, store=store, manifest=manifest):
+        if budget is not None:
+            raise UsageError(f"run {run_id} is over, and too old to be continued", hint="submit it again")
         return Resumed(0, 0, "sealed", 0)
     if not await is_known(run_id, manifest):
         await restore(plan, store=store, manifest=manifest)  # or what is stored already would be run again
     await open_run(plan, manifest)
+    if budget is not None:
+        await _raise_budget(plan, budget, manifest)
+    if (await manifest.counts(run_id)).paused_by:
+        await _ask_again(manifest)
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
     await manifest.unpause(run_id)
@@ -64,6 +88,33 @@ async def is_known(run_id: str, manifest: Manifest) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def _raise_budget(plan: Plan, budget: Budget, manifest: Manifest) -> None:
+    had = plan.budget or Budget()
+    if (budget.usd_max is not None and had.usd_max is None) or (
+        budget.tokens_max is not None and had.tokens_max is None
+    ):
+        raise UsageError(
+            f"run {plan.run_id} was submitted without such a budget, so there is none to raise",
+            hint="it spends what it takes; `salvo cancel` stops it",
+        )
+    raised = await Ledger(manifest).raise_to(plan.run_id, budget, plan.total)
+    spending = (await manifest.counts(plan.run_id)).budget
+    if not raised and spending is not None and spending.closed:
+        limits = [] if spending.usd_max is None else [f"${spending.usd_max:,.6g}"]
+        limits += [] if spending.tokens_max is None else [f"{spending.tokens_max:,} tokens"]
+        raise UsageError(
+            f"run {plan.run_id} has a budget of {' and '.join(limits)}, and that is used up",
+            hint="give more than that",
+        )
+
+
+async def _ask_again(manifest: Manifest) -> None:
+    """Let providers be asked again that did not accept who we are: whoever resumes has mended that."""
+    breakers = Breakers(manifest.redis, manifest.address)
+    refusing = [one.provider for one in await breakers.troubles() if one.kind == "authentication"]
+    await breakers.mended(refusing)
 
 
 async def publish_pending(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> int:

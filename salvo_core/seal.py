@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
 from salvo_core.manifest.archive import encode_rows
+from salvo_core.manifest.budget import Spending
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.run.comparison import Side, compare
@@ -43,9 +45,17 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     if counts.state not in ("finished", "sealed"):
         return None
     plan = await Orders(store).plan(run_id)
+    if counts.budget is not None:
+        await Ledger(manifest).settle_lost(run_id)  # nobody holds a trial any more: the books are final
+        counts = await manifest.counts(run_id)
     rows = [row async for row in manifest.rows(run_id)]
     summary, archive = await fold(
-        plan, rows, store, started_ms=counts.started_ms, finished_ms=counts.finished_ms
+        plan,
+        rows,
+        store,
+        started_ms=counts.started_ms,
+        finished_ms=counts.finished_ms,
+        budget=counts.budget,
     )
     await store.put(keys.manifest(run_id, plan.home), archive)
     if plan.rescore is not None:
@@ -53,13 +63,21 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     await store.put(keys.summary(run_id, plan.home), summary.encode()[0])
     if any(cell.withheld for cell in plan.cells):
         await forget_orders(run_id, store)
+    if counts.budget is not None:
+        await Ledger(manifest).close(run_id)
     if await manifest.sealed(run_id, summary.verdict, summary.exit_code):
         logger.info("run %s is sealed: %s", run_id, summary.verdict)
     return summary
 
 
 async def fold(
-    plan: Plan, rows: Sequence[Row], store: Store, *, started_ms: int | None, finished_ms: int | None
+    plan: Plan,
+    rows: Sequence[Row],
+    store: Store,
+    *,
+    started_ms: int | None,
+    finished_ms: int | None,
+    budget: Spending | None = None,
 ) -> tuple[Summary, bytes]:
     """Return what a finished run's rows come to, the same every time: its summary, and the archive's bytes.
 
@@ -69,10 +87,11 @@ async def fold(
         store: Where scenarios, and traces of infrastructure errors, are read.
         started_ms: First claim, Unix time.
         finished_ms: End of the last row, Unix time.
+        budget: Where it stands, if there is one.
     """
     facts = await assertion_facts(plan, Orders(store))
     # Folding and packing 100,000 rows is seconds of work: off the loop.
-    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, started_ms, finished_ms)
+    summary, archive = await asyncio.to_thread(_fold, plan, rows, facts, started_ms, finished_ms, budget)
     return await quoting_infra_errors(summary, rows, store, plan.home), archive
 
 
@@ -109,6 +128,9 @@ def _fold(
     facts: dict[int, tuple[AssertionFacts, ...]],
     started_ms: int | None,
     finished_ms: int | None,
+    budget: Spending | None,
 ) -> tuple[Summary, bytes]:
-    summary = summarise(plan, rows, facts, started_ms=started_ms, finished_ms=finished_ms, state="sealed")
+    summary = summarise(
+        plan, rows, facts, started_ms=started_ms, finished_ms=finished_ms, state="sealed", budget=budget
+    )
     return summary, encode_rows(plan.run_id, rows)

@@ -21,6 +21,8 @@ from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
+from salvo_core.manifest.budget import Budget
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
@@ -53,6 +55,7 @@ class Order:
         recording: What traces keep.
         judge: How judges are asked where an assertion does not say.
         early_stop: Skip a cell's remaining trials once its verdict is out of reach.
+        budget: What the run may spend in all; None is no limit.
         secrets: Exact values that the submitter knows to be secret: struck out of what is stored.
     """
 
@@ -66,6 +69,7 @@ class Order:
     recording: Recording = field(default_factory=Recording)
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     early_stop: bool = False
+    budget: Budget | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @cached_property
@@ -120,6 +124,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         recording=order.recording,
         judge=order.judge,
         early_stop=order.early_stop,
+        budget=order.budget,
     )
 
 
@@ -200,6 +205,8 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int]
         manifest: Where the header will be.
         remembered: What is known of the run's past, by header field.
     """
+    if plan.budget is not None:
+        await Ledger(manifest).open(plan.run_id, plan.budget)
     return await manifest.open(
         plan.run_id,
         total=plan.total,

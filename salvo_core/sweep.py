@@ -17,6 +17,7 @@ from salvo_core.cancel import cancel
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, SalvoError
 from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import publish_pending, resume
@@ -101,6 +102,8 @@ class Sweeper:
         if not merciful and (again := await self.manifest.expire(run_id, looked_ms=counts.now_ms)):
             logger.warning("run %s: %d trials of silent workers are sent again", run_id, len(again))
             await publish(await read_plan(run_id, self.store), again, self.dispatcher)
+        if counts.budget is not None and (counts.budget.reserved_usd or counts.budget.reserved_tokens):
+            await Ledger(self.manifest).settle_lost(run_id)
         match counts.state:
             case "finished" | "sealed":
                 await seal(run_id, store=self.store, manifest=self.manifest)

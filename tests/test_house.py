@@ -23,6 +23,7 @@ DOORS = (
     "record",
     "seal",
     "judge",
+    "relinquish",
     "attempt",
     "submit",
     "resume",

@@ -41,6 +41,7 @@ def doctor(as_json: Json = False) -> int:
 async def _examine(here: Surroundings) -> list[Finding]:
     from salvo_cli.checkup import Finding, local_findings, redis_findings, store_findings, worker_findings
     from salvo_cli.guarding import guard_findings
+    from salvo_cli.providing import provider_findings
     from salvo_cli.wiring import open_site
     from salvo_core.errors import SalvoError, Unavailable
 
@@ -52,6 +53,7 @@ async def _examine(here: Surroundings) -> list[Finding]:
             if not any(finding.subject == "redis" and finding.level == "fail" for finding in findings):
                 findings += [finding async for finding in worker_findings(site, here)]
                 findings += [finding async for finding in guard_findings(site, here)]
+                findings += [finding async for finding in provider_findings(site)]
     except SalvoError as error:  # an address that cannot be read, or an embedded server that does not start
         server = isinstance(error, Unavailable)
         findings.append(Finding("fail", "servers", error.message, error.hint, server=server))

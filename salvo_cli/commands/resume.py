@@ -9,7 +9,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import AllowInfra, DryRun, Json, Quiet, RunNamed
+from salvo_cli.options import AllowInfra, BudgetTokens, BudgetUsd, DryRun, Json, Quiet, RunNamed
 from salvo_cli.telling import Telling
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ EPILOG = epilog(
     [
         "salvo resume latest               after Ctrl-C: go on and report",
         "salvo resume 0199c2f4 --detach    let it go on and return",
+        "salvo resume latest --budget-usd 20",
     ],
     exits.VERDICT_CODES + " · 4 INCONCLUSIVE",
     exits.SERVER_CODES + " · 130 interrupted",
@@ -28,6 +29,8 @@ EPILOG = epilog(
 def resume(
     run: RunNamed,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
     allow_infra: AllowInfra = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -36,7 +39,7 @@ def resume(
     """Finish a run that was paused, or whose submission or messages were cut off.
 
     Trials go on from the last turn that was paid for. Resuming a run that needs nothing
-    changes nothing.
+    changes nothing. A higher budget lets trials run that were skipped for want of money.
     """
     if dry_run:
         return _foretell(run, as_json=as_json)
@@ -44,6 +47,7 @@ def resume(
     from salvo_cli.servers import Servers
     from salvo_cli.session import Session
     from salvo_cli.wiring import surroundings
+    from salvo_core.manifest.budget import Budget
 
     here = surroundings()
     with Servers(here) as servers:
@@ -55,7 +59,12 @@ def resume(
             telling=Telling(as_json=as_json),
             allow_infra=allow_infra,
         )
-        return asyncio.run(session.resume_and_follow(run, "resume", detach=detach))
+        budget = (
+            None
+            if budget_usd is None and budget_tokens is None
+            else Budget(usd_max=budget_usd, tokens_max=budget_tokens)
+        )
+        return asyncio.run(session.resume_and_follow(run, "resume", detach=detach, budget=budget))
 
 
 def _foretell(run: str, *, as_json: bool) -> int:

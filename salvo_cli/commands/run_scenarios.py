@@ -12,6 +12,9 @@ from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     AllowInfra,
+    AllowUnpriced,
+    BudgetTokens,
+    BudgetUsd,
     Concurrency,
     EarlyStop,
     Epochs,
@@ -43,6 +46,7 @@ EPILOG = epilog(
         "salvo run scenarios/ --tag team=checkout --threshold 0.9",
         "salvo run scenarios/ -n 50 -j 5 --early-stop         fail with few trials",
         "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
+        "salvo run scenarios/ -n 200 --budget-usd 5   what does not fit is skipped",
         "salvo run scenarios/ --json > result.json",
     ],
     exits.VERDICT_CODES,
@@ -61,6 +65,9 @@ def run(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    allow_unpriced: AllowUnpriced = False,
     recording: Recording = None,
     allow_infra: AllowInfra = False,
     dry_run: Annotated[
@@ -98,6 +105,9 @@ def run(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        budget_usd=budget_usd,
+        budget_tokens=budget_tokens,
+        allow_unpriced=allow_unpriced,
         recording=recording,
     )
     here = surroundings()
@@ -113,12 +123,13 @@ def run(
 
 
 def _dry_run(here: Surroundings, asked: Asked, *, as_json: bool) -> int:
-    from salvo_cli.ordering import forecast, print_warnings
+    from salvo_cli.ordering import forecast, print_warnings, require_prices
     from salvo_cli.render.console import console, print_json
     from salvo_cli.render.forecast import forecast as drawn
 
     order = asked.order(here)
     print_warnings(console(stderr=True), here, order)
+    require_prices(here, order)
     document = forecast(here, order)
     if as_json:
         print_json({"schema": "salvo.cli.dry-run/1", **document})
@@ -137,7 +148,7 @@ def _run(here: Surroundings, asked: Asked, telling: Telling, *, allow_infra: boo
         order = asked.order(here)
         servers.begin()
 
-        from salvo_cli.ordering import print_single_votes, print_warnings
+        from salvo_cli.ordering import print_single_votes, print_warnings, require_prices
         from salvo_cli.render.console import console
         from salvo_cli.reporting import require_one_cell
         from salvo_cli.session import Session
@@ -146,6 +157,7 @@ def _run(here: Surroundings, asked: Asked, telling: Telling, *, allow_infra: boo
         print_warnings(screen, here, order)
         if telling.more:
             print_single_votes(screen, order)
+        require_prices(here, order)
         if telling.legacy:
             require_one_cell(order)  # before a cent is spent
         session = Session(

@@ -39,7 +39,9 @@ def status(
     from salvo_cli.wiring import in_site
 
     async def act(site: Site) -> int:
-        from salvo_cli.following import cell_labels
+        from dataclasses import asdict
+
+        from salvo_cli.following import awaited, cell_labels
         from salvo_cli.render.console import console, marks, print_json
         from salvo_cli.render.numbers import plural
         from salvo_cli.render.progress import MOVING
@@ -53,11 +55,13 @@ def status(
                 return exits.INTERRUPTED
             counts = followed
         workers = await site.registry.workers()
+        troubles = await awaited(site, run_id)
         if as_json:
             print_json(
                 {
                     "schema": "salvo.cli.status/1",
                     **counts_document(counts),
+                    "waiting": [asdict(trouble) for trouble in troubles],
                     "workers": [card.model_dump(mode="json") for card in workers],
                 }
             )
@@ -67,7 +71,7 @@ def status(
         present = plural(len(workers), "worker") if counts.state in MOVING else ""
         if present and (shut := [card for card in workers if card.shut]):
             present += f", {len(shut)} of them taking no new trials: {shut[0].shut}"
-        screen.print(drawn(counts, labels, signs=marks(screen), workers=present))
+        screen.print(drawn(counts, labels, signs=marks(screen), workers=present, troubles=troubles))
         return exits.OK
 
     return in_site(act)
@@ -105,6 +109,8 @@ def counts_document(counts: RunCounts) -> dict[str, object]:
         "output_tokens": counts.output_tokens,
         "retries": counts.retries,
         "expired": counts.expired,
+        "budget": counts.budget.model_dump() if counts.budget else None,
+        "paused_by": counts.paused_by,
         "concurrency_max": counts.concurrency_max,
         "created_ms": counts.created_ms,
         "started_ms": counts.started_ms,

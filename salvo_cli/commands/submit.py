@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
+    AllowUnpriced,
+    BudgetTokens,
+    BudgetUsd,
     Concurrency,
     EarlyStop,
     Epochs,
@@ -49,6 +52,9 @@ def submit(
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    allow_unpriced: AllowUnpriced = False,
     recording: Recording = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -60,7 +66,7 @@ def submit(
     With no server configured, a worker is left in the background; it leaves by itself when
     there is nothing more to do. Its log is .salvo/worker.log.
     """
-    from salvo_cli.ordering import print_warnings
+    from salvo_cli.ordering import print_warnings, require_prices
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.wiring import open_site, surroundings
@@ -75,11 +81,15 @@ def submit(
         tags=tags or [],
         labels=labels or [],
         idempotency_key=idempotency_key,
+        budget_usd=budget_usd,
+        budget_tokens=budget_tokens,
+        allow_unpriced=allow_unpriced,
         recording=recording,
     )
     here = surroundings()
     order = asked.order(here)
     print_warnings(console(stderr=True), here, order)
+    require_prices(here, order)
 
     async def act(servers: Servers) -> Plan:
         from salvo_core.submit import submit as ordered

@@ -87,14 +87,15 @@ def _not_ended(counts: RunCounts, *, as_json: bool) -> int:
     if not as_json:
         paused = counts.state == "paused"
         raise _NotEnded(
-            f"run {counts.run_id} is {counts.state}: {counts.ended:,} of {counts.total:,} trials have ended",
+            f"run {counts.run_id} is {counts.state}: {counts.ended:,} of {counts.total:,} trials have ended"
+            + (f"; {counts.paused_by}" if counts.paused_by else ""),
             hint=f"`salvo resume {ref}` lets it go on" if paused else f"`salvo wait {ref}` waits again",
         )
     document = {
         "run_id": counts.run_id,
         "state": counts.state,
         "verdict": None,
-        "reason": "",
+        "reason": counts.paused_by,
         "exit_code": 75,
     }
     print_json({"schema": "salvo.cli.wait/1", **document})

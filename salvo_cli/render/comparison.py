@@ -29,6 +29,7 @@ _WORDS = {
     "required": "required or not",
     "ungraded": "could not be scored",
     "judged": "has a judge now",
+    "struck_out": "checked on a record in which something is struck out",
     "weights": "weights",
 }
 

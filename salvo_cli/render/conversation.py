@@ -221,7 +221,9 @@ def _finding(finding: Finding, signs: Marks) -> RenderableType:
 def _ending(trace: Trace) -> list[tuple[str, Cell]]:
     graded = f"{trace.grade.replace('_', ' ')}, score {score(trace.score)}" if trace.grade else "not graded"
     limit = (
-        "" if trace.outcome in ("completed", "infra_error", "cancelled") else "  (a limit of the scenario)"
+        ""
+        if trace.outcome in ("completed", "infra_error", "cancelled", "budget")
+        else "  (a limit of the scenario)"
     )
     return [
         ("outcome", trace.outcome.replace("_", " ") + limit),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from salvo_cli.render.console import Marks
+from salvo_cli.render import limits
+from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.numbers import plural, score, seconds, spent_in_all, tokens
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Status
+
+if TYPE_CHECKING:
+    from salvo_core.fleet.breaker import Trouble
 
 CELLS_SHOWN_MAX = 15
 BAR_LENGTH = 24
@@ -27,8 +32,13 @@ _STYLES: dict[Status, str] = {
 }
 
 
-def terse(counts: RunCounts) -> str:
-    """Return a run's progress on one line, for logs."""
+def terse(counts: RunCounts, troubles: Sequence[Trouble] = ()) -> str:
+    """Return a run's progress on one line, for logs.
+
+    Args:
+        counts: The run at this moment.
+        troubles: Providers that it waits for.
+    """
     told = [
         f"{counts.state} {counts.ended:,}/{counts.total:,}",
         *(
@@ -42,6 +52,12 @@ def terse(counts: RunCounts) -> str:
     if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
     told.append(f"cost {_money(counts)}")
+    if counts.budget is not None:
+        told.append(f"budget {limits.budget(counts.budget)}")
+    if troubles and counts.state in MOVING:
+        told.append(f"waiting: {limits.waiting(troubles)}")
+    if counts.paused_by:
+        told.append(one_line(counts.paused_by, 400))
     return " · ".join(told)
 
 
@@ -53,7 +69,13 @@ def bar(ended: int, total: int, signs: Marks, length: int = BAR_LENGTH) -> Text:
 
 
 def live(
-    counts: RunCounts, labels: Sequence[str], *, signs: Marks, workers: str = "", note: str = ""
+    counts: RunCounts,
+    labels: Sequence[str],
+    *,
+    signs: Marks,
+    workers: str = "",
+    note: str = "",
+    troubles: Sequence[Trouble] = (),
 ) -> RenderableType:
     """Return what a person watches while a run goes on.
 
@@ -63,12 +85,19 @@ def live(
         signs: Marks that the terminal can show.
         workers: Who works on it, in a few words; empty leaves it out.
         note: A last line, such as what Ctrl-C does.
+        troubles: Providers that it waits for.
     """
     parts: list[RenderableType] = [
         _head(counts, signs),
         _states(counts, signs),
         _pace(counts, signs, workers),
     ]
+    if counts.budget is not None:
+        parts.append(Text(f"budget: {limits.budget(counts.budget)}", style="dim"))
+    if counts.paused_by:
+        parts.append(plain(f"paused: {one_line(counts.paused_by, 400)}", "yellow"))
+    elif counts.state in MOVING:
+        parts += limits.waiting_lines(troubles)
     if 1 < len(labels) <= CELLS_SHOWN_MAX:
         parts += [Text(""), _cells(counts, labels, signs)]
     if note:
@@ -134,8 +163,15 @@ def _cells(counts: RunCounts, labels: Sequence[str], signs: Marks) -> Renderable
     )
 
 
-def status(counts: RunCounts, labels: Sequence[str], *, signs: Marks, workers: str = "") -> RenderableType:
-    """Return a run's state at one moment, for ``salvo status``."""
+def status(
+    counts: RunCounts,
+    labels: Sequence[str],
+    *,
+    signs: Marks,
+    workers: str = "",
+    troubles: Sequence[Trouble] = (),
+) -> RenderableType:
+    """Return a run's state at one moment, for ``salvo status``; arguments as ``live``."""
     pairs: list[tuple[str, Cell]] = [("run", f"{counts.run_id}  {counts.name}".rstrip())]
     if counts.verdict:
         pairs.append(("verdict", counts.verdict.replace("_", " ")))
@@ -143,4 +179,4 @@ def status(counts: RunCounts, labels: Sequence[str], *, signs: Marks, workers: s
         pairs.append(("limit", f"{plural(counts.concurrency_max, 'trial')} at once"))
     if counts.expired:
         pairs.append(("taken back", f"{plural(counts.expired, 'trial')} whose worker fell silent"))
-    return Group(facts(pairs), live(counts, labels, signs=signs, workers=workers))
+    return Group(facts(pairs), live(counts, labels, signs=signs, workers=workers, troubles=troubles))

@@ -10,6 +10,7 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.details import details
 from salvo_cli.render.judges import judges
+from salvo_cli.render.limits import budget
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import (
     percent,
@@ -113,6 +114,8 @@ def _headline(summary: Summary, signs: Marks) -> RenderableType:
         *([f"{plural(summary.retried, 'trial')} tried again by hand"] if summary.retried else []),
     ]
     lines.append(Text(f" {signs.dot} ".join(told), style="dim"))
+    if summary.budget is not None:
+        lines.append(Text(f"budget {budget(summary.budget)}", style="dim"))
     models = {cell.model for cell in summary.cells}
     model = f" {signs.dot} model {one_line(models.pop(), 60)}" if len(models) == 1 < cells else ""
     lines.append(Text(f"run {summary.run_id}{model}", style="dim"))

@@ -118,6 +118,17 @@ def clean(text: str, secrets: Iterable[str] = ()) -> str:
     return text if len(text) <= QUOTE_CHARS_MAX else text[: QUOTE_CHARS_MAX - 1] + "…"
 
 
+def refuses_us(error: ProviderError) -> bool:
+    """Tell whether a provider does not accept who we are, whatever it is asked.
+
+    The key is not valid any more, or the account is out of credit. That a key may not use one model (403) is
+    about that model.
+    """
+    return isinstance(error, ProviderAuthentication) and (
+        error.status_code in (401, 402) or error.hint == _BILLING_HINT
+    )
+
+
 def kind_for_status(status: int) -> type[ProviderError]:
     """Return the class of failure that an HTTP status stands for.
 

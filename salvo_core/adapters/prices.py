@@ -96,6 +96,11 @@ class PriceTable:
         found = self._listed(model)
         return None if found is None else _listed_price_usd(found, usage)
 
+    def context_tokens(self, model: str) -> int | None:
+        """Return how many tokens the model can read and write in all; None if the list does not say."""
+        found = self._listed(model)
+        return None if found is None else found.context_window
+
     def _find(self, model: str) -> ModelInfo | None:
         # Deferred: importing the table takes about 0.15 s, and `salvo --help` needs no prices.
         from genai_prices.data_snapshot import get_snapshot

@@ -130,9 +130,27 @@ class AdapterRegistry:
             model: As sent, or as the provider says it answered.
             usage: Of one exchange.
         """
+        return self._prices_of(name).price_usd(model, usage)
+
+    def reaches_provider(self, name: str) -> bool:
+        """Tell whether an adapter asks a provider over the network, one that all its trials share."""
+        return name in self._profiles or name in _WIRES
+
+    def output_tokens_max(self, name: str, model: str) -> int | None:
+        """Return how long an answer may be, tokens, where the request does not say; None if nobody knows.
+
+        Args:
+            name: Of the adapter.
+            model: As sent.
+        """
+        if self.reaches_provider(name) and self._profile(name).adapter == "anthropic":
+            return anthropic.MAX_TOKENS_DEFAULT  # this wire always sends a cap
+        return self._prices_of(name).context_tokens(model)
+
+    def _prices_of(self, name: str) -> PriceTable:
         if name not in self._price_tables:
             self._price_tables[name] = self._price_table(name)
-        return self._price_tables[name].price_usd(model, usage)
+        return self._price_tables[name]
 
     def known_secrets(self) -> frozenset[str]:
         """Return the exact secret values this worker holds, for providers above all: redaction's first list.

@@ -11,18 +11,17 @@ Source:
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from salvo_core.adapters.failures import failure_from_exception
+from salvo_core.adapters.gate import OPEN_GATE, Asking, Barred, Gate, Price
 from salvo_core.adapters.protocol import Adapter, ToolSpec, TurnConfig, TurnReply
 from salvo_core.clock import Clock
 from salvo_core.errors import ProviderError, SalvoError
 from salvo_core.trace.model import ErrorKind, Message, Retry, TrialError, Usage
-
-Price = Callable[[str, Usage], float | None]
-"""From a model's name and the tokens of one exchange to US dollars; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,7 @@ async def send_with_retries(
     rng: random.Random,
     price: Price,
     deadline_s: float | None = None,
+    gate: Gate = OPEN_GATE,
 ) -> AnsweredTurn:
     """Return the model's next turn, asking again where that may help.
 
@@ -130,42 +130,56 @@ async def send_with_retries(
         rng: Draws the waits.
         price: Of one exchange.
         deadline_s: On ``clock.monotonic_s``'s scale. A wait that would pass it is not begun;
-            ending an exchange that passes it is the caller's business.
+            ending an exchange that passes it is the caller's business. What the gate waits is added to it.
+        gate: Asked before each exchange, and told what came of it.
 
     Raises:
         TurnFailed: With every failed exchange.
+        Barred: The gate let no exchange pass any more; with every failed exchange before.
     """
     retries: list[Retry] = []
-    while True:
-        started_s = clock.monotonic_s()
-        try:
-            reply = await adapter.send_turn(messages, tools, config)
-        except Exception as raised:  # wide on purpose: what an adapter let through still is a failed exchange
-            error = failure_from_exception(raised)
-            if error is not raised:
-                error.__cause__ = raised
-        else:
-            latency_s = max(clock.monotonic_s() - started_s, 0.0)
-            spent = [*(retry.usage for retry in retries), reply.usage]
-            return AnsweredTurn(
-                reply, tuple(retries), latency_s, _cost_usd(price, config, reply.model, spent)
-            )
-        wait_s = backoff.wait_s(len(retries), error.retry_after_s, rng)
-        in_time = deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
-        again = error.retryable and len(retries) < backoff.retries_max and in_time
-        retries.append(_failed_exchange(error, wait_s if again else 0.0))
-        if not again:
-            spent = [retry.usage for retry in retries]
-            raise TurnFailed(error, tuple(retries), _cost_usd(price, config, "", spent)) from error
-        await clock.sleep(wait_s)
+    asking = Asking(adapter.name, messages, tools, config, price)
+    try:
+        while True:
+            entry = await gate.enter(asking)
+            if deadline_s is not None:
+                deadline_s += entry.waited_s
+            started_s = clock.monotonic_s()
+            try:
+                reply = await adapter.send_turn(messages, tools, config)
+            except Exception as raised:  # wide on purpose: what an adapter let through is a failed exchange
+                error = failure_from_exception(raised)
+                if error is not raised:
+                    error.__cause__ = raised
+            else:
+                latency_s = max(clock.monotonic_s() - started_s, 0.0)
+                cost = partial(_cost_usd, price, config, reply.model)
+                await gate.answered(entry, reply.usage, partial(cost, [reply.usage]))
+                spent = [*(retry.usage for retry in retries), reply.usage]
+                return AnsweredTurn(reply, tuple(retries), latency_s, cost(spent))
+            failed, cost = _failed_exchange(error), partial(_cost_usd, price, config, "")
+            retries.append(failed)
+            awaited = await gate.failed(entry, error, partial(cost, [failed.usage]))
+            wait_s = 0.0 if awaited else backoff.wait_s(len(retries) - 1, error.retry_after_s, rng)
+            in_time = awaited or deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
+            again = error.retryable and len(retries) <= backoff.retries_max and in_time
+            if again:
+                retries[-1] = failed.model_copy(update={"waited_s": wait_s})
+            if not again:
+                spent = [retry.usage for retry in retries]
+                raise TurnFailed(error, tuple(retries), cost(spent)) from error
+            await clock.sleep(wait_s)
+    except Barred as bar:
+        bar.retries = tuple(retries)
+        bar.cost_usd = _cost_usd(price, config, "", [retry.usage for retry in retries]) if retries else 0.0
+        raise
 
 
-def _failed_exchange(error: ProviderError, waited_s: float) -> Retry:
+def _failed_exchange(error: ProviderError) -> Retry:
     return Retry(
         kind=cast(ErrorKind, error.kind),
         message=error.message,
         status_code=error.status_code,
-        waited_s=waited_s,
         usage=Usage(input_tokens=error.input_tokens, output_tokens=error.output_tokens),
     )
 

@@ -239,7 +239,9 @@ def _translated(peer: Peer, error: Exception, timeouts: Timeouts) -> ProviderErr
     """Return our word for an exception of the HTTP library."""
     said = f"{type(error).__name__} {peer.quote(str(error))}".strip()
     if isinstance(error, httpx.ConnectTimeout):
-        return ProviderTransient(f"{peer.where} could not be connected within {timeouts.connect_s:g} s")
+        return ProviderTransient(
+            f"{peer.where} could not be connected within {timeouts.connect_s:g} s", unsent=True
+        )
     if isinstance(error, httpx.ReadTimeout):
         return ProviderTransient(f"{peer.where} sent nothing for {timeouts.read_s:g} s")
     if isinstance(error, _BodyTooLarge):
@@ -257,7 +259,9 @@ def _translated(peer: Peer, error: Exception, timeouts: Timeouts) -> ProviderErr
         )
     if isinstance(error, httpx.ConnectError):
         return ProviderTransient(
-            f"{peer.where} cannot be connected: {said}", hint="Is the server running, and is base_url right?"
+            f"{peer.where} cannot be connected: {said}",
+            hint="Is the server running, and is base_url right?",
+            unsent=True,
         )
     if isinstance(error, httpx.HTTPError | OSError):
         return ProviderTransient(f"{peer.where} broke off: {said}")

@@ -13,7 +13,7 @@ from salvo_core.evaluation.judge.ballot import Ballot
 from salvo_core.evaluation.threshold import reaches
 from salvo_core.trace.model import Finding, Grade, Outcome, Trace
 
-UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled"})
+UNGRADED: frozenset[Outcome] = frozenset({"infra_error", "cancelled", "budget"})
 """Outcomes that say nothing about the agent (I6): they have neither score nor grade."""
 
 

@@ -45,11 +45,13 @@ class Refusal:
     """Why there is no claim: the message was a duplicate, late, or not ours.
 
     ``suspect``: a worker vanished over it, and this one holds another such trial already.
-    ``run_finished`` is set when refusing ended the run's last row (a cancelled one).
+    ``run_finished`` is set when refusing ended the run's last row (a cancelled or skipped one);
+    ``release`` holds indices whose messages the caller must publish now.
     """
 
-    reason: Literal["done", "held", "cancelled", "paused", "suspect", "unknown"]
+    reason: Literal["done", "held", "cancelled", "skipped", "paused", "suspect", "unknown"]
     run_finished: bool = False
+    release: Sequence[int] = range(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from salvo_core.manifest.budget import NANO, Spending
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Result, Row, Status
 
 RunState = Literal["submitting", "running", "paused", "cancelling", "finished", "sealed"]
 """``paused`` begins no trial until it is resumed;
 ``finished`` has every row terminal; ``sealed`` also has its summary in the store."""
 
+__all__ = ["NANO", "CellCounts", "RunCounts", "RunState", "increments", "read_counts"]
+
 STATES: tuple[RunState, ...] = get_args(RunState)
-NANO = 1_000_000_000
-"""Money is counted in whole nano-dollars: sums of floats drift, and cost must add up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class RunCounts:
         judge_cost_unknown: Finished trials whose judges' cost is not known.
         skipped_ahead: Trials that were skipped before they were released.
         verdict: Set once sealed.
+        budget: What it may spend, and has; None without a budget.
+        paused_by: What has to be mended before it is resumed; empty unless something has to.
     """
 
     run_id: str
@@ -70,6 +73,8 @@ class RunCounts:
     verdict: str | None = None
     exit_code: int | None = None
     per_cell: Mapping[int, CellCounts] = field(default_factory=dict)
+    budget: Spending | None = None
+    paused_by: str = ""
     skipped_ahead: int = 0
 
     @property
@@ -199,6 +204,7 @@ def read_counts(
         verdict=header.get("verdict"),
         exit_code=stamp("exit_code"),
         per_cell=_per_cell(counters),
+        paused_by=header.get("paused_by", ""),
         skipped_ahead=counted("skipped_ahead"),
     )
 

@@ -13,6 +13,8 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
+``salvo:{run}:budget``           hash    limits, and what is spent and set aside: ``budget``
+``salvo:{run}:reservations``     hash    exchange under way -> its worst nano_usd and tokens: ``ledger``
 ``salvo:runs``                   zset    run id -> created, ms; the newest RUNS_KEPT
 ``salvo:reevals``                zset    re-evaluation's id -> created, ms; the newest RUNS_KEPT
 ``salvo:open``                   zset    run id -> created, ms; runs and re-evaluations that are not sealed
@@ -86,6 +88,11 @@ def rebuilding(run_id: str) -> str:
 def votes(run_id: str, index: int) -> str:
     """Return the key of what judges have said of one unfinished trial."""
     return f"{_tag(run_id)}:votes:{index}"
+
+
+def budget(run_id: str) -> list[str]:
+    """Return the keys of what the run may spend, and of what is set aside for exchanges under way."""
+    return [f"{_tag(run_id)}:budget", f"{_tag(run_id)}:reservations"]
 
 
 def submission(idempotency_key: str) -> str:

@@ -8,6 +8,7 @@ everything; there is no between.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 from salvo_core.errors import NotFound
 from salvo_core.identity import is_uuid7
 from salvo_core.manifest import keys
+from salvo_core.manifest.budget import read_budget
 from salvo_core.manifest.claims import PURPOSES, Claim, Committed, Purpose, Refusal, Renewal
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
@@ -150,6 +152,10 @@ class Manifest:
                 return Refusal("suspect")
             case ["cancelled", is_last]:
                 return Refusal("cancelled", run_finished=bool(is_last))
+            case ["skipped", is_last, *moved]:
+                if is_last:
+                    await self._look_after(run_id)  # as after a commit
+                return Refusal("skipped", run_finished=bool(is_last), release=released(*moved))
             case ["done", *_]:
                 return Refusal("done")
             case ["held", *_]:
@@ -255,19 +261,20 @@ class Manifest:
     async def expire(self, run_id: str, most: int = ROWS_PER_CALL, *, looked_ms: int = 0) -> list[int]:
         """Take back trials whose lease ended; return their indices, whose messages the caller publishes.
 
-        Args:
-            run_id: The run.
-            most: Trials at most.
-            looked_ms: Server time at which the caller found that it may: a call that arrives long
-                after it, because the server stood still, takes nothing. 0 always may.
+        A call that is heard long after looked_ms, server time, takes nothing: the server stood still.
         """
         return [int(index) for index in await self._run_script("expire", run_id, most, looked_ms)]
 
     # -- a run --------------------------------------------------------------------------------
 
-    async def pause(self, run_id: str) -> bool:
-        """Begin no more trials of the run until it is resumed; False when it was not running."""
-        paused = bool(await self._run_script("pause", run_id))
+    async def pause(self, run_id: str, why: str = "") -> bool:
+        """Begin no more trials of the run until it is resumed; False when it was not running.
+
+        Args:
+            run_id: The run.
+            why: What has to be mended first, for people; empty when a person wished it.
+        """
+        paused = bool(await self._run_script("pause", run_id, why))
         if paused:
             await self.closed(run_id)  # it needs no care, and keeps no worker waiting
         return paused
@@ -344,11 +351,13 @@ class Manifest:
             pipe = self.redis.pipeline(transaction=False)
             pipe.hgetall(keys.header(run_id))
             pipe.hgetall(keys.counters(run_id))
+            pipe.hgetall(keys.budget(run_id)[0])
             pipe.time()
-            header, counters, (seconds, micros) = await pipe.execute()
+            header, counters, budget, (seconds, micros) = await pipe.execute()
         if not header:
             raise NotFound(f"Redis at {self.address} knows no run {run_id}")
-        return read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
+        counts = read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
+        return replace(counts, budget=read_budget(budget, closed="budget_closed" in header))
 
     async def rows(self, run_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[Row]:
         """Yield rows in index order; rows that were never seeded are left out."""

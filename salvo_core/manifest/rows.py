@@ -15,8 +15,9 @@ where it was skipped, one word that says why.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Status = Literal[
     "pending", "running", "passed", "failed", "hard_fail", "infra_error", "cancelled", "skipped"
@@ -49,6 +50,10 @@ class Result:
         judge_cost_usd: Of the judges, apart from the agent's; None when a price is unknown, 0 without judges.
         judged: (assertion index, votes, votes heard, votes in favour) of each judge of the scenario, in its
             order; of one inside a group, the group's index.
+        undecided: Assertion index of each finding that infrastructure kept from being found, such as a judge
+            that could not be heard; a group that its other members decided is none.
+        struck_out: Assertion index of each finding that a re-evaluation made on a record in which something
+            of what was said is struck out: on the whole of it, it could have come out otherwise.
         retried: Attempts that had ended, in objects of their own, and that a person had tried again.
     """
 
@@ -67,29 +72,43 @@ class Result:
     failed: tuple[tuple[int, float], ...] = ()
     judge_cost_usd: float | None = 0.0
     judged: tuple[tuple[int, int, int, int], ...] = ()
+    undecided: tuple[int, ...] = ()
+    struck_out: tuple[int, ...] = ()
     retried: int = 0
 
     def encode(self) -> str:
         """Return the result as a compact JSON list, in field order, without last parts that say nothing."""
-        values = astuple(self)
-        # Votes that were paid for before their run was cancelled decide nothing, and cost all the same.
-        was_asked = self.judged or self.judge_cost_usd != 0
-        if not self.retried:
-            values = values[:-1] if was_asked else values[:-3]
+        values = list(astuple(self))
+        while (last := len(values) - 1) in _DEFAULTS and values[last] == _DEFAULTS[last]:
+            values.pop()
         return json.dumps(values, separators=(",", ":"))
 
     @classmethod
     def decode(cls, text: str) -> Result:
         """Return the result that ``encode`` wrote."""
         values = json.loads(text)
-        values[_FAILED] = tuple((int(index), float(score)) for index, score in values[_FAILED])
-        if len(values) > _JUDGED:
-            values[_JUDGED] = tuple((int(a), int(v), int(h), int(f)) for a, v, h, f in values[_JUDGED])
+        for place in range(_FAILED, len(values)):
+            values[place] = _READ[_FIELDS[place]](values[place])
         return cls(*values)
 
 
 _FIELDS = [field.name for field in fields(Result)]
-_FAILED, _JUDGED = _FIELDS.index("failed"), _FIELDS.index("judged")
+_FAILED = _FIELDS.index("failed")
+_DEFAULTS = {place: field.default for place, field in enumerate(fields(Result)) if place > _FAILED}
+
+
+def _places(listed: list[Any]) -> tuple[int, ...]:
+    return tuple(map(int, listed))
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "failed": lambda listed: tuple((int(index), float(score)) for index, score in listed),
+    "judge_cost_usd": lambda cost: cost,
+    "judged": lambda listed: tuple((int(a), int(v), int(h), int(f)) for a, v, h, f in listed),
+    "undecided": _places,
+    "struck_out": _places,
+    "retried": int,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,14 @@ class Row:
     def recorded(self) -> bool:
         """Whether a stored trace belongs to it."""
         return self.result is not None and self.result.digest != ""
+
+    @property
+    def unaffordable(self) -> bool:
+        """Whether the budget kept it from beginning, or stopped it."""
+        stopped = self.result is not None and (
+            self.result.outcome == "budget" or self.result.error == "budget"
+        )
+        return self.status == "skipped" and (stopped or self.reason == "budget")
 
     def encode(self) -> str:
         """Return the row's line of text."""

@@ -34,6 +34,7 @@ Why = Literal[
     "required",  # an assertion that failed then and now has become required, or is so no more
     "ungraded",  # it could not be scored again
     "judged",  # it has a grade now, which it lacked for want of its judge
+    "struck_out",  # an assertion was checked on a record in which something is struck out
     "weights",  # the same assertions failed, and they count differently
 ]
 """Why a trial flipped."""
@@ -294,6 +295,9 @@ def _reasons(then: Row, now: Row, before: Side, after: Side) -> Iterable[Reason]
     if score is not None and reaches(score, thresholds[0]) != reaches(score, thresholds[1]):
         found.append(Reason(why="threshold", what=f"{thresholds[0]:g} > {thresholds[1]:g}"))
     yield from found or [Reason(why="weights")]
+    # Whatever else stands behind it: on the conversation as it was, this could have come out otherwise.
+    struck_out = {_label(place, new) for place in (now.result.struck_out if now.result else ())}
+    yield from (Reason(why="struck_out", what=label) for label in sorted(struck_out))
 
 
 def _by_assertion(

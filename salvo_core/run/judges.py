@@ -32,7 +32,7 @@ class JudgeSummary(Frozen):
     unheard: int
     """Trials in which too few votes could be counted to decide: that says nothing about the agent (I6)."""
     graded_without: int
-    """Of those, trials that were graded without its word."""
+    """Of those, trials that were graded without the assertion: it left the score."""
     unanimous: float | None
     """Share of trials whose votes all agree, of those with at least two that were heard; None without any."""
     alpha: float | None
@@ -66,7 +66,9 @@ class JudgeFold:
     def add(self, row: Row) -> None:
         """Take a row in. Votes on a trial without a grade are votes all the same."""
         met: Counter[int] = Counter()
-        for assertion, asked, heard, in_favour in row.result.judged if row.result else ():
+        if row.result is None:
+            return
+        for assertion, asked, heard, in_favour in row.result.judged:
             # A group may hold several judges: they are told apart by their order.
             votes = self._judges.setdefault((assertion, met[assertion]), _Votes())
             met[assertion] += 1
@@ -77,7 +79,8 @@ class JudgeFold:
             votes.by_trial[heard, in_favour] += 1
             if heard < quorum(asked):
                 votes.unheard += 1
-                votes.graded_without += row.status in SCORED
+                # A group without its judge's word may have been decided by its other members.
+                votes.graded_without += row.status in SCORED and assertion in row.result.undecided
 
     def summaries(self) -> tuple[JudgeSummary, ...]:
         """Return one summary a judge, in the scenario's order."""

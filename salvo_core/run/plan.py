@@ -26,6 +26,7 @@ from salvo_core.identity import (
     require_uuid7,
     trace_id_for,
 )
+from salvo_core.manifest.budget import Budget
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
@@ -144,6 +145,8 @@ class Plan(Frozen):
     """How judges are asked where an assertion does not say."""
     early_stop: bool = False
     """Whether a cell's remaining trials are skipped once its verdict is out of reach."""
+    budget: Budget | None = None
+    """What the run may spend in all; it may have been raised since."""
     trace_ids: tuple[str, ...] | None = None
     """By index, where they are not derived from the run id: of runs that another Salvo made."""
     rescore: Rescore | None = None

@@ -52,4 +52,7 @@ async def _said(run_id: str, row: Row, store: Store, home: str) -> str:
     except (ObjectMissing, ObjectCorrupt) as problem:
         logger.warning("run %s is sealed without what an infrastructure error said: %s", run_id, problem)
         return ""
-    return "" if error is None else " ".join(filter(None, (error.message, error.hint)))[:MESSAGE_LENGTH_MAX]
+    if error is None:
+        return ""
+    said = f"{error.message} ({error.hint})" if error.hint else error.message
+    return said[:MESSAGE_LENGTH_MAX]

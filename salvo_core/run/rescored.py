@@ -120,6 +120,12 @@ class Rescored(Frozen):
             ),
             judge_cost_usd=self.judge_cost_usd,
             judged=tuple((one.assertion, one.k, one.heard, one.in_favour) for one in self.judged),
+            undecided=tuple(finding.assertion for finding in self.after.findings if finding.infra),
+            struck_out=tuple(
+                finding.assertion
+                for finding in self.after.findings
+                if finding.redaction_affected and finding.assertion not in self.kept
+            ),
         )
 
     @classmethod

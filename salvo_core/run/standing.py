@@ -38,4 +38,5 @@ def counts_of(summary: Summary) -> RunCounts:
         name=run_name([(cell.scenario_digest, cell.scenario_name) for cell in summary.cells]),
         verdict=summary.verdict,
         exit_code=summary.exit_code,
+        budget=summary.budget,
     )

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from salvo_core.manifest.budget import Spending
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
 from salvo_core.run.costs import NO_COST, Cost, CostFold, cost_of
@@ -82,6 +83,8 @@ class CellSummary(Frozen):
     """Of the judges, over the trials in which any was asked; apart from ``cost``."""
     judges: tuple[JudgeSummary, ...] = ()
     """In the scenario's order."""
+    unaffordable: int = 0
+    """Trials that the budget kept from beginning, or stopped."""
     retries: int
     """Exchanges that failed and were tried again or ended the trial."""
     trials_with_retries: int
@@ -132,6 +135,8 @@ class Summary(Frozen):
     """Of the agents."""
     judge_cost: Cost = NO_COST
     """Of the judges, over the trials in which any was asked; apart from ``cost``."""
+    budget: Spending | None = None
+    """Where the run's budget stands; None without one."""
     input_tokens: int
     """Of the agents, as billed, failed exchanges included."""
     output_tokens: int
@@ -166,6 +171,7 @@ def summarise(
     started_ms: int | None,
     finished_ms: int | None,
     state: RunState,
+    budget: Spending | None = None,
 ) -> Summary:
     """Return what the rows of a run come to, finished or not.
 
@@ -177,6 +183,7 @@ def summarise(
         started_ms: First claim, Unix time in ms; None if there was none.
         finished_ms: End of the last row, Unix time in ms; None while the run goes on.
         state: Of the run.
+        budget: Where it stands, if there is one.
 
     Raises:
         ValueError: A row is not of this plan, comes twice, or is graded without a score.
@@ -212,6 +219,7 @@ def summarise(
         counts=counts,
         cost=cost_of([fold.costs for fold in folds], counts["passed"]),
         judge_cost=cost_of([fold.judge_costs for fold in folds], counts["passed"]),
+        budget=budget,
         input_tokens=sum(fold.input_tokens for fold in folds),
         output_tokens=sum(fold.output_tokens for fold in folds),
         retries=sum(cell.retries for cell in cells),
@@ -244,11 +252,13 @@ class _CellFold:
         self.trials_with_retries = 0
         self.retried = 0
         self.outcomes: dict[str, int] = defaultdict(int)
+        self.unaffordable = 0
         self.infra_errors = InfraFold()
         self.failures = FailureFold(facts)
 
     def add(self, row: Row, trial: int) -> None:
         self.counts[row.status] += 1
+        self.unaffordable += row.unaffordable
         self.stops.add(row, trial)
         self.infra_errors.add(row)
         self.failures.add(row)
@@ -292,7 +302,7 @@ class _CellFold:
             tags=self.cell.tags,
             threshold=self.cell.threshold,
             verdict=strict.verdict,
-            reason=strict.reason + early,
+            reason=strict.reason + early + self._rests_on(),
             verdict_allow_infra=lenient.verdict,
             trials=self.trials,
             counts=self.counts | {"pending": self.counts["pending"] + unseen},
@@ -310,6 +320,7 @@ class _CellFold:
             cost=cost_of([self.costs], passed),
             judge_cost=cost_of([self.judge_costs], passed),
             judges=self.judges.summaries(),
+            unaffordable=self.unaffordable,
             retries=self.retries,
             trials_with_retries=self.trials_with_retries,
             outcomes=dict(sorted(self.outcomes.items())),
@@ -319,6 +330,13 @@ class _CellFold:
             cost_usd=Spread.of(self.costs.known_usd) if self.costs.known_usd else None,
             early_stop=stop,
         )
+
+    def _rests_on(self) -> str:
+        """Say that the budget took trials out of the verdict; empty if it did not."""
+        if not self.unaffordable:
+            return ""
+        was = "trial was" if self.unaffordable == 1 else "trials were"
+        return f"; {self.unaffordable:,} {was} not run or not finished, the budget was used up"
 
     def _ruling(self, *, allow_infra: bool) -> Ruling:
         tally = Tally(

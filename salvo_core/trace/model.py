@@ -24,11 +24,12 @@ Outcome = Literal[
     "unknown_tool",  # the agent called a tool that does not exist, and the scenario says that is the end
     "infra_error",  # a provider, a worker or a store failed: never counts against the agent (I6)
     "cancelled",
+    "budget",  # the run's money did not reach for its next turn
 ]
 """Did it run. Whether it was good is the Grade's business."""
 
 Grade = Literal["passed", "failed", "hard_fail"]
-"""Was it good. Only trials whose outcome is not infra_error or cancelled have one."""
+"""Was it good. Only trials whose outcome is not infra_error, cancelled or budget have one."""
 
 ErrorKind = Literal[
     "rate_limited",  # of providers: see the classes of errors.ProviderError
@@ -42,6 +43,7 @@ ErrorKind = Literal[
     "worker_lost",
     "abandoned",  # its run was cancelled at once, in the midst of an exchange
     "judge",  # the conversation is whole, but a judge that the grade needs could not be heard
+    "budget",  # the run's budget does not reach for the next exchange
     "internal",
 ]
 
@@ -132,7 +134,7 @@ class Turn(Frozen):
 
 
 class TrialError(Frozen):
-    """Why a trial ended as infra_error."""
+    """Why a trial has no grade."""
 
     kind: ErrorKind
     message: str
@@ -336,7 +338,12 @@ class Trace(Frozen):
     @property
     def status(self) -> str:
         """The trial's terminal status: its grade, or why it has none."""
-        return self.grade or ("cancelled" if self.outcome == "cancelled" else "infra_error")
+        if self.grade is not None:
+            return self.grade
+        if self.outcome == "cancelled":
+            return "cancelled"
+        out_of_money = self.error is not None and self.error.kind == "budget"
+        return "skipped" if out_of_money and self.outcome != "infra_error" else "infra_error"
 
     @property
     def judge_cost_usd(self) -> float | None:

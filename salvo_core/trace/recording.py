@@ -78,9 +78,15 @@ _HAPPENED: Mapping[str, str] = {
 }
 """What is said of an error in place of its message, which may repeat the conversation."""
 
-_WORDS_OF_SALVO = frozenset({"scenario", "store", "worker_lost", "abandoned"})
+_WORDS_OF_SALVO = frozenset({"scenario", "store", "worker_lost", "abandoned", "budget"})
 """Kinds of errors whose messages name keys, models and counts, and nothing that anybody said."""
 assert set(get_args(ErrorKind)) <= _WORDS_OF_SALVO | _HAPPENED.keys()
+
+
+def what_happened(kind: str) -> str:
+    """Return what is said of an error of that kind where its own words may not be kept."""
+    return _HAPPENED.get(kind, kind)
+
 
 _NAME = re.compile(r"[\w.:/@-]{1,128}", re.ASCII)
 """What an id, a tool, a model or a finish reason can be called. Prose has blanks."""
@@ -139,7 +145,7 @@ def _turn(turn: Turn) -> Turn:
 
 
 def _retry(retry: Retry) -> Retry:
-    return retry.model_copy(update={"message": _HAPPENED.get(retry.kind, retry.kind)})
+    return retry.model_copy(update={"message": what_happened(retry.kind)})
 
 
 def _error(error: TrialError) -> TrialError:

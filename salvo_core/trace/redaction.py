@@ -45,6 +45,26 @@ _VALUE = (
 )
 _SEPARATOR = rf"{_BACKSLASHES}[\"']?\s*[:=]{{1,2}}>?\s*"
 _SCHEME = r"(?:bearer|basic|digest|token|negotiate)"
+
+
+def _begun(word: str) -> str:
+    """Return a pattern for a word of fixed length that begins here, be it after an escape.
+
+    Tool results are JSON in a string, where a line begins behind a backslash and an n, and what a
+    terminal was to colour stands behind an m. The word goes first: a search for it is the fastest.
+    """
+    edges = (
+        r"(?<![A-Za-z0-9]{})",
+        r"(?<=\\[bfnrt]{})",
+        r"(?<=\\u[0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f][0-9A-Fa-f]{})",
+    )
+    colours = (
+        r"(?<=\[m{})",
+        *(rf"(?<=[;\[]{digits}m{{}})" for digits in ("[0-9]", "[0-9]" * 2, "[0-9]" * 3)),
+    )
+    return word + "(?:" + "|".join(edge.replace("{}", word) for edge in edges + colours) + ")"
+
+
 _KEYWORD_SIGNS = ("key", "secret", "passw", "passphrase", "token", "authorization")
 _PATTERNS = tuple(
     (frozenset(signs), re.compile(pattern, flags))
@@ -56,8 +76,8 @@ _PATTERNS = tuple(
             re.S,
         ),
         # The header forms come first, whole, so that no half of a header is left standing.
-        (("cookie",), r"\b(?:set-)?cookie\s*:\s*[^\r\n]+", re.I),
-        (("x-api-key",), r"\bx-api-key\s*:\s*\S+", re.I),
+        (("cookie",), rf"(?:{_begun('set-cookie')}|{_begun('cookie')})\s*:\s*[^\r\n]+", re.I),
+        (("x-api-key",), _begun("x-api-key") + r"\s*:\s*\S+", re.I),
         (
             _KEYWORD_SIGNS,
             rf"{_KEYWORD}\s*[:=]\s*{_SCHEME}\s+(?:\[REDACTED\]|[^\s\"',}}\]\\]+)",
@@ -66,19 +86,19 @@ _PATTERNS = tuple(
         # A word that holds a digit, or a dot that does not end a sentence: "bearer of news." is none.
         (
             ("bearer",),
-            r"\bbearer\s+(?=[A-Za-z0-9._~+/-]*(?:[0-9]|[._][A-Za-z0-9]))[A-Za-z0-9._~+/=-]{6,}",
+            _begun("bearer") + r"\s+(?=[A-Za-z0-9._~+/-]*(?:[0-9]|[._][A-Za-z0-9]))[A-Za-z0-9._~+/=-]{6,}",
             re.I,
         ),
         # "api_key": "abc", DB_PASSWORD=abc, password: 'abc'. Whatever stands before the keyword is left.
         (_KEYWORD_SIGNS, rf"{_KEYWORD}{_SEPARATOR}{_VALUE}", re.I | re.S),
         # The bounds keep a text of nothing but sk-sk-sk- from being read once for each of them.
-        (("sk-",), r"\bsk-[A-Za-z0-9_-]{0,32}?[A-Za-z0-9]{20}[A-Za-z0-9_-]*", 0),
-        (("sk-",), r"\bsk-(?:proj|ant|or)-[A-Za-z0-9_-]{20,}", 0),
-        (("gh",), r"\bgh[pousr]_[A-Za-z0-9]{36,}", 0),
-        (("github_pat_",), r"\bgithub_pat_[A-Za-z0-9_]{22,}", 0),
-        (("akia", "asia"), r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b", 0),
-        (("xox",), r"\bxox[abeoprs]-[A-Za-z0-9-]{10,}", 0),
-        (("eyj",), r"(?<![\w-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
+        (("sk-",), _begun("sk-") + r"[A-Za-z0-9_-]{0,32}?[A-Za-z0-9]{20}[A-Za-z0-9_-]*", 0),
+        (("sk-",), _begun("sk-") + r"(?:proj|ant|or)-[A-Za-z0-9_-]{20,}", 0),
+        (("gh",), _begun("gh") + r"[pousr]_[A-Za-z0-9]{36,}", 0),
+        (("github_pat_",), _begun("github_pat_") + r"[A-Za-z0-9_]{22,}", 0),
+        (("akia", "asia"), _begun("A[KS]IA") + r"[A-Z0-9]{16}(?![A-Z0-9])", 0),
+        (("xox",), _begun("xox") + r"[abeoprs]-[A-Za-z0-9-]{10,}", 0),
+        (("eyj",), _begun("eyJ") + r"(?<![_-]eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+", 0),
         (("://",), r"(?<=://)[^\s/@:]*:[^\s/@]+(?=@)", 0),
     )
 )

@@ -13,9 +13,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from salvo_core.adapters.gate import Price
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter, TurnConfig
-from salvo_core.adapters.retrying import Backoff, Price, TurnFailed, send_with_retries
+from salvo_core.adapters.retrying import Backoff, TurnFailed, send_with_retries
 from salvo_core.clock import Clock
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Message, Outcome, ToolCall, Trace, TrialError, Turn, Usage

@@ -16,14 +16,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from salvo_core.adapters.gate import OPEN_GATE, Barred, Gate, Price
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter, TurnConfig
-from salvo_core.adapters.retrying import Backoff, Price, TurnFailed, send_with_retries
+from salvo_core.adapters.retrying import Backoff, TurnFailed, send_with_retries
 from salvo_core.clock import Clock
 from salvo_core.errors import ContextFull, LeaseLost
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace.model import Message, Outcome, TrialError, Turn, Usage
+from salvo_core.trial.endings import barred
 from salvo_core.trial.limits import Limits
+from salvo_core.trial.timer import StandingGate, Timer
 from salvo_core.trial.tools import MockTools, journalable
 
 
@@ -73,6 +76,7 @@ class Part:
     trial: int
     attempt: int
     worker: str
+    gate: Gate = OPEN_GATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +118,15 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
     Raises:
         LeaseLost: This attempt no longer holds the trial.
         Leaving: The worker is shutting down; all completed turns are journaled.
+        Barred: The provider is to be awaited by a later attempt, all completed turns are journaled; or the
+            budget does not reach for the first turn, and nothing was said at all.
     """
     talk = _Talk(part, clock)
     for turn in past:
         await talk.take(turn, replayed=True)
     if talk.outcome is None:
         talk.refuse_unpriced()
-    spent_s = talk.latency_s
-    started_s = clock.monotonic_s()
+    timer = Timer(part.limits.time_s_max, talk.latency_s, clock)
     while talk.outcome is None:
         interruption = hold.interruption()
         if interruption == "lost":
@@ -131,40 +136,41 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         if interruption == "cancelled":
             talk.outcome = "cancelled"
             break
-        left_s = _left_s(part.limits, spent_s, clock.monotonic_s() - started_s)
-        if left_s == 0:  # a timeout of nothing would still let a request out, and it may be billed
+        if timer.left_s() == 0:  # a timeout of nothing would still let a request out, and it may be billed
             talk.outcome = "timeout"
             break
-        try:
-            async with asyncio.timeout(left_s) as limit:
-                with hold.exchange(limit):
-                    turn = await talk.ask(None if left_s is None else clock.monotonic_s() + left_s)
-        except TimeoutError:
-            if hold.abandoned:
-                talk.abandon()
-            else:
-                talk.outcome = "timeout"
-            break
-        except TurnFailed as failure:
-            talk.fail(failure)
-            break
+        asked = await _asked(talk, timer, hold)
+        if asked is None:
+            continue  # it has ended, or an interruption is acted upon above
         # Outside the time limit: a paid turn must reach the journal whatever the clock says.
-        asked_s = clock.monotonic_s()
-        await hold.keep(turn)
-        # A journal that is away takes none of the agent's time (I6).
-        started_s += clock.monotonic_s() - asked_s
+        with timer.standing():  # a journal that is away takes none of the agent's time (I6)
+            await hold.keep(asked)
         try:
-            left_s = _left_s(part.limits, spent_s, clock.monotonic_s() - started_s)
-            async with asyncio.timeout(left_s) as limit:
+            async with timer.limit() as limit:
                 with hold.exchange(limit):
-                    await talk.take(turn)
+                    await talk.take(asked)
         except TimeoutError:
             talk.outcome = "cancelled" if hold.abandoned else "timeout"
     return talk.ended()
 
 
-def _left_s(limits: Limits, spent_s: float, elapsed_s: float) -> float | None:
-    return None if limits.time_s_max is None else max(0.0, limits.time_s_max - spent_s - elapsed_s)
+async def _asked(talk: _Talk, timer: Timer, hold: Hold) -> Turn | None:
+    """Return the next turn. None when there is none: the talk has ended, or must not go on."""
+    try:
+        async with timer.limit() as limit:
+            with hold.exchange(limit):
+                return await talk.ask(timer)
+    except TimeoutError:
+        if hold.abandoned:
+            talk.abandon()
+        else:
+            talk.outcome = "timeout"
+    except TurnFailed as failure:
+        talk.fail(failure)
+    except Barred as bar:
+        if bar.bar != "interrupted":
+            talk.bar(bar)
+    return None
 
 
 class _Talk:
@@ -184,11 +190,11 @@ class _Talk:
         self.outcome: Outcome | None = None
         self.error: TrialError | None = None
 
-    async def ask(self, deadline_s: float | None) -> Turn:
+    async def ask(self, timer: Timer) -> Turn:
         """Return the model's next turn, retries and price included; nothing of it is taken yet.
 
         Args:
-            deadline_s: On the clock's scale. A wait for a provider that would pass it is not begun:
+            timer: How long it may take. A wait for a provider that would pass its end is not begun:
                 that trial ends as the provider's failure, not as the agent's timeout (I6).
         """
         part, scenario = self.part, self.part.scenario
@@ -210,7 +216,8 @@ class _Talk:
             clock=self.clock,
             rng=self.rng,
             price=part.price,
-            deadline_s=deadline_s,
+            deadline_s=timer.deadline_s(),
+            gate=StandingGate(part.gate, timer),
         )
         reply = answered.reply
         return Turn(
@@ -261,6 +268,16 @@ class _Talk:
             self.error = failure.as_trial_error(len(self.turns))
         self.usage = sum((retry.usage for retry in failure.retries), self.usage)
         self.costs_usd.append(failure.cost_usd)
+
+    def bar(self, bar: Barred) -> None:
+        """End, or raise where a later attempt can go on: an exchange may not be sent."""
+        unsaid = bar.bar == "budget" and not self.turns and not bar.retries
+        if unsaid or bar.bar in ("patience", "refused"):
+            raise bar
+        self.outcome = "budget" if bar.bar == "budget" else "infra_error"
+        self.error = barred(bar, len(self.turns))
+        self.usage = sum((retry.usage for retry in bar.retries), self.usage)
+        self.costs_usd.append(bar.cost_usd)
 
     def abandon(self) -> None:
         """End in the midst of an exchange: the provider may bill it, and nobody will hear how much."""

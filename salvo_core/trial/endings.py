@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from salvo_core.adapters.gate import Barred
 from salvo_core.errors import SalvoError
 from salvo_core.trace.model import EarlierAttempt, ErrorKind, TrialError
 from salvo_core.trace.recording import Recording
@@ -46,6 +47,17 @@ def worker_lost(earlier: Sequence[EarlierAttempt]) -> TrialError:
         hint="look at those workers' logs and memory: something in this trial may end them; "
         "`salvo retry` lets it be tried again",
     )
+
+
+def barred(bar: Barred, turn: int | None = None) -> TrialError:
+    """Return the error of a trial whose next exchange may not be sent.
+
+    Args:
+        bar: Why.
+        turn: The turn that was not asked for, 0-based; None for a judge's vote.
+    """
+    kinds: dict[str, ErrorKind] = {"budget": "budget", "unpriced": "scenario", "outage": "transient"}
+    return TrialError(kind=kinds[bar.bar], message=bar.message, hint=bar.hint, turn=turn, retries=bar.retries)
 
 
 def _told(lost: EarlierAttempt) -> str:

@@ -43,6 +43,27 @@ def test_what_was_written_is_there_when_the_server_comes_back(places):
         assert b"yes" in embedded._ask(places.socket, b"GET kept")
 
 
+def test_what_was_deleted_is_on_no_disk_once_the_last_has_left(places):
+    def kept():
+        return [
+            file.name
+            for file in places.data.rglob("*")
+            if file.is_file() and b"was-said" in file.read_bytes()
+        ]
+
+    with EmbeddedServer(places) as server:
+        assert embedded._ask(places.socket, b"RPUSH journal what-was-said").startswith(b":1")
+        assert embedded._ask(places.socket, b"SET kept yes").startswith(b"+OK")
+        os.kill(server._pid(), signal.SIGKILL)
+        server._server.wait()
+    assert kept()
+    with EmbeddedServer(places):
+        assert embedded._ask(places.socket, b"DEL journal").startswith(b":1")
+    assert not kept()
+    with EmbeddedServer(places):
+        assert b"yes" in embedded._ask(places.socket, b"GET kept")
+
+
 def test_a_killed_server_is_replaced(places):
     with EmbeddedServer(places) as server:
         os.kill(server._pid(), signal.SIGKILL)

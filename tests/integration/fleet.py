@@ -281,7 +281,8 @@ class Fleet:
         traces = []
         for row in rows:
             if row.result is None:
-                assert (row.status, row.attempt) in (("cancelled", 0), ("skipped", 0)), row
+                unsaid = row.status == "skipped" and row.reason == "budget"  # claimed, and had to stop
+                assert unsaid or (row.status, row.attempt) in (("cancelled", 0), ("skipped", 0)), row
                 continue
             key = keys.trace(plan.run_id, row.trace_id, row.attempt)
             trace = read_trace(await self.store.get(key), key, row.result.digest)

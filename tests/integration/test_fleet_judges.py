@@ -73,7 +73,7 @@ async def test_a_judges_provider_that_is_down_costs_the_grade_only_where_it_is_r
     fleet_on_files: Fleet, required: bool
 ) -> None:
     fleet = fleet_on_files
-    down = {"turns": [{"error": {"kind": "authentication"}}]}
+    down = {"turns": [{"error": {"kind": "html"}}]}
     async with fleet.provider({MODEL: script(), JUDGE: down}):
         await fleet.start()
         plan = await fleet.submit(judged(required=required), trials=3)

@@ -16,7 +16,6 @@ FAULTS: dict[str, tuple[str, str]] = {
     "html": ("permanent", "a web page"),
     "half_body": ("transient", "broke off"),
     "wrong_json": ("transient", "broken JSON"),
-    "authentication": ("authentication", "401"),
     "error_in_200": ("transient", "answered 200 with an error inside"),
     "hang": ("transient", "0.4 s"),
     "reset": ("transient", "127.0.0.1"),

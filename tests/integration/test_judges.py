@@ -206,7 +206,11 @@ async def test_a_required_judge_that_is_down_is_infrastructure_and_the_conversat
     assert (summary.verdict, summary.exit_code) == ("INFRA_ERROR", 3)
     assert summary.cells[0].failures == ()
     assert [(errors.kind, errors.count) for errors in summary.cells[0].infra_errors] == [("judge", 1)]
-    assert "judge kind" in summary.cells[0].infra_errors[0].message
+    said = summary.cells[0].infra_errors[0].message
+    assert "judge kind" in said
+    assert said.endswith(
+        " (the conversation and every vote are stored: `salvo reeval` asks again for what is missing)"
+    )
 
 
 async def test_a_fault_of_ours_while_judging_costs_no_conversation(site, monkeypatch):

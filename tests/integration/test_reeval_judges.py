@@ -147,6 +147,28 @@ async def test_what_was_struck_out_flips_no_judge_silently(site):
     assert (compared.flipped, site.judge.asked) == (1, [0, 1, 2])
 
 
+async def test_votes_on_the_whole_conversation_are_counted_anew_where_the_record_has_holes(site):
+    site.judge = JudgeOfRecord(YES)
+    script = {"turns": [{"text": "Your refund, with key sk-proj-aaaaaaaaaaaaaaaaaaaaaaaa."}]}
+    shown = judge(include_user_prompt=True)
+    plan = await ran(site, trials=1, scenarios=[judged(shown, script=script)])
+    for edited, asked, counted in (
+        ({"threshold": 0.99}, [], (1, 3, 3, 0)),
+        ({"k": 5}, [3, 4], (1, 5, 5, 3)),
+        ({"custom_prompt": "Be strict."}, [0, 1, 2], (1, 3, 3, 0)),
+    ):
+        site.judge = JudgeOfRecord(NO)
+        now = judged(judge(include_user_prompt=True, **edited), script=script)
+        reeval, _ = await again(site, plan.run_id, now)
+        (row,) = await site.rows(reeval.run_id)
+        assert (site.judge.asked, row.result.judged) == (asked, (counted,))
+        assert row.result.judge_cost_usd == pytest.approx(len(asked) * VOTE_USD)
+    site.judge = JudgeOfRecord(NO)  # told of another task, it is asked another question
+    other = judge(include_user_prompt=True, threshold=0.7)
+    await again(site, plan.run_id, judged(other, script=script, prompt="Something else."))
+    assert site.judge.asked == [0, 1, 2]
+
+
 @pytest.mark.parametrize("step", [1, 2, 3])
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 async def test_a_worker_that_dies_between_votes_costs_none_that_was_kept(site, step, after):

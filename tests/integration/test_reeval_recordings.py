@@ -48,6 +48,9 @@ async def test_t61_a_finding_on_what_was_struck_out_stands_and_says_so(site):
     reeval, compared = await again(site, plan.run_id, edited)
     (record,) = await records(site, reeval)
     assert record.after.findings[0].redaction_affected  # checked on what is stored, and that is told
+    told = [(reason.why, reason.what) for reason in compared.flips[0].reasons]
+    label = record.after.findings[0].label
+    assert told == [("newly_failing", label), ("struck_out", label)]
     assert "abcdef999" not in await stored_text(site, f"reevals/{reeval.run_id}/")
 
 

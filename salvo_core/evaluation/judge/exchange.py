@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from salvo_core.adapters.gate import OPEN_GATE, Gate
 from salvo_core.adapters.prices import rounded_usd
 from salvo_core.adapters.protocol import Adapter, TurnConfig
 from salvo_core.adapters.retrying import AnsweredTurn, Backoff, TurnFailed, send_with_retries
@@ -107,11 +108,12 @@ class Exchange:
     forms: Forms
     trace_id: str
     trial: int
+    gate: Gate = OPEN_GATE
     retries: tuple[Retry, ...] = ()
     cost_usd: float | None = 0.0
 
     async def vote(self, adapter: Adapter | UsageError) -> Vote:
-        """Return the vote, failed or not."""
+        """Return the vote, failed or not; raises ``Barred`` if it may not be asked for."""
         if isinstance(adapter, UsageError):
             said = f"{adapter.message} ({adapter.hint})" if adapter.hint else adapter.message
             return self._vote(error=said, error_kind="adapter")
@@ -151,6 +153,7 @@ class Exchange:
             clock=self.clock,
             rng=rng,
             price=lambda model, usage: self.bar.price_usd(asked.adapter, model, usage),
+            gate=self.gate,
         )
 
     def _billed(self, retries: tuple[Retry, ...], cost_usd: float | None) -> None:

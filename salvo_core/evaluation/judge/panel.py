@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from salvo_core.adapters.gate import OPEN_GATE, Barred, Gate
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.clock import Clock
 from salvo_core.errors import UsageError
@@ -42,15 +43,17 @@ class Heard:
 
 
 class Interrupted(Exception):
-    """A vote was not asked for, because ``may_ask`` said no. Every vote under way was kept first.
+    """A vote was not asked for: ``may_ask`` or the gate said no. Every vote under way was kept first.
 
     Args:
         judgements: What there is of them: those with any vote at all.
+        barred: Why the gate said no, if it was the gate.
     """
 
-    def __init__(self, judgements: tuple[Judgement, ...] = ()) -> None:
+    def __init__(self, judgements: tuple[Judgement, ...] = (), barred: Barred | None = None) -> None:
         super().__init__()
         self.judgements = judgements
+        self.barred = barred
 
 
 @dataclass(slots=True)
@@ -111,6 +114,7 @@ async def hear(
     may_ask: Callable[[], bool],
     at_once_max: int = 8,
     forms: Forms | None = None,
+    gate: Gate = OPEN_GATE,
 ) -> Heard:
     """Return what every judge of a scenario says about a conversation.
 
@@ -132,39 +136,61 @@ async def hear(
         may_ask: Asked before each vote is begun.
         at_once_max: Votes under way at once, 1 or more.
         forms: What this worker knows of its providers; None starts knowing nothing.
+        gate: Asked before each exchange.
 
     Raises:
-        Interrupted: ``may_ask`` said no.
+        Interrupted: ``may_ask`` or the gate said no.
     """
     # Long conversations are work to put into words: off the loop.
     inquiries, asked = await asyncio.to_thread(_inquiries, trace, assertions, brief, defaults)
     missing = list(_missing(inquiries.values(), past))
     adapters = {name: _adapter(bar, name) for name in {one.question.adapter for one, _ in missing}}
-    slots, stopped = asyncio.Semaphore(at_once_max), False
     forms = Forms() if forms is None else forms
-
-    async def hear_one(inquiry: _Inquiry, number: int) -> None:
-        nonlocal stopped
-        async with slots:
-            if stopped or not may_ask():
-                stopped = True
-                return
-            exchange = Exchange(inquiry.question, number, bar, clock, forms, rng_seed, trace.trial)
-            vote = await exchange.vote(adapters[inquiry.question.adapter])
-            vote = vote.model_copy(update={"attempt": attempt, "worker": worker})
-            await keep(inquiry.question.request, vote)
-            inquiry.votes[number] = vote
-
+    hearing = _Hearing(keep, may_ask, asyncio.Semaphore(at_once_max), {"attempt": attempt, "worker": worker})
+    votes = [
+        hearing.hear(
+            inquiry,
+            Exchange(inquiry.question, number, bar, clock, forms, rng_seed, trace.trial, gate),
+            adapters[inquiry.question.adapter],
+        )
+        for inquiry, number in missing
+    ]
     try:
-        await _together([hear_one(inquiry, number) for inquiry, number in missing])
+        await _together(votes)
     finally:
         await _let_go(adapters.values())
-    if stopped:
-        raise Interrupted(tuple(one.judgement for one in inquiries.values() if one.votes))
+    if hearing.stopped:
+        raise Interrupted(tuple(one.judgement for one in inquiries.values() if one.votes), hearing.barred)
     return Heard(
         tuple(inquiry.judgement for inquiry in inquiries.values()),
         {judge: _ballot(judge, inquiries[request], defaults) for judge, request in asked.items()},
     )
+
+
+@dataclass(slots=True)
+class _Hearing:
+    """All votes of a trial that are to be asked for, until somebody says that no more may be."""
+
+    keep: Callable[[str, Vote], Awaitable[None]]
+    may_ask: Callable[[], bool]
+    slots: asyncio.Semaphore
+    signed: dict[str, object]
+    stopped: bool = False
+    barred: Barred | None = None
+
+    async def hear(self, inquiry: _Inquiry, exchange: Exchange, adapter: Adapter | UsageError) -> None:
+        async with self.slots:
+            if self.stopped or not self.may_ask():
+                self.stopped = True
+                return
+            try:
+                vote = await exchange.vote(adapter)
+            except Barred as bar:
+                self.stopped, self.barred = True, self.barred or bar
+                return
+            vote = vote.model_copy(update=self.signed)
+            await self.keep(inquiry.question.request, vote)
+            inquiry.votes[exchange.number] = vote
 
 
 def _inquiries(

@@ -2,6 +2,7 @@
 -- -> {'claimed', attempt, purpose, strikes, lost attempts} purpose: run | close_cancelled | close_lost | close_unread
 --  | {'suspect'} this worker holds another one
 --  | {'paused'} | {'done', status} | {'held', worker} | {'cancelled', is_last} | {'unknown'}
+--  | {'skipped', is_last, release_from, release_to, index passed over, ...}
 local index, worker = ARGV[1], ARGV[3]
 local state = redis.call('HGET', RUN, 'state')
 local status, attempt, trace_id, rest = read_row(index)
@@ -19,6 +20,10 @@ if cancelling and attempt == '0' then
   count('pending', -1)
   count('cancelled', 1)
   return {'cancelled', book_end(1)}
+end
+
+if attempt == '0' and redis.call('HEXISTS', RUN, 'budget_closed') == 1 then
+  return before(skip_row(index, 0, trace_id, 'budget'), 'skipped')
 end
 
 if again then let_suspect_go(index) end

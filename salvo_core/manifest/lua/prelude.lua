@@ -104,6 +104,29 @@ local function before(list, ...)
   return list
 end
 
+-- Books a reservation at `nano_usd` and `tokens`, or at its worst without them. A vote's name ends in ':judge'.
+local function book(budget, reservations, name, worst, nano_usd, tokens)
+  local worst_nano_usd, worst_tokens = string.match(worst, '^(%d+) (%d+)$')
+  local whose = string.match(name, '[^:]*$')
+  redis.call('HDEL', reservations, name)
+  -- (Redis takes no -0 for a number.)
+  if worst_nano_usd ~= '0' then redis.call('HINCRBY', budget, 'reserved_nano_usd', '-' .. worst_nano_usd) end
+  if worst_tokens ~= '0' then redis.call('HINCRBY', budget, 'reserved_tokens', '-' .. worst_tokens) end
+  redis.call('HINCRBY', budget, whose .. '_nano_usd', nano_usd or worst_nano_usd)
+  redis.call('HINCRBY', budget, whose .. '_tokens', tokens or worst_tokens)
+end
+
+-- Ends a pending row that will not be run, for a reason of one word; returns {is_last, release_more...}.
+local function skip_row(index, attempt, trace_id, reason)
+  write_row(index, 'skipped', attempt, trace_id, reason)
+  count('pending', -1)
+  count('skipped', 1)
+  count('cell:' .. index % number(RUN, 'cells') .. ':skipped', 1)
+  redis.call('HINCRBY', RUN, 'budget_unbegun', 1)
+  local last = book_end(1)
+  return before(release_more(), last)
+end
+
 -- A worker that vanished had some trial on its hands that ended it, or none: nobody knows which. All it held are
 -- struck, and are suspects until they get past the place where it happened (a turn or a vote is kept). While a
 -- worker holds a suspect it is given no other, so that the next crash names the one to blame, and that one alone.

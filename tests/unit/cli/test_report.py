@@ -195,7 +195,7 @@ def test_what_a_summary_quotes_of_an_infrastructure_error_is_shown_without_askin
 def judged_summary(cells=1):
     heard = [(1, 3, 3, 3), (1, 3, 2, 1), (1, 3, 1, 1)] * cells
     given = [
-        row(index, judged=(one,), judge_cost_usd=0.02)
+        row(index, judged=(one,), judge_cost_usd=0.02, undecided=(one[0],) if one[2] < 2 else ())
         for index, one in enumerate(sorted(heard, key=lambda one: one[2]))
     ]
     return summary(given, cells=cells, assertions=("says 42.50", "judge politeness [/b], accuracy"))

@@ -33,6 +33,8 @@ results = st.builds(
     failed=st.lists(st.tuples(st.integers(0, 99), st.floats(0, 1)), max_size=4).map(tuple),
     judge_cost_usd=money,
     judged=st.lists(st.tuples(*[st.integers(0, 99)] * 4), max_size=3).map(tuple),
+    undecided=st.lists(st.integers(0, 99), max_size=3).map(tuple),
+    struck_out=st.lists(st.integers(0, 99), max_size=3).map(tuple),
 )
 ended = st.builds(
     Row,

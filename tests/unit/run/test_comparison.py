@@ -85,6 +85,15 @@ def test_other_weights_are_what_is_left_to_explain_a_flip():
     ]
 
 
+def test_a_flip_that_may_be_redactions_doing_says_so():
+    then = [row(0), row(1)]
+    now = [row(0, "failed", 0.5, failed=((1, 0.0),), struck_out=(1,)), row(1, struck_out=(1,))]
+    assert why(compared(then, now)) == [("newly_failing", "second"), ("struck_out", "second")]
+    then = [row(0, "failed", 0.5, failed=((0, 0.0),))]
+    now = [row(0, struck_out=(1,))]
+    assert why(compared(then, now)) == [("no_longer_failing", "first"), ("struck_out", "second")]
+
+
 def test_votes_that_came_out_otherwise_are_told_beside_the_assertion():
     then = [row(0, judged=((1, 3, 3, 2),))]
     now = [row(0, "failed", 0.5, failed=((1, 0.4),), judged=((1, 3, 3, 1),))]

@@ -54,10 +54,15 @@ def test_single_votes_agree_with_nobody():
 
 def test_a_judge_without_a_quorum_is_counted_by_whether_the_trial_was_graded_all_the_same():
     (judge,) = folded(
-        voted(0, (1, 3, 1, 1)),
-        voted(1, (1, 3, 0, 0), status="infra_error"),
+        voted(0, (1, 3, 1, 1), undecided=(1,)),
+        voted(1, (1, 3, 0, 0), status="infra_error", undecided=(1,)),
         voted(2, (1, 3, 2, 2)),
     )
+    assert (judge.unheard, judge.graded_without) == (2, 1)
+
+
+def test_a_group_that_others_decided_was_not_left_out_of_the_grade():
+    (judge,) = folded(voted(0, (2, 3, 0, 0)), voted(1, (2, 3, 0, 0), undecided=(2,)))
     assert (judge.unheard, judge.graded_without) == (2, 1)
 
 

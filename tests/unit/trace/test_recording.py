@@ -119,4 +119,4 @@ def test_an_error_of_any_kind_is_told_without_its_words_unless_they_are_ours(kin
     given = trace(outcome="infra_error", error=TrialError(kind=kind, message=SAID, hint=SAID))
     told = without_content(given).error
     assert told.message
-    assert (WORD in told.message) == (kind in ("scenario", "store", "worker_lost", "abandoned"))
+    assert (WORD in told.message) == (kind in ("scenario", "store", "worker_lost", "abandoned", "budget"))

@@ -118,6 +118,28 @@ def test_t60_ordinary_text_is_left_alone(text):
     assert plain.text(text) == text
 
 
+@pytest.mark.parametrize("before", ["\n", "a\tb\n", "\x1b[31m", "\x1b[m", "\x1b[38;5;196m", "é", "my_"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"sk-{KEY_20}",
+        f"sk-ant-{KEY_20}",
+        f"ghp_{'a1' * 18}",
+        f"github_pat_{'a1_' * 10}",
+        "AKIAIOSFODNN7EXAMPLE",
+        "xoxb-123456789012-abcdef",
+        "Bearer abc.def123",
+        "Cookie: abc.def123",
+        "X-Api-Key: abc.def123",
+    ],
+)
+def test_a_secret_that_begins_a_line_is_taken_out_of_json_in_json_too(before, secret):
+    text = before + secret
+    for _ in range(4):
+        assert secret[-8:] not in plain.text(text)
+        text = json.dumps({"out": text})
+
+
 def test_what_this_process_knows_is_taken_out_wherever_it_stands():
     redactor = Redactor(["correct horse", "correct horse battery", "short"])
     assert redactor.text("xcorrect horse batteryx") == f"x{MARKER}x"  # the longest first

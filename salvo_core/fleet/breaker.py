@@ -1,0 +1,220 @@
+"""One circuit breaker per provider, shared by all workers: while a provider is away, only probes are sent.
+
+``closed`` lets everything pass. A streak of failures of one kind, of several trials and without a success
+in between, opens it; that the provider does not accept who we are opens it at once. While it is ``open``
+nobody sends; when a probe is due, one trial is let through (``probing``), and its success closes the breaker,
+its failure doubles the wait for the next. A prober that dies is replaced when its time is over.
+
+Each breaker is a hash of its own, ``salvo:breaker:{<adapter>}``: state, kind, reason, opened_ms, due_ms,
+prober, probes; while it is closed, the streak: failures, trials and a field per trial. It goes when a
+provider answers, and forgets itself. Time is the server's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+
+from salvo_core.manifest.connection import translated
+
+BREAKERS = "salvo:breaker"
+REASON_CHARS_MAX = 400
+
+_SCRIPTS = ("breaker_enter", "breaker_failed", "breaker_worked", "breaker_due")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """When a breaker opens, and how it closes.
+
+    Attributes:
+        failures: In a row, of one kind, that open it.
+        trials: At least so many different trials among them: one conversation that always fails is its own.
+        window_s: A failure so long after the last begins a new streak.
+        wait_first_s: To the first probe; it doubles with each that fails.
+        wait_s_max: Where the doubling ends.
+        probe_s: A probe that has said nothing for so long is made again by another trial.
+        leave_s: How long whoever probed last leaves the next probe to others.
+        kept_s: A breaker that nobody asks about for so long is forgotten.
+        kept_refused_s: The same, of a provider that does not accept who we are: its runs are paused.
+    """
+
+    failures: int = 20
+    trials: int = 5
+    window_s: float = 60.0
+    wait_first_s: float = 1.0
+    wait_s_max: float = 60.0
+    probe_s: float = 60.0
+    leave_s: float = 5.0
+    kept_s: float = 600.0
+    kept_refused_s: float = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A provider that may not be asked now.
+
+    Attributes:
+        due_s: To the next probe, or to the end of the one under way; seconds.
+        state: ``open`` or ``probing``.
+        kind: Of the failures that opened it.
+        open_s: Since when, seconds ago.
+        reason: What the provider said, for people.
+    """
+
+    due_s: float
+    state: str
+    kind: str
+    open_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A provider whose breaker is not closed, at one moment."""
+
+    provider: str
+    state: Literal["open", "probing"]
+    kind: str
+    reason: str
+    open_s: float
+    """Since when, seconds ago."""
+    due_s: float
+    """To the next probe, seconds; 0 while one is under way or due."""
+
+
+class Breakers:
+    """The breakers of all providers.
+
+    Args:
+        redis: As the manifest's.
+        address: The server for people.
+        terms: When they open and close.
+    """
+
+    def __init__(self, redis: Redis, address: str, terms: Terms | None = None) -> None:
+        self._redis = redis
+        self._address = address
+        self.terms = terms or Terms()
+        self._scripts = {name: redis.register_script(_text(name)) for name in _SCRIPTS}
+        self._troubled: dict[str, bool] = {}
+        """Whether this process saw a breaker of that name, when it last looked; success is told only then."""
+
+    async def enter(self, provider: str, who: str) -> Literal["go", "probe"] | Wait:
+        """Return whether a provider may be asked now.
+
+        Args:
+            provider: Name of the adapter.
+            who: The trial's id. After ``probe`` it must say what came of it.
+        """
+        key = _key(provider)
+        with translated(self._address):
+            state = cast(str | None, await self._redis.hget(key, "state"))
+        self._troubled[provider] = state is not None
+        if state in (None, "closed"):
+            return "go"
+        reply = await self._run(
+            "breaker_enter", provider, who, _ms(self.terms.probe_s), _ms(self.terms.leave_s)
+        )
+        if reply[0] != "wait":
+            return cast(Literal["go", "probe"], reply[0])
+        _, due_ms, now_state, kind, open_ms, reason = reply
+        return Wait(int(due_ms) / 1000, now_state, kind or "", int(open_ms) / 1000, reason or "")
+
+    async def failed(
+        self, provider: str, who: str, kind: str, reason: str, *, probe: bool = False, at_once: bool = False
+    ) -> str:
+        """Note a failure; return the breaker's state now.
+
+        Args:
+            provider: Name of the adapter.
+            who: The trial's id.
+            kind: Of the error.
+            reason: What was said, without secrets.
+            probe: Whether ``enter`` let it pass as a probe.
+            at_once: Whether one such failure is enough.
+        """
+        terms = self.terms
+        self._troubled[provider] = True
+        return str(
+            await self._run(
+                "breaker_failed", provider, who, kind, int(probe), int(at_once), reason[:REASON_CHARS_MAX],
+                terms.failures, terms.trials, _ms(terms.window_s), _ms(terms.wait_first_s),
+                _ms(terms.wait_s_max), _ms(terms.kept_refused_s if at_once else terms.kept_s),
+            )
+        )  # fmt: skip
+
+    async def worked(self, provider: str, who: str, *, probe: bool = False) -> None:
+        """Note that the provider answered; costs nothing while it has no trouble."""
+        if probe or self._troubled.get(provider):
+            await self._run("breaker_worked", provider, who, int(probe))
+
+    async def mended(self, providers: Iterable[str]) -> None:
+        """Let the next probe of each be sent at once: somebody says that it is mended."""
+        for provider in providers:
+            await self._run("breaker_due", provider, "")
+
+    async def leave(self, provider: str, who: str) -> None:
+        """Give up a probe that was not sent, or whose end nobody saw: another trial makes it."""
+        await self._run("breaker_due", provider, who)
+
+    async def troubles(self, providers: Iterable[str] | None = None) -> list[Trouble]:
+        """Return which providers are not to be asked now, by name.
+
+        Args:
+            providers: Whom to look at; None looks at all there are.
+        """
+        with translated(self._address):
+            if providers is None:
+                names = [key async for key in self._redis.scan_iter(f"{BREAKERS}:*", count=500)]
+            else:
+                names = [_key(provider) for provider in set(providers)]
+            pipe = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipe.hgetall(name)
+            pipe.time()
+            *found, (seconds, micros) = await pipe.execute()
+        now_ms = seconds * 1000 + micros // 1000
+        return sorted(
+            (
+                _trouble(name, fields, now_ms)
+                for name, fields in zip(names, found, strict=True)
+                if fields.get("state") in ("open", "probing")
+            ),
+            key=lambda trouble: trouble.provider,
+        )
+
+    async def _run(self, script: str, provider: str, *arguments: Any) -> Any:
+        with translated(self._address):
+            return await self._scripts[script](keys=[_key(provider)], args=list(arguments))
+
+
+def _trouble(key: str, fields: dict[str, str], now_ms: int) -> Trouble:
+    state = cast(Literal["open", "probing"], fields["state"])
+    due_ms = int(fields.get("due_ms", 0))
+    return Trouble(
+        provider=key.removeprefix(f"{BREAKERS}:").strip("{}"),
+        state=state,
+        kind=fields.get("kind", ""),
+        reason=fields.get("reason", ""),
+        open_s=max(0, now_ms - int(fields.get("opened_ms", now_ms))) / 1000,
+        due_s=max(0, due_ms - now_ms) / 1000 if state == "open" else 0.0,
+    )
+
+
+def _key(provider: str) -> str:
+    return f"{BREAKERS}:{{{provider}}}"
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+@cache
+def _text(name: str) -> str:
+    return files("salvo_core.fleet").joinpath("lua", f"{name}.lua").read_text("utf-8")

@@ -1,0 +1,7 @@
+-- Books what an exchange was billed in place of what was set aside for it, once.
+-- KEYS[6] budget  KEYS[7] reservations.  ARGV: name, then nano_usd and tokens; without them, all that was set aside
+-- -> 1 booked, 0 it was booked before
+local worst = redis.call('HGET', KEYS[7], ARGV[1])
+if not worst then return 0 end
+book(KEYS[6], KEYS[7], ARGV[1], worst, ARGV[2], ARGV[3])
+return 1
