@@ -36,7 +36,7 @@ class Desk(Protocol):
 
     @property
     def leases(self) -> LeaseKeeper:
-        """Gives trials back."""
+        """Holds trials, and gives them back."""
         ...
 
     @property
@@ -72,7 +72,7 @@ async def relinquish(message: TrialMessage, claim: Claim, bar: Barred, desk: Des
         if await desk.leases.give_back(claim) and bar.bar != "refused":
             await desk.dispatcher.publish([message])  # to the end of the queue: others have its place
     except RedisUnavailable as error:
-        logger.warning("trial %s is let go when its lease runs out: %s", claim.trace_id, error)
+        logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
 
 
 async def follow_up(ended: Refusal | Committed, run_id: str, desk: Desk) -> None:

@@ -174,11 +174,7 @@ class Manifest(Submitting):
     async def expire(self, run_id: str, most: int = ROWS_PER_CALL, *, looked_ms: int = 0) -> list[int]:
         """Take back trials whose lease ended; return their indices, whose messages the caller publishes.
 
-        Args:
-            run_id: The run.
-            most: Trials at most.
-            looked_ms: Server time at which the caller found that it may: a call that arrives long
-                after it, because the server stood still, takes nothing. 0 always may.
+        A call that is heard long after looked_ms, server time, takes nothing: the server stood still.
         """
         return [int(index) for index in await self._run_script("expire", run_id, most, looked_ms)]
 

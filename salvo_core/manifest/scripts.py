@@ -8,8 +8,8 @@ from importlib.resources import files
 SCRIPTS = (
     "open", "seed", "release", "submitted", "claim", "journal", "vote", "commit", "give_back", "renew",
     "expire", "cancel", "cancel_rows", "skip_rows", "pause", "unpause", "seal",
-    "restate", "recount", "tidy", "reseat", "reopen", "extend", "pulse",
-    "skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip",
+    "restate", "recount", "tidy", "reseat", "reopen", "extend",
+    "skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip", "pulse",
 )  # fmt: skip
 
 

@@ -143,7 +143,7 @@ async def converse(part: Part, past: Sequence[Turn], hold: Hold, clock: Clock) -
         if asked is None:
             continue  # it has ended, or an interruption is acted upon above
         # Outside the time limit: a paid turn must reach the journal whatever the clock says.
-        with timer.standing():  # and a journal that is away takes none of the agent's time (I6)
+        with timer.standing():  # a journal that is away takes none of the agent's time (I6)
             await hold.keep(asked)
         try:
             async with timer.limit() as limit:

@@ -40,12 +40,12 @@ class Timer:
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[asyncio.Timeout]:
         """Raise ``TimeoutError`` when time is up inside the block."""
-        async with asyncio.timeout(self.left_s()) as timeout:
-            self._timeout = timeout
+        async with asyncio.timeout(self.left_s()) as limit:
+            self._timeout = limit
             try:
-                yield timeout
+                yield limit
             finally:
-                self._timeout = None
+                self._timeout = None  # it is over, and must not be moved any more
 
     @contextmanager
     def standing(self) -> Iterator[None]:
