@@ -130,10 +130,10 @@ async def test_what_a_power_cut_took_from_redis_is_done_again_and_counted_once(m
         on_disk = log.stat().st_size
         await fleet.until_ended(plan, 20)
         fleet.redis_server.kill9()
+        assert log.stat().st_size > on_disk
         with log.open("r+b") as file:  # as if what came after had never left the page cache
             file.truncate(on_disk)
         fleet.redis_server.start()
-        assert (await fleet.manifest.counts(plan.run_id)).ended < 20
         await fleet.sealed(plan)
         traces = await fleet.audit(plan)
     assert len(traces) == plan.total

@@ -85,11 +85,15 @@ class SentinelTrio:
         hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
         self.url = f"redis+sentinel://{hosts}/0?master={MASTER}"
         wait_until(
-            lambda: all(one.sees_all() for one in self.sentinels),
-            what="the sentinels see one another and the replica",
+            lambda: self._is_in_step() and all(one.sees_all() for one in self.sentinels),
+            what="the replica is in step, and the sentinels see it and one another",
             deadline_s=30,
         )
         return self
+
+    def _is_in_step(self) -> bool:
+        with self.replica.client() as client:
+            return bool(client.info("replication")["master_link_status"] == "up")
 
     def __exit__(self, *_: object) -> None:
         self._open.close()

@@ -38,12 +38,13 @@ elseif strikes > 0 then
   if not again and not has_room(worker, strikes) then return {'suspect'} end
   hold_suspect(index, worker, strikes)
 end
-redis.call('HDEL', SUSPECTS, 'blamed:' .. worker) -- it lives, whatever was thought of it
 local next_attempt = tonumber(attempt) + 1
 local now = now_ms()
 write_row(index, 'running', next_attempt, trace_id, worker)
 redis.call('ZADD', LEASES, now + tonumber(ARGV[4]), index)
 redis.call('HSETNX', RUN, 'started_ms', now)
+-- It lives, whatever was thought of it. (Not before the row: a server that is full would let a trial begin.)
+redis.call('HDEL', SUSPECTS, 'blamed:' .. worker)
 if not again then
   count('pending', -1)
   count('running', 1)
