@@ -38,7 +38,7 @@ DIFFERENT: Mapping[int, str] = {
     45: "a usage error, 64",
     46: "the exit code is the verdict's; the predecessor's document is printed by --legacy",
     47: "a run record from the start; an embedded run is paused and can be resumed",
-    48: "an unknown adapter is warned of; only workers know theirs, so the run itself is an INFRA_ERROR, 3",
+    48: "an unknown adapter is warned of and ends as INFRA_ERROR, 3; a refused key pauses the run, 3",
     49: "below a majority of k heard votes nothing is decided: infra_error if required, else left out",
     52: "a bare number is the score; whatever else is no number is a failed vote that says so",
     54: "a weight is 1 unless it is said; criteria that nobody can judge by are refused",

@@ -163,8 +163,9 @@ def _script(rng: random.Random) -> dict[str, Any]:
         ]
     trouble = rng.random()
     if trouble < 0.1:
-        refused = rng.choice(("authentication", "permanent"))
-        script["variants"] = [{"weight": 0.4, "turns": [{"error": {"kind": refused}}]}]
+        # Not a key that is refused: that pauses our run, and everybody who asks the same provider waits.
+        refused = {"kind": "permanent", "status": rng.choice((400, 404))}
+        script["variants"] = [{"weight": 0.4, "turns": [{"error": refused}]}]
     elif trouble < 0.2:
         # Without variants: a first turn that is tried again is a new trial to the simulator.
         script.pop("variants", None)

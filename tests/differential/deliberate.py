@@ -343,7 +343,7 @@ ONE_BY_ONE: tuple[Deliberate, ...] = (
         )
         for about, case in [
             ("says nothing that can be read", _judged("t49-unread", text="I could not say.")),
-            ("refuses the key", _judged("t49-refused", error={"kind": "authentication"})),
+            ("cannot be asked", _judged("t49-refused", error={"kind": "permanent"})),
         ]
     ),
     # The project file, and prices

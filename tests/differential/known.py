@@ -11,7 +11,7 @@ from tests.differential.deliberate import Outline
 _USAGE = {"input_tokens": 100, "output_tokens": 50}
 _GOOD, _BAD = {"text": "good", "usage": _USAGE}, {"text": "bad", "usage": _USAGE}
 _YES, _NO = {"contains": "good"}, {"contains": "nonesuch"}
-_REFUSED = {"error": {"kind": "authentication"}}
+_REFUSED = {"error": {"kind": "permanent"}}
 
 
 @dataclass(frozen=True)
