@@ -11,6 +11,7 @@ from salvo_cli import exits
 from salvo_cli.epilog import epilog
 from salvo_cli.options import AllowInfra, BudgetTokens, BudgetUsd, DryRun, Json, Quiet, RunNamed
 from salvo_cli.telling import Telling
+from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site
@@ -42,6 +43,11 @@ def resume(
     changes nothing. A higher budget lets trials run that were skipped for want of money.
     """
     if dry_run:
+        if budget_usd is not None or budget_tokens is not None:
+            raise UsageError(
+                "--dry-run does not foretell what a higher budget would let run",
+                hint="leave one of them out; `salvo status` shows what is spent and what is skipped",
+            )
         return _foretell(run, as_json=as_json)
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers

@@ -101,6 +101,7 @@ def test_the_version_is_printed(capsys):
         ["manifest", "nonsense"],
         ["worker", "--loglevel", "loud"],
         ["validate", "missing.yaml"],
+        ["resume", "latest", "--dry-run", "--budget-usd", "5"],
     ],
 )
 def test_a_usage_error_exits_64_with_a_message_and_no_traceback(arguments, capsys):
