@@ -18,6 +18,7 @@ Source:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -191,7 +192,15 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
 
     def wake_hub(self) -> None:
         """Make the hub look up from its poll, which otherwise goes on for up to a second after a signal."""
-        self._loop.call_soon_threadsafe(self._nudge)
+        self._ask_loop(self._nudge)
+
+    def _ask_loop(self, function: Callable[..., Any]) -> None:
+        """Have the loop call function soon; a loop that is over has nothing left to stop or to wake.
+
+        Signals come when they like: a second one, for instance, after the pool was stopped.
+        """
+        with contextlib.suppress(RuntimeError):  # closed; to ask first whether it is would be a race
+            self._loop.call_soon_threadsafe(function)
 
     def _nudge(self) -> None:
         if self._hub is not None:
@@ -211,7 +220,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         """Cancel one job; Celery knows it by the number that accept_callback was given."""
         job = self._jobs.get(pid)
         if job is not None:
-            self._loop.call_soon_threadsafe(lambda: job.task and job.task.cancel())
+            self._ask_loop(lambda: job.task and job.task.cancel())
 
     def hurry(self) -> None:
         """Cut the wait of ``on_stop`` short; safe in a signal handler, before it or during it."""
@@ -238,7 +247,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         # A server that does not answer any more is not waited for: the leases run out instead.
         self._idle.wait(LEAVE_S / 2)
         self._run_posted()
-        self._loop.call_soon_threadsafe(self._closing.set)
+        self._ask_loop(self._closing.set)
         self._thread.join(max(LEAVE_S / 2, gone_by - time.monotonic()))
         if self._failure is not None:
             logger.error("the worker's event loop ended with %r", self._failure)

@@ -300,6 +300,14 @@ def test_a_terminated_pool_cancels_everything_and_leaves_the_lifespan():
     bench.pool.on_terminate()  # again is harmless
 
 
+def test_a_signal_that_comes_after_the_pool_was_stopped_is_no_failure():
+    bench = Bench()
+    bench.pool.stop()
+    bench.pool.wake_hub()
+    bench.pool.terminate_job(1)
+    bench.pool.hurry()
+
+
 def test_a_lifespan_that_cannot_be_entered_is_raised_to_who_starts_the_pool():
     pool = AsyncioPool(limit=1, app=App(fails=ConnectionError("no Redis")))
     with pytest.raises(ConnectionError, match="no Redis"):
