@@ -69,10 +69,12 @@ class Session:
             The exit code.
         """
         from salvo_cli.comparing import print_changes
+        from salvo_cli.ordering import require_bounds
         from salvo_core.reevaluate import prepare, reevaluate
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             prepared = await prepare(wish, site.observer, now=site.clock.now())
+            require_bounds(self._here, wish.budget, prepared.judges)
             self._servers.begin_worker()
             print_changes(console(stderr=True), prepared)
             plan = await reevaluate(

@@ -206,7 +206,7 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int]
         remembered: What is known of the run's past, by header field.
     """
     if plan.budget is not None:
-        await Ledger(manifest).open(plan.run_id, plan.budget)
+        await Ledger(manifest).open(plan.run_id, plan.budget, reeval=plan.rescore is not None)
     return await manifest.open(
         plan.run_id,
         total=plan.total,

@@ -45,6 +45,8 @@ class RunCounts:
         verdict: Set once sealed.
         budget: What it may spend, and has; None without a budget.
         paused_by: What has to be mended before it is resumed; empty unless something has to.
+        reeval: Whether it scores recorded conversations again: then ``cost_usd`` and the tokens are what
+            those took once, and only judges cost anything now.
     """
 
     run_id: str
@@ -76,6 +78,7 @@ class RunCounts:
     budget: Spending | None = None
     paused_by: str = ""
     skipped_ahead: int = 0
+    reeval: bool = False
 
     @property
     def ended(self) -> int:
@@ -206,6 +209,7 @@ def read_counts(
         per_cell=_per_cell(counters),
         paused_by=header.get("paused_by", ""),
         skipped_ahead=counted("skipped_ahead"),
+        reeval=header.get("reeval") == "1",
     )
 
 

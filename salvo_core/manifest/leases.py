@@ -111,9 +111,17 @@ class HeldTrial:
         """
         what = f"trial {self.claim.trace_id}"
         answer = await self._keeper.patiently(ask, what)
-        if is_heard(answer) or self.lost or not await self._keeper.is_ours_again(self):
+        if is_heard(answer) or not await self.is_ours_again():
             return answer
         return await self._keeper.patiently(ask, what)
+
+    async def is_ours_again(self) -> bool:
+        """Tell, having asked for it back, whether a trial is ours although we were refused as strangers.
+
+        Raises:
+            RedisUnavailable: Patience ran out.
+        """
+        return not self.lost and await self._keeper.is_ours_again(self)
 
     def _heed(self, state: str | None) -> None:
         if state is None:

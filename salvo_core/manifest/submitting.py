@@ -72,7 +72,7 @@ class Submitting:
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
             "crashes_max", crashes_max,
-            "concurrency_max", concurrency_max or 0, "name", name,
+            "concurrency_max", concurrency_max or 0, "name", name, "reeval", int(reeval),
             *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
         with translated(self.address):
