@@ -197,7 +197,7 @@ async def require_room_for(plan: Plan, manifest: Manifest) -> None:
     await require_room(manifest, trials=plan.total, queued=queued)
 
 
-async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, str | int] | None = None) -> bool:
     """Make the run's header unless it is there; return whether this call made it.
 
     Args:

@@ -118,7 +118,7 @@ class Ledger:
     async def _run(self, name: str, run_id: str, *arguments: Any) -> Any:
         with translated(self._address):
             return await self._scripts[name](
-                keys=[*keys.scripted(run_id), *keys.budget(run_id), keys.suspects(run_id)],
+                keys=[*keys.scripted(run_id), *keys.budget(run_id), *keys.behind(run_id)],
                 args=list(arguments),
             )
 

@@ -1,5 +1,6 @@
 -- Gives a trial back to the attempt that held it when the server lost its memory, turns and all.
--- KEYS[6] journal.  ARGV: index, attempt, worker, trace_id, lease_ms, turn, ...
+-- KEYS[6] journal  KEYS[7] budget.  ARGV: index, attempt, worker, trace_id, lease_ms, what the turns cost in
+-- nano_usd and in tokens, turn, ...
 -- -> 1 held again, 0 somebody else's, or over, -1 there is no such run
 if redis.call('EXISTS', RUN) == 0 then return -1 end
 local index, attempt, worker = ARGV[1], ARGV[2], ARGV[3]
@@ -12,7 +13,11 @@ if not holds(index, attempt, worker) then
   count('pending', -1)
   count('running', 1)
   count('claims', 1)
+  if redis.call('EXISTS', KEYS[7]) == 1 then -- books that were lost as well know only of trials that have ended
+    redis.call('HINCRBY', KEYS[7], 'agent_nano_usd', ARGV[6])
+    redis.call('HINCRBY', KEYS[7], 'agent_tokens', ARGV[7])
+  end
 end
 redis.call('ZADD', LEASES, now_ms() + tonumber(ARGV[5]), index)
-for i = 6 + redis.call('LLEN', KEYS[6]), #ARGV do redis.call('RPUSH', KEYS[6], ARGV[i]) end
+for i = 8 + redis.call('LLEN', KEYS[6]), #ARGV do redis.call('RPUSH', KEYS[6], ARGV[i]) end
 return 1
