@@ -1,4 +1,4 @@
-"""A command about one run that may leave work to do: what ``cancel``, ``retry``, ``extend`` have in common."""
+"""A command about one run that may leave work to do: the frame of ``cancel``, ``retry`` and ``extend``."""
 
 from __future__ import annotations
 

@@ -81,8 +81,10 @@ async def resume(
         return Resumed(0, 0, "sealed", 0)
     await manifest.unpause(run_id)
     await manifest.expire(run_id)
-    seeded, published = await spread(plan, manifest=manifest, dispatcher=dispatcher)
-    published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    # First what had been released before, then what is released from there on: nothing twice.
+    published = await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    seeded, sent = await spread(plan, manifest=manifest, dispatcher=dispatcher)
+    published += sent
     counts = await manifest.counts(run_id)
     return Resumed(seeded, published, counts.state, counts.total - counts.ended)
 
