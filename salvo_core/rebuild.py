@@ -208,7 +208,9 @@ class Rebuilder:
         repairs, until_s = Repairs(self.manifest), self.clock.monotonic_s() + AWAITED_S
         claim = held.claim
         while self.clock.monotonic_s() < until_s:
-            held_again = await repairs.reseat(claim, held.turns, lease_s=self.lease_s)
+            held_again = await repairs.reseat(
+                claim, held.turns, lease_s=self.lease_s, set_aside=held.set_aside
+            )
             if held_again is not None:
                 if held_again:
                     logger.warning("trial %s is held again after Redis forgot it", claim.trace_id)

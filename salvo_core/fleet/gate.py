@@ -21,7 +21,7 @@ from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
 from salvo_core.fleet.breaker import Breakers, Wait
-from salvo_core.manifest.budget import BOUND_HINT, Budget, Whose, lack_of_bound
+from salvo_core.manifest.budget import BOUND_HINT, Budget, Whose, lack_of_bound, nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
@@ -97,6 +97,7 @@ class TrialGate:
         discreet: Whether what a provider says may hold what nobody may keep; others are told less then.
         whose: On whose account exchanges are booked.
         opens: Whose exchange a trial begins with: of a re-evaluation, a judge's.
+        set_aside: What is not booked yet, at its worst; whoever holds the trial tells a Redis that forgot.
         is_ours_again: Asks for the trial back whose lease ran out unheard; tells whether it is ours.
     """
 
@@ -110,6 +111,7 @@ class TrialGate:
     discreet: bool = False
     whose: Whose = "agent"
     opens: Whose = "agent"
+    set_aside: dict[str, tuple[int, int]] = field(default_factory=dict)
     is_ours_again: Callable[[], Awaitable[bool]] | None = None
     _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _sent: int = 0
@@ -194,6 +196,7 @@ class TrialGate:
         if granted == "granted":
             self._begun = True
             self._owed[name] = None
+            self.set_aside[name] = nano_usd(cost_usd or 0.0, up=True), worst_tokens
             return name
         if granted == "wait":
             return None
@@ -305,8 +308,10 @@ class TrialGate:
         """Book what is owed. What Redis does not take now is booked later, or by a sweep at its worst."""
         for one in (name,) if name else tuple(self._owed):
             with suppressed("what an exchange was billed is not booked yet"):
-                await self.ledger.settle(self.claim.run_id, one, self._owed[one])
+                if await self.ledger.settle(self.claim.run_id, one, self._owed[one]) is None:
+                    continue  # Redis may have forgotten it, and be told again: it is booked at the end
                 del self._owed[one]
+                self.set_aside.pop(one, None)
 
 
 def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
@@ -319,6 +324,7 @@ def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
         None,
         desk.adapters,
         desk.clock,
+        set_aside=held.set_aside,
         is_ours_again=held.is_ours_again,
     )
 

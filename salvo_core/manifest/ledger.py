@@ -67,8 +67,11 @@ class Ledger:
             ),
         )  # fmt: skip
 
-    async def settle(self, run_id: str, name: str, billed: tuple[float, int] | None = None) -> bool:
-        """Book what an exchange came to; False if it was booked before.
+    async def settle(self, run_id: str, name: str, billed: tuple[float, int] | None = None) -> bool | None:
+        """Book what an exchange came to; False if it was booked before, None if nobody knows of it now.
+
+        What nobody knows of was booked by a sweep, or Redis lost its memory: then it is known again once the
+        trial is held again (``Repairs.reseat``).
 
         Args:
             run_id: The run.
@@ -76,8 +79,8 @@ class Ledger:
             billed: US dollars and tokens; None books all that was set aside.
         """
         amounts = () if billed is None else (nano_usd(billed[0]), billed[1])
-        settled = await self._run("settle", run_id, name, *amounts)
-        return bool(settled)
+        settled = int(await self._run("settle", run_id, name, *amounts))
+        return None if settled < 0 else bool(settled)
 
     async def settle_lost(self, run_id: str) -> int:
         """Book, at their worst, reservations of attempts that are over; return how many."""

@@ -231,8 +231,18 @@ class Repairs:
         more = keys.unfinished(run_id, index)
         return bool(await self._run("tidy", run_id, *arguments, more_keys=more))
 
-    async def reseat(self, claim: Claim, turns: Sequence[Turn], *, lease_s: float) -> bool | None:
+    async def reseat(
+        self,
+        claim: Claim,
+        turns: Sequence[Turn],
+        *,
+        lease_s: float,
+        set_aside: Mapping[str, tuple[int, int]] | None = None,
+    ) -> bool | None:
         """Give a trial back to the claim that held it before Redis lost its memory, its turns too.
+
+        The books of a run with a budget are told what those cost, and what is set aside for exchanges that
+        are not booked yet: nano-dollars and tokens, by name (``Ledger``).
 
         Returns:
             True when it is held again; False when another attempt has it, or it is over; None
@@ -240,10 +250,12 @@ class Repairs:
         """
         billed = nano_usd(math.fsum(turn.cost_usd or 0.0 for turn in turns), up=True)
         tokens = sum(turn.billed.total_tokens for turn in turns)
+        aside = [item for name, most in (set_aside or {}).items() for item in (name, *most)]
         reply = await self._run(
             "reseat", claim.run_id, claim.index, claim.attempt, claim.worker, claim.trace_id,
-            round(lease_s * 1000), billed, tokens, *(turn.model_dump_json() for turn in turns),
-            more_keys=[keys.journal(claim.run_id, claim.index), keys.budget(claim.run_id)[0]],
+            round(lease_s * 1000), billed, tokens,
+            len(aside) // 3, *aside, *(turn.model_dump_json() for turn in turns),
+            more_keys=[keys.journal(claim.run_id, claim.index), *keys.budget(claim.run_id)],
         )  # fmt: skip
         return None if reply < 0 else bool(reply)
 

@@ -13,6 +13,7 @@ from salvo_core.manifest import keys as redis_keys
 from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.leases import LeaseKeeper
 from salvo_core.manifest.ledger import Ledger
+from salvo_core.rebuild import Rebuilder
 from salvo_core.resume import resume
 from salvo_core.retry import retry
 from salvo_core.trace.recording import Recording
@@ -155,6 +156,36 @@ async def test_a_lease_that_ran_out_while_its_worker_waited_for_money_is_taken_b
     (row,) = await site.rows(plan.run_id)
     assert (row.status, row.attempt) == ("passed", 1), "nobody else had begun it"
     await site.check(plan)
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+async def test_a_trial_under_way_takes_its_bills_along_when_redis_forgets_them(site, turn):
+    plan = await site.submit(order(2, [asked()], budget=Budget(usd_max=1.0)))
+    leases = LeaseKeeper(site.manifest, "w1", lease_s=30.0, clock=site.clock)
+    doors_of = (site.store, site.manifest, site.outbox, site.clock)
+    mine = Rebuilder(*doors_of, "w1", lease_s=30.0, settle_s=0.1)
+    leases.reseat = mine.reseat
+    first, later = site.outbox.waiting
+    site.outbox.waiting[:] = [first]
+    site.stage.close(turn)
+    working = asyncio.create_task(site.work_one(site.bench("w1", leases=leases, rebuilder=mine)))
+    await site.stage.reached(turn)
+    await site.manifest.redis.flushall()
+    if turn == 1:  # noticed at a renewal: what is under way is set aside anew before its bill comes
+        await leases.renew()
+        async with asyncio.timeout(30):
+            while not await site.manifest.redis.exists(redis_keys.budget(plan.run_id)[1]):
+                await asyncio.sleep(0.01)
+    site.stage.open(turn)
+    async with asyncio.timeout(30):
+        await working
+    site.outbox.waiting[:] = [later]
+    await site.work()
+    await site.check(plan)
+    books = await spending(site, plan)
+    assert len(site.stage.asked) == 2 * TURNS
+    assert books.spent_usd == pytest.approx(2 * TRIAL_USD, abs=1e-8)
+    assert (books.reserved_usd, books.reserved_tokens) == (0.0, 0)
 
 
 # -- re-evaluations --------------------------------------------------------------------------------
