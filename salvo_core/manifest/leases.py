@@ -53,7 +53,7 @@ class HeldTrial:
         self.turns: list[Turn] = []
         """Completed, of this attempt and those before it: what the journal holds."""
         self.set_aside: dict[str, tuple[int, int]] = {}
-        """What exchanges that are not booked take at most, by name: nano-dollars, tokens. Of a run with a budget."""
+        """What exchanges that are not booked take at most, by name: nano-dollars and tokens."""
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""

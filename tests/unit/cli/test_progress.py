@@ -48,7 +48,7 @@ def test_one_line_tells_state_counts_rate_time_left_and_cost():
 def test_a_re_evaluation_costs_what_its_judges_do_and_not_what_the_conversations_did():
     again = replace(counts(passed=8), reeval=True, judge_cost_usd=0.5)
     assert progress.terse(again).endswith("cost $0.5000")
-    shown = drawn(progress.live(again, (), signs=Marks.of("utf-8")))
+    shown = drawn(progress.live(again, (), signs=Marks()))
     assert "cost $0.5000" in shown
     assert "tokens" not in shown
 
