@@ -246,7 +246,7 @@ class Repairs:
 
         Returns:
             True when it is held again; False when another attempt has it, or it is over; None
-            when Redis knows no such run.
+            when Redis knows no such run, or not all of it yet.
         """
         billed = nano_usd(math.fsum(turn.cost_usd or 0.0 for turn in turns), up=True)
         tokens = sum(turn.billed.total_tokens for turn in turns)

@@ -88,5 +88,5 @@ async def test_a_redis_that_loses_its_memory_forgets_neither_bills_nor_what_was_
     assert most is not None
     assert summary.budget is not None
     assert summary.budget.usd_max == most, "it was raised before Redis forgot"
-    assert paid <= most, f"overshoot ${paid - most:.6f}"
+    assert paid <= most, f"overshoot ${paid - most:.6f}; {summary.budget}"
     assert paid > 0.012, "a rebuild does not fall back to what was ordered"

@@ -1,11 +1,12 @@
 -- Gives a trial back to the attempt that held it when the server lost its memory, turns and all.
 -- KEYS[6] journal  KEYS[7] budget  KEYS[8] reservations.  ARGV: index, attempt, worker, trace_id, lease_ms, what the
 -- turns cost in nano_usd and in tokens, how many exchanges are not booked, of each: name, nano_usd, tokens, turn, ...
--- -> 1 held again, 0 somebody else's, or over, -1 there is no such run
+-- -> 1 held again, 0 somebody else's, or over, -1 there is no such run, or not yet
 if redis.call('EXISTS', RUN) == 0 then return -1 end
 local index, attempt, worker = ARGV[1], ARGV[2], ARGV[3]
 if not holds(index, attempt, worker) then
   local status, begun, trace_id = read_row(index)
+  if not status then return -1 end -- its run is being rebuilt, and the header is there before the rows
   -- Attempt 0 was never begun in this memory, so the row was made again and nobody else is at it.
   if status ~= 'pending' or begun ~= '0' or trace_id ~= ARGV[4] then return 0 end
   write_row(index, 'running', attempt, trace_id, worker)
