@@ -5,6 +5,7 @@
     scenarios/<digest>.json
     runs/<run_id>/plan.json
     runs/<run_id>/extensions/<number>.json
+    runs/<run_id>/controls/<number>.json         what was commanded of the run since
     runs/<run_id>/scenarios/<digest>.json        what stays of a scenario that is withheld
     orders/<run_id>/<digest>.json                the scenario itself, until its run is over
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
@@ -32,6 +33,11 @@ ALIASES = "aliases/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ALIAS_NAME = re.compile(r"aliases/([0-9a-f-]{36})\.json")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
+
+
+def home_of(*, reeval: bool) -> str:
+    """Return the folder in which a run lies, or a re-evaluation."""
+    return REEVALS if reeval else RUNS
 
 
 def scenario(digest: str) -> str:
@@ -67,6 +73,11 @@ def plan(run_id: str, home: str = RUNS) -> str:
 def extension(run_id: str, number: int) -> str:
     """Return where the run's extension of that number lies, 1 and up."""
     return f"{_folder(run_id, RUNS)}extensions/{number:d}.json"
+
+
+def control(run_id: str, number: int, home: str = RUNS) -> str:
+    """Return where the command of that number lies that was given about the run, 1 and up."""
+    return f"{_folder(run_id, home)}controls/{number:d}.json"
 
 
 def trace(run_id: str, trace_id: str, attempt: int, home: str = RUNS) -> str:
