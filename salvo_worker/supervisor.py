@@ -106,8 +106,7 @@ class Supervisor:
         """
         with _woken() as wake:
             try:
-                while not self._is_over():
-                    self._follow_up()
+                while self._goes_on():
                     if not self._signals:
                         self._require_hope()
                         self._fill_seats()
@@ -127,10 +126,12 @@ class Supervisor:
         yield from (seat.child for seat in self._seats if seat.child is not None)
         yield from self._relieved
 
-    def _is_over(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Take note of who has ended; tell whether there is anything left to supervise."""
+        self._follow_up()
         if any(True for _ in self._children()):
-            return False
-        return bool(self._signals) or all(seat.done for seat in self._seats)
+            return True
+        return not self._signals and not all(seat.done for seat in self._seats)
 
     def _fill_seats(self) -> None:
         now_s = time.monotonic()
