@@ -63,6 +63,12 @@ class Surroundings:
         # Outside the current folder that is the whole path.
         return [self.project.scenarios_path if usual.parts[:1] == ("..",) else usual]
 
+    def cores(self) -> int:
+        """Return how many cores this machine lets us use."""
+        from salvo_worker.cores import usable_cores
+
+        return usable_cores()
+
     def effective(self) -> Settings:
         """Return the settings with the embedded servers' addresses where none is named."""
         settings = self.settings
