@@ -25,6 +25,14 @@ EPILOG = epilog(
     exits.SERVER_CODES,
 )
 LEVELS = ("debug", "info", "warning", "error")
+_Procs = Annotated[
+    str | None,
+    typer.Option("--procs", metavar="N|auto", help="Processes; auto: one for each usable core [1]."),
+]
+_MemoryMax = Annotated[
+    int | None,
+    typer.Option("--memory-max-mb", min=100, metavar="MB", help="Replace a process, warmly, that uses more."),
+]
 
 
 def worker(
@@ -34,16 +42,8 @@ def worker(
             "--concurrency", "-c", min=1, max=5000, metavar="N", help="Trials at once, in each process [100]."
         ),
     ] = None,
-    procs: Annotated[
-        str | None,
-        typer.Option("--procs", metavar="N|auto", help="Processes; auto: one for each usable core [1]."),
-    ] = None,
-    memory_max_mb: Annotated[
-        int | None,
-        typer.Option(
-            "--memory-max-mb", min=100, metavar="MB", help="Replace a process, warmly, that uses more."
-        ),
-    ] = None,
+    procs: _Procs = None,
+    memory_max_mb: _MemoryMax = None,
     loglevel: Annotated[
         str, typer.Option("--loglevel", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
