@@ -42,6 +42,8 @@ DOORS = (
     "rebuild",
     "audit",
     "repair",
+    "pack",
+    "export",
 )
 
 ONLY_IN = {
