@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ STDOUT = "-"
 _ROWS_PER_GROUP = 10_000
 _CHARACTERS_PER_GROUP = 16 * 1024 * 1024  # what is held in memory before a group is written
 _FORMULA = frozenset("=+-@\t\r\n")
+_QUOTED = re.compile(r'[",\r\n]')
 _FILE_MODE = 0o600
 
 
@@ -136,22 +136,22 @@ class _JsonLines:
 
 
 class _Csv:
-    """RFC 4180 in UTF-8, with a head; nothing in it is taken for a formula by a spreadsheet."""
+    """UTF-8 with a head, lines end in LF; nothing in it is taken for a formula by a spreadsheet.
+
+    Not by the standard library's writer: with such line ends it leaves a lone CR unquoted, at which readers
+    then end the line.
+    """
 
     def __init__(self, file: IO[bytes], columns: Columns) -> None:
         self._file = file
-        self._buffer = io.StringIO()
-        self._csv = csv.writer(self._buffer, lineterminator="\n")
-        self._csv.writerow(columns)
+        self._file.write(f"{','.join(columns)}\n".encode())
 
     def write(self, lines: Sequence[Line]) -> None:
-        self._csv.writerows([_csv_cell(value) for value in line.values()] for line in lines)
-        self.finish()
+        rows = (",".join(map(_csv_cell, line.values())) for line in lines)
+        self._file.write("".join(f"{row}\n" for row in rows).encode("utf-8", "backslashreplace"))
 
     def finish(self) -> None:
-        self._file.write(self._buffer.getvalue().encode("utf-8", "backslashreplace"))
-        self._buffer.seek(0)
-        self._buffer.truncate()
+        """See ``Writer.finish``: there is nothing more to it."""
 
 
 class _Parquet:
@@ -197,15 +197,18 @@ class _Parquet:
             self._held, self._characters = [], 0
 
 
-def _csv_cell(value: Value) -> str | int | float | None:
+def _csv_cell(value: Value) -> str:
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list):
-        return _json(value)
-    if isinstance(value, str):
-        # What a model said may be =HYPERLINK(...): a spreadsheet shows text that begins with a quote as text.
-        return f"'{value}" if value[:1] in _FORMULA and value else value.replace("\0", "\\x00")
-    return value
+    if isinstance(value, int | float):
+        return repr(value)
+    text = _json(value) if isinstance(value, list) else value.replace("\0", "\\x00")
+    if text[:1] in _FORMULA:
+        # What a model said may be =HYPERLINK(...): after an apostrophe, spreadsheets show it as it stands.
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def _arrow_cell(value: Value) -> Value:

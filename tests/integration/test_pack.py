@@ -14,6 +14,7 @@ from salvo_core.repair import repair
 from salvo_core.retry import retry
 from salvo_core.store import keys
 from salvo_core.store.files import FileStore
+from salvo_core.store.opening import open_store
 from salvo_core.store.packed import PackedStore
 from tests.integration.reevaluating import again, records
 from tests.integration.site import Fuse, Killed, Site, loaded, order
@@ -85,6 +86,17 @@ async def test_a_packed_run_reads_as_before_and_packing_again_does_nothing(site)
     again_done = await pack(plan.run_id, **parts(site))
     assert (again_done.packed, again_done.removed, again_done.packs_before) == (0, 0, 1)
     assert len(await packs(site, plan)) == 1
+
+
+async def test_a_run_in_a_bucket_is_packed_and_reads_as_before(redis_url, minio, bucket):
+    site = Site(redis_url, open_store(f"s3://{bucket}/deep/prefix", endpoint_url=minio.endpoint_url))
+    plan = await sealed(site)
+    before = await every_trace(site, plan)
+    await pack(plan.run_id, **parts(site))
+    assert await alone(site, plan) == []
+    assert await every_trace(site, plan) == before
+    assert (await audit(plan.run_id, **parts(site))).clean
+    await site.aclose()
 
 
 async def test_a_run_that_is_not_sealed_is_not_packed(site):
@@ -217,8 +229,6 @@ async def test_a_packed_run_that_redis_forgot_is_audited_and_told(site):
 async def test_an_attempt_that_lost_its_trial_is_pruned_out_of_its_pack(site):
     plan = await sealed(site)
     first = keys.trace(plan.run_id, plan.trace_id(0), 1)
-    await site.store.objects.put(keys.trace(plan.run_id, plan.trace_id(0), 2), b"placeholder")
-    await site.store.objects.delete(keys.trace(plan.run_id, plan.trace_id(0), 2))
     row = (await site.rows(plan.run_id))[0]
     # As if attempt 1 had been stored and not committed, and attempt 2 had won.
     stored = await site.store.get(first)
