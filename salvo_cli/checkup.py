@@ -165,7 +165,7 @@ async def store_findings(site: Site, here: Surroundings) -> AsyncIterator[Findin
             "conditional writes are ignored: a second defence against double results is missing",
             "results stay right without it; a server that honours If-None-Match has both",
         )
-    if isinstance(site.store, FileStore) and not here.settings.embedded:
+    if isinstance(site.store.objects, FileStore) and not here.settings.embedded:
         yield Finding(
             "warn",
             "store",

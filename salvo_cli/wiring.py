@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from salvo_core.run.signature import Signer
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
+    from salvo_core.store.packed import PackedStore
     from salvo_core.store.protocol import Store
 
 
@@ -105,7 +106,7 @@ class Site:
     here: Surroundings
     settings: Settings
     """Effective: Redis and store are set."""
-    store: Store
+    store: PackedStore
     manifest: Manifest
     dispatcher: Dispatcher
     observer: Observer
