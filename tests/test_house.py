@@ -37,6 +37,7 @@ DOORS = (
     "history",
     "rescore",
     "reevaluate",
+    "compare",
     "carry_over",
     "restore",
     "rebuild",
