@@ -45,6 +45,7 @@ from salvo_cli.commands import (
     wait,
     worker,
 )
+from salvo_cli.deciding import with_rule_apart
 from salvo_core.errors import SalvoError
 
 # Typer carries Click inside it or beside it, depending on its version; its BadParameter leads to
@@ -133,7 +134,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     as_json = any(option in arguments for option in ("--json", "--format-json", "--legacy"))
     try:
-        code = typer.main.get_command(app)(args=list(arguments), prog_name="salvo", standalone_mode=False)
+        given = with_rule_apart(arguments)
+        code = typer.main.get_command(app)(args=given, prog_name="salvo", standalone_mode=False)
     except SalvoError as error:
         return _fail(as_json, exits.kind_of(error), error.message, error.hint, error.exit_code, error)
     except _ClickUsageError as error:

@@ -115,10 +115,47 @@ EarlyStop = Annotated[
     bool,
     typer.Option(
         "--early-stop",
-        help="Skip a cell's trials that have not begun once they cannot change its verdict: after a "
-        "hard fail, or when the threshold is out of reach. With -j, fewer have begun by then.",
+        help="Skip a cell's trials that have not begun once its verdict is decided: after a hard fail, or "
+        "when its bar is out of reach. A rule may follow, sprt or confidence. With -j, fewer have begun.",
     ),
 ]
+StopRule = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-rule", metavar="RULE",
+        help="Of --early-stop: curtail, or a test of the pass rate after every trial, which also "
+        "passes early: sprt or confidence [curtail].",
+    ),
+]  # fmt: skip
+PassRate = Annotated[
+    float | None,
+    typer.Option(
+        "--pass-rate", metavar="P",
+        help="Judge cells by their pass rate: all of its interval must lie above this.",
+    ),
+]  # fmt: skip
+Confidence = Annotated[
+    float | None,
+    typer.Option("--confidence", metavar="C", help="Of that interval, 0.5 to 1 [0.95]."),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        "--alpha", metavar="A",
+        help="With sprt or confidence: chance of passing an agent that should not [0.05].",
+    ),
+]  # fmt: skip
+Beta = Annotated[
+    float | None,
+    typer.Option("--beta", metavar="B", help="With sprt: chance of failing one that should not [0.05]."),
+]
+Indifference = Annotated[
+    float | None,
+    typer.Option(
+        "--indifference", metavar="D",
+        help="With sprt: an agent this near to the pass rate may be called either [0.05].",
+    ),
+]  # fmt: skip
 Recording = Annotated[
     str | None,
     typer.Option(

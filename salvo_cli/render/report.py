@@ -156,7 +156,10 @@ def _early_stop(cell: CellSummary) -> str:
     """Return where the cell stopped, why, and what that spared."""
     assert cell.early_stop is not None
     stop, skipped = cell.early_stop, cell.skipped.get(DECIDED, 0)
-    return f"after {stop.after:,} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped"
+    saved = f", about {usd(skipped * cell.cost.mean_usd)} saved" if skipped and cell.cost.mean_usd else ""
+    return (
+        f"after {stop.after:,} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped{saved}"
+    )
 
 
 def _single(cell: CellSummary, signs: Marks) -> RenderableType:
