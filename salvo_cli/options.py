@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from salvo_core.trace.recording import RecordingMode
 
 TRIALS_MAX = 1_000_000
+TRIES_MAX = 4
+K_MAX = 1_000
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 RunJson = Annotated[
@@ -179,6 +181,33 @@ ScenarioShown = Annotated[
 ModelsShown = Annotated[
     list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help="Only this model; repeatable.")
 ]
+
+TriesShown = Annotated[
+    str | None,
+    typer.Option("--k", metavar="K,...", help="The k of pass@k and pass^k, such as 3,5 [1,2,4,8]."),
+]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Clopper-Pearson intervals, which never cover less than they say.")
+]
+
+
+def tries_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers that ``--k 3,5`` stands for, None if it was not given.
+
+    Raises:
+        UsageError: They are no such numbers, or too many to be shown side by side.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    found = sorted({int(word) for word in words if word.isascii() and word.isdigit() and len(word) <= 4})
+    if not all(word.isascii() and word.isdigit() for word in words) or not 0 < len(words) <= TRIES_MAX:
+        raise UsageError(
+            f"--k {text[:40]!r} is not a list of tries", hint=f"such as --k 3,5; {TRIES_MAX} at most"
+        )
+    if len(found) < len(set(words)) or not 1 <= found[0] <= found[-1] <= K_MAX:
+        raise UsageError(f"--k {text[:40]!r}: each k is from 1 to {K_MAX:,}", hint="such as --k 3,5")
+    return tuple(found)
 
 
 def verdicts(words: list[str] | None) -> frozenset[str]:
