@@ -200,6 +200,8 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """
     from datetime import UTC, datetime
 
+    from salvo_core.foresee import POWER, RATE_ASSUMED
+    from salvo_core.stats.contrast import detectable_drop
     from salvo_core.submit import calls_max, judge_calls_max, judge_terms, make_plan
 
     plan = make_plan(order, now=datetime.now(UTC))
@@ -241,6 +243,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "calls_max": sum(cell["calls_max"] for cell in cells),
         "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
+        "detects": detectable_drop(plan.trials, plan.trials, RATE_ASSUMED, power=POWER),
         "concurrency_max": order.concurrency_max,
         "early_stop": order.early_stop,
         "stop_rule": None if order.sequential is None else order.sequential.model_dump(mode="json"),

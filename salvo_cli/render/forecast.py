@@ -45,6 +45,7 @@ def forecast(document: dict[str, Any]) -> RenderableType:
         apart = ", judges apart" if document["judge_calls_max"] else ""
         parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}{apart}", style="dim"))
     parts += [Text(line, style="dim") for line in _deciding(document)]
+    parts.append(plain(_shows(document), "dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
     return Group(*parts)
 
@@ -65,6 +66,15 @@ def _deciding(document: dict[str, Any]) -> list[str]:
     elif document["early_stop"]:
         lines.append("early stop: a cell whose verdict is out of reach skips its trials that have not begun")
     return lines
+
+
+def _shows(document: dict[str, Any]) -> str:
+    """Return what a comparison with as many trials could find, and where to read more."""
+    if document["detects"] is None:
+        told = "too few trials a cell to find any fall of a 90% pass rate"
+    else:
+        told = f"a fall of a 90% pass rate by {document['detects'] * 100:.0f} points would be found in a cell"
+    return f"{told}; `salvo plan` tells more, and what past runs took"
 
 
 def _judges(document: dict[str, Any]) -> list[RenderableType]:
