@@ -138,7 +138,7 @@ def _mind_root(settings: Settings) -> None:
 
 
 async def _mind_redis(settings: Settings) -> None:
-    """Refuse to work for a Redis that drops keys or keeps only some; one that is away is asked when it is back.
+    """Refuse to work for a Redis that drops keys or keeps only some; one that is away is not asked.
 
     Raises:
         RedisUnavailable: It does, or it is a cluster's.
