@@ -151,14 +151,14 @@ def test_a_queue_whose_redis_begins_to_evict_keeps_workers_waiting_and_status_an
             "SALVO_STORE_URL": f"file://{person.folder}/objects",
         }
         worker = person.start("worker", "-c", "2")
-        until(lambda: client.exists("_kombu.binding.salvo.trials"), "the worker has looked at its queue")
+        until(lambda: client.exists("_kombu.binding.salvo.trials"), "the worker has looked at its queue", 120)
         client.config_set("maxmemory-policy", "allkeys-lru")
         why = (
             "1 worker, 1 of them taking no new trials: maxmemory-policy allkeys-lru would drop "
             "messages of queued trials, on the queue's Redis"
         )
-        person.types("submit", person.scenario("trial", "[{text: good}]"), "-n", "3000", "-q")
-        until(lambda: why in " ".join(person.types("status").out.split()), "status says so")
+        person.types("submit", person.scenario("slow", "[{text: good}]", latency_s=0.5), "-n", "300", "-q")
+        until(lambda: why in " ".join(person.types("status").out.split()), "status says so", 120)
         told = person.types("doctor", "--json")
         findings = {one["subject"]: (one["level"], one["seen"]) for one in told.document["findings"]}
         level, seen = findings["broker eviction"]
@@ -166,7 +166,7 @@ def test_a_queue_whose_redis_begins_to_evict_keeps_workers_waiting_and_status_an
         refused = person.types("worker")
         assert (refused.code, "drop messages of queued trials" in refused.err) == (69, True)
         client.config_set("maxmemory-policy", "noeviction")
-        until(lambda: "no new trials" not in person.types("status").out, "trials go on")
+        until(lambda: "no new trials" not in person.types("status").out, "trials go on", 120)
         assert person.types("cancel", "latest").code == 0
         worker.terminate()
         assert person.ended(worker).code == 0
