@@ -111,7 +111,13 @@ class Sweeper:
                 run_id, (counts.seeded, counts.released), SUBMITTER_SILENT_S
             ):
                 logger.warning("run %s: its submission stopped at %d rows; going on", run_id, counts.seeded)
-                await resume(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
+                await resume(
+                    run_id,
+                    store=self.store,
+                    manifest=self.manifest,
+                    dispatcher=self.dispatcher,
+                    merciful=merciful,
+                )
             case "cancelling" if self._stands_still(run_id, (counts.ended,), self.still_s):
                 await cancel(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
             case "running":

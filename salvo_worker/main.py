@@ -17,8 +17,9 @@ from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
 from salvo_core.errors import RedisUnavailable, SalvoError, UsageError
+from salvo_core.manifest.cluster import require_every_slot, require_no_cluster
 from salvo_core.manifest.connection import connect
-from salvo_core.manifest.memory import read_memory, require_lasting
+from salvo_core.manifest.memory import MESSAGES, ROWS, read_memory, require_lasting
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve, without_password
@@ -58,7 +59,7 @@ def run_worker(
     formatter = log_to_stderr(loglevel, tether.process if tether else "")
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     _mind_root(settings)
-    asyncio.run(_mind_eviction(settings))
+    asyncio.run(_mind_redis(settings))
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
@@ -161,18 +162,21 @@ def _mind_root(settings: Settings) -> None:
         )
 
 
-async def _mind_eviction(settings: Settings) -> None:
-    """Refuse to work for a Redis that drops keys; one that is away is looked at when it is back.
+async def _mind_redis(settings: Settings) -> None:
+    """Refuse to work for a Redis that drops keys or keeps only some; one that is away is not asked.
 
     Raises:
-        RedisUnavailable: It does.
+        RedisUnavailable: It does, or it is a cluster's.
     """
-    for url in dict.fromkeys(filter(None, (settings.redis_url, settings.broker_url))):
+    queue = settings.broker_url or settings.redis_url
+    for url in dict.fromkeys((settings.redis_url, queue)):
         address, client = without_password(url), connect(url, connections_max=1, retries_max=0)
         try:
-            memory = await read_memory(client, address)
-        except RedisUnavailable:
-            continue  # Celery says so, and waits
+            try:
+                memory = await read_memory(client, address)
+            except RedisUnavailable:
+                continue  # Celery says so, and waits
+            require_lasting(memory, address, dropped=ROWS if url == settings.redis_url else MESSAGES)
+            await (require_no_cluster if url == queue else require_every_slot)(client, address)
         finally:
             await client.aclose()
-        require_lasting(memory, address)

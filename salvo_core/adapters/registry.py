@@ -22,7 +22,7 @@ from salvo_core.adapters.endpoint import Endpoint, Wire
 from salvo_core.adapters.failures import clean
 from salvo_core.adapters.foreign import ForeignAdapter
 from salvo_core.adapters.prices import ModelRates, PriceTable
-from salvo_core.adapters.profile import Profile, SecretSource
+from salvo_core.adapters.profile import BreakerTerms, Profile, SecretSource
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.retrying import Backoff
 from salvo_core.adapters.script import Script
@@ -122,6 +122,11 @@ class AdapterRegistry:
         if profile is None or profile.retries_max is None:
             return self._backoff
         return replace(self._backoff, retries_max=profile.retries_max)
+
+    def breaker_terms(self, name: str) -> BreakerTerms:
+        """Return when workers stop asking an adapter's provider for a while."""
+        profile = self._profiles.get(name)
+        return BreakerTerms() if profile is None else profile.breaker
 
     def price_usd(self, name: str, model: str, usage: Usage) -> float | None:
         """Return what the tokens of one exchange cost, US dollars, unrounded; None if no price is known.
