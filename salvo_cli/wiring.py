@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from salvo_cli.embedded import EmbeddedServer, Places
@@ -282,6 +282,13 @@ def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int
         # It serves nobody but the person at this shell, who is root then already.
         settings = settings.with_values(allow_root=True)
     return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process that ``work`` was called in: it may have threads that wait for a silent server."""
+    from salvo_worker.departure import leave_process
+
+    leave_process(code)
 
 
 async def _require_redis(url: str) -> None:

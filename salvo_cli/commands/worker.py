@@ -49,7 +49,7 @@ def worker(
     ] = None,
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
-) -> int:
+) -> None:
     """Run trials until told to stop: one process, many trials at once.
 
     SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
@@ -57,7 +57,7 @@ def worker(
     leaves at once. Provider keys are read from this environment.
     As root it serves a fleet only inside a container, or with --allow-root.
     """
-    from salvo_cli.wiring import surroundings, work
+    from salvo_cli.wiring import leave, surroundings, work
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
@@ -74,4 +74,4 @@ def worker(
         from salvo_cli.render.console import print_json
 
         print_json({"schema": "salvo.cli.worker/1", "exit_code": code})
-    return code
+    leave(code)
