@@ -166,12 +166,13 @@ def _fail(
     from salvo_cli.render.problems import print_problems, problems_of
 
     screen = console(stderr=True)
-    problems = problems_of(error)
+    ci, patterns = _told_how() if getattr(error, "problems", ()) else (False, ())
+    problems = problems_of(error, patterns=patterns)
     if as_json:
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
     if problems:
-        print_problems(screen, getattr(error, "problems", ()), ci=_for_programs())
+        print_problems(screen, getattr(error, "problems", ()), ci=ci, patterns=patterns)
         screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
@@ -179,15 +180,19 @@ def _fail(
     return code
 
 
-def _for_programs() -> bool:
-    """Tell whether problems are told one per line, also when it is the project's own file that has them."""
+def _told_how() -> tuple[bool, Sequence[str]]:
+    """Return whether problems are told one per line, and what of the project is struck out of them.
+
+    It may be the project's own file that has them, and then it says neither.
+    """
     from salvo_cli.wiring import environment, surroundings
     from salvo_core.settings import resolve
 
     try:
-        return bool(surroundings().settings.ci_mode)
+        here = surroundings()
     except SalvoError:
-        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode)
+        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode), ()
+    return bool(here.settings.ci_mode), here.project.recording.custom_redaction_patterns
 
 
 def _crashed(as_json: bool, error: Exception) -> int:

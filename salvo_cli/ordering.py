@@ -115,7 +115,8 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
         # What a warning quotes is content, and a terminal is often a log that is kept.
         odd = [replace(problem, message=problem.title, hint="", source="") for problem in odd]
     if found := [*here.project.problems, *odd]:
-        print_problems(screen, found, ci=here.settings.ci_mode)
+        patterns = here.project.recording.custom_redaction_patterns
+        print_problems(screen, found, ci=here.settings.ci_mode, patterns=patterns)
         screen.print()
 
 

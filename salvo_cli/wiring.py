@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from salvo_cli.embedded import EmbeddedServer, Places
@@ -316,6 +316,13 @@ def work(
     except ValueError as error:
         raise UsageError(f"--tether {error}", hint="it is for processes that --procs starts") from None
     return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel, tether=tied)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process that ``work`` was called in: it may have threads that wait for a silent server."""
+    from salvo_worker.departure import leave_process
+
+    leave_process(code)
 
 
 async def _require_redis(url: str) -> None:
