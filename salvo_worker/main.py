@@ -90,7 +90,18 @@ def run_worker(
             worker.pool.wake_hub()
 
     signals.worker_shutting_down.connect(leave)
-    worker: Worker = app.Worker(
+    worker = _consumer(app, lifespan, settings, loglevel)
+    try:
+        worker.start()
+    finally:
+        last_call.call_off()
+    # Celery counts an interruption as a failure; a stop that was asked for is none.
+    return 0 if lifespan.leaving else int(worker.exitcode or 0)
+
+
+def _consumer(app: Any, lifespan: Lifespan, settings: Settings, loglevel: str) -> Worker:
+    """Return Celery's worker, not yet started."""
+    return app.Worker(
         hostname=f"salvo@{lifespan.name}",
         concurrency=settings.concurrency,
         queues=[QUEUE],
@@ -102,12 +113,6 @@ def run_worker(
         without_heartbeat=True,
         quiet=True,
     )
-    try:
-        worker.start()
-    finally:
-        last_call.call_off()
-    # Celery counts an interruption as a failure; a stop that was asked for is none.
-    return 0 if lifespan.leaving else int(worker.exitcode or 0)
 
 
 def main(arguments: list[str] | None = None) -> int:
