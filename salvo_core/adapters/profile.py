@@ -7,6 +7,7 @@ up on the worker, at first use, through a ``SecretSource``.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -63,6 +64,26 @@ def header_value(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be asked of a provider by all workers together; None is no limit.
+
+    Attributes:
+        requests_per_min: Exchanges that begin, evenly spread.
+        tokens_per_min: Tokens of requests and answers.
+        concurrency_max: Exchanges under way at once.
+    """
+
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    concurrency_max: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return not (self.requests_per_min is self.tokens_per_min is self.concurrency_max is None)
+
+
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(header_value)]
 
@@ -98,12 +119,16 @@ class Profile(Frozen):
         auth_scheme: The word before the key; by default ``Bearer`` in ``Authorization``, else none.
         timeouts: Instead of the worker's.
         retries_max: Most retries of a turn; None leaves it to the worker.
+        requests_per_min: Most exchanges a minute of all workers together, evenly spread; None finds out by
+            being refused.
+        tokens_per_min: Most tokens a minute, requests and answers, of all workers together.
+        concurrency_max: Most exchanges under way at once, of all workers together.
         trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
         prices: By model name, before the maintained price table.
     """
 
     # An error of validation must not print a header that holds a token.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, allow_inf_nan=False)
 
     adapter: Literal["openai", "anthropic", "http"]
     base_url: Annotated[str, AfterValidator(checked_base_url)] = Field(default="", repr=False)
@@ -115,5 +140,13 @@ class Profile(Frozen):
     auth_scheme: HeaderValue | None = None
     timeouts: Timeouts | None = None
     retries_max: int | None = Field(default=None, ge=0, le=20)
+    requests_per_min: float | None = Field(default=None, ge=0.1, le=1e7)
+    tokens_per_min: float | None = Field(default=None, ge=1, le=1e12)
+    concurrency_max: int | None = Field(default=None, ge=1, le=100_000)
     trace_header: bool = True
     prices: dict[str, ModelRates] = Field(default_factory=dict)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What all workers together may ask of it."""
+        return Allowance(self.requests_per_min, self.tokens_per_min, self.concurrency_max)
