@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ async def store_findings(site: Site, here: Surroundings) -> AsyncIterator[Findin
             "conditional writes are ignored: a second defence against double results is missing",
             "results stay right without it; a server that honours If-None-Match has both",
         )
-    if isinstance(site.store, FileStore) and not here.settings.embedded:
+    if isinstance(site.store.objects, FileStore) and not here.settings.embedded:
         yield Finding(
             "warn",
             "store",
@@ -188,8 +189,10 @@ async def worker_findings(site: Site, here: Surroundings) -> AsyncIterator[Findi
         return
     at_once = sum(card.concurrency for card in cards)
     busy = sum(card.running for card in cards)
-    yield Finding("ok", "workers", f"{len(cards)} present, {at_once:,} trials at once, {busy:,} running")
-    for finding in gate_findings(cards):
+    hosts = len({card.host for card in cards})
+    where = f"{len(cards)} present on {hosts} machine{'' if hosts == 1 else 's'}"
+    yield Finding("ok", "workers", f"{where}, {at_once:,} trials at once, {busy:,} running")
+    for finding in (*core_findings(cards, here.cores()), *gate_findings(cards)):
         yield finding
     others = sorted({card.salvo_version for card in cards} - {VERSION})
     if others:
@@ -206,6 +209,18 @@ async def worker_findings(site: Site, here: Surroundings) -> AsyncIterator[Findi
             "worker keys",
             f"{len(without)} of {len(cards)} workers have no provider key, e.g. {without[0]}",
             "set OPENAI_API_KEY or ANTHROPIC_API_KEY where workers run, if their providers want one",
+        )
+
+
+def core_findings(cards: Sequence[WorkerCard], cores: int) -> Iterator[Finding]:
+    """Yield whether workers of this machine leave cores idle, if there are any here."""
+    here = sum(card.host == socket.gethostname() for card in cards)
+    if 0 < here < cores:
+        yield Finding(
+            "ok",
+            "cores",
+            f"{here} worker process{'' if here == 1 else 'es'} on this machine of {cores} usable cores",
+            "where the processor is what trials wait for: `salvo worker --procs auto`",
         )
 
 

@@ -251,6 +251,7 @@ async def _converse(
         attempt=held.claim.attempt,
         worker=bench.worker,
         gate=gate,
+        retried=any(one.how == "retried" for one in held.claim.past),
     )
     try:
         return plan, scenario, await _said(part, past, held, bench.clock)

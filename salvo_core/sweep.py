@@ -128,7 +128,7 @@ class Sweeper:
         if counts.waiting and await self.dispatcher.queued() == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
-        elif counts.released < counts.total:
+        elif counts.released < counts.total or counts.again:
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
 
     @cached_property

@@ -42,6 +42,8 @@ DOORS = (
     "rebuild",
     "audit",
     "repair",
+    "pack",
+    "export",
 )
 
 ONLY_IN = {
@@ -55,6 +57,7 @@ ONLY_IN = {
     "greenlet": ("salvo_worker/",),
     "typer": ("salvo_cli/",),
     "rich": ("salvo_cli/",),
+    "pyarrow": ("salvo_cli/tables.py",),
     "uvicorn": ("salvo_cli/simulator/",),
     "redis": ("salvo_core/manifest/", "salvo_core/fleet/", "salvo_worker/"),
 }

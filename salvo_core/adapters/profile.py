@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.trace.model import Frozen
@@ -125,6 +125,9 @@ class Profile(Frozen):
         concurrency_max: Most exchanges under way at once, of all workers together.
         trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
         prices: By model name, before the maintained price table.
+        turn_cost_usd_max: Of an agent behind ``http``: what one exchange with it costs at most, US dollars,
+            whatever it does behind our back. A budget in dollars needs it.
+        turn_tokens_max: The same in tokens, input and output, for a budget in tokens.
     """
 
     # An error of validation must not print a header that holds a token.
@@ -145,6 +148,17 @@ class Profile(Frozen):
     concurrency_max: int | None = Field(default=None, ge=1, le=100_000)
     trace_header: bool = True
     prices: dict[str, ModelRates] = Field(default_factory=dict)
+    turn_cost_usd_max: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
+    turn_tokens_max: int | None = Field(default=None, gt=0, le=10**9)
+
+    @model_validator(mode="after")
+    def _bounds_are_of_agents(self) -> Profile:
+        if self.adapter != "http" and (self.turn_cost_usd_max or self.turn_tokens_max):
+            raise ValueError(
+                "turn_cost_usd_max and turn_tokens_max are for adapter http: "
+                "elsewhere the request itself bounds an exchange, by max_tokens"
+            )
+        return self
 
     @property
     def allowance(self) -> Allowance:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from salvo_core.adapters.gate import Barred
 from salvo_core.manifest.budget import Budget
-from salvo_core.trace.model import Usage
 
 
 def refused(provider: str, reason: str) -> Barred:
@@ -25,7 +24,7 @@ def unpriced(model: str) -> Barred:
     )
 
 
-def spent(budget: Budget, cost_usd: float | None, worst: Usage) -> Barred:
+def spent(budget: Budget, cost_usd: float | None, worst_tokens: int) -> Barred:
     """Return the bar before an exchange that the budget does not reach for, at worst."""
     limits = [] if budget.usd_max is None else [f"${budget.usd_max:,.6g}"]
     limits += [] if budget.tokens_max is None else [f"{budget.tokens_max:,} tokens"]
@@ -33,7 +32,7 @@ def spent(budget: Budget, cost_usd: float | None, worst: Usage) -> Barred:
     return Barred(
         "budget",
         f"the run's budget of {' and '.join(limits)} does not reach for the next exchange: "
-        f"at worst it takes {worst.total_tokens:,} tokens{price}",
+        f"at worst it takes {worst_tokens:,} tokens{price}",
         hint="`salvo resume RUN --budget-usd` raises it; "
         "`max_tokens` under `extras:` makes the worst case smaller",
     )

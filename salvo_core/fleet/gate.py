@@ -6,24 +6,25 @@ The lease is kept alive meanwhile, and the conversation's time stands still (``t
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from salvo_core.adapters.bounds import worst_usage
 from salvo_core.adapters.failures import refuses_us
 from salvo_core.adapters.gate import Asking, Barred, Cost, Entry
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
-from salvo_core.fleet.bars import refused, spent, unpriced
+from salvo_core.fleet.bars import refused, spent
 from salvo_core.fleet.breaker import Breakers, Wait
 from salvo_core.fleet.place import Permit
 from salvo_core.fleet.turnstile import Turnstiles
-from salvo_core.manifest.budget import Budget, Whose
+from salvo_core.fleet.worst import Prices, worst_of
+from salvo_core.manifest.budget import Budget, Whose, nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
@@ -49,18 +50,6 @@ _RATE_LIMITED = "rate_limited"
 _OUTAGES = ("transient", _RATE_LIMITED)
 _ASK_AGAIN_S = (0.1, 1.0)
 """How soon to ask again at least and at most."""
-
-
-class Prices(Protocol):
-    """What the gate asks of the worker's adapters; an ``AdapterRegistry`` answers."""
-
-    def reaches_provider(self, name: str) -> bool:
-        """Tell whether an adapter asks a provider that other trials share."""
-        ...
-
-    def output_tokens_max(self, name: str, model: str) -> int | None:
-        """Return how long an answer may be where the request does not say, tokens; None if nobody knows."""
-        ...
 
 
 class Desk(Protocol):
@@ -107,6 +96,9 @@ class TrialGate:
         clock: Measures and waits.
         discreet: Whether what a provider says may hold what nobody may keep; others are told less then.
         whose: On whose account exchanges are booked.
+        opens: Whose exchange a trial begins with: of a re-evaluation, a judge's.
+        set_aside: What is not booked yet, at its worst; whoever holds the trial tells a Redis that forgot.
+        is_ours_again: Asks for the trial back whose lease ran out unheard; tells whether it is ours.
     """
 
     claim: Claim
@@ -119,6 +111,10 @@ class TrialGate:
     clock: Clock
     discreet: bool = False
     whose: Whose = "agent"
+    opens: Whose = "agent"
+    set_aside: dict[str, tuple[int, int]] = field(default_factory=dict)
+    is_ours_again: Callable[[], Awaitable[bool]] | None = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _sent: int = 0
     _begun: bool = False
     _owed: dict[str, tuple[float, int] | None] = field(default_factory=dict)
@@ -140,9 +136,17 @@ class TrialGate:
         Raises:
             Barred: It will not be by this attempt.
         """
+        if self._begun or self.whose != self.opens:
+            return await self._enter(asking)
+        async with self._opening:  # votes are asked for side by side, and a trial begins once
+            return await self._enter(asking)
+
+    async def _enter(self, asking: Asking) -> Entry:
         began_s = self.clock.monotonic_s()
         leave: Literal["go", "probe"] | Wait = "go"
         permit: Permit | None = None
+        name = Ledger.name(self.claim, self._sent, self.whose)
+        self._sent += 1  # before anybody else can: votes are asked for side by side
         try:
             while True:
                 await self._heed_interruption()
@@ -156,13 +160,15 @@ class TrialGate:
                         permit = await self._let_through(asking, first=leave == "probe")
                         if permit is not None and permit.waited_s > LOOKS_AGAIN_S:
                             continue  # the provider may be away by now
-                    if not isinstance(leave, Wait) and (found := await self._reserve(asking)) is not None:
-                        waited_s = self.clock.monotonic_s() - began_s
-                        entry = Entry(waited_s, asking.adapter, leave == "probe", found, self._kept(permit))
-                        permit = None  # the exchange has it
-                        return entry
+                    if not isinstance(leave, Wait) and (
+                        (reservation := await self._reserve(asking, name)) is not None
+                    ):
+                        waited_s, probe = self.clock.monotonic_s() - began_s, leave == "probe"
+                        kept, permit = self._kept(permit), None  # the exchange has it
+                        return Entry(waited_s, asking.adapter, probe, reservation, kept)
                 except RedisUnavailable as error:
                     logger.warning("trial %s waits to ask for its next turn: %s", self.claim.trace_id, error)
+                    self._owed[name] = 0.0, 0  # it may have been set aside, and nothing was sent
                 self._give_back(asking.adapter, permit)
                 permit = None
                 least_s, most_s = _ASK_AGAIN_S
@@ -229,33 +235,32 @@ class TrialGate:
             raise Barred("patience", f"provider {provider} is awaited: {leave.reason}")
         return leave
 
-    async def _reserve(self, asking: Asking) -> str | None:
+    async def _reserve(self, asking: Asking, name: str) -> str | None:
         """Return the name of what is set aside, empty without a budget, None while others hold it."""
         if self.budget is None or not self.budget.limited:
             return ""
-        config = asking.config
-        output_max = self.prices.output_tokens_max(asking.adapter, config.model)
-        worst = worst_usage(asking, output_tokens_max=output_max)
-        cost_usd = asking.price(config.model, worst)
-        if cost_usd is None and self.budget.usd_max is not None and not self.budget.allow_unpriced:
+        try:
+            cost_usd, worst_tokens = worst_of(asking, self.budget, self.prices)
+        except Barred:
             await self._leave_probes()
-            raise unpriced(config.model)
-        name = Ledger.name(self.claim, self._sent, self.whose)
-        self._sent += 1  # before anybody else can: votes are asked for side by side
-        first = self.claim.attempt == 1 and self.whose == "agent" and not self._begun
+            raise
+        first = self.claim.attempt == 1 and self.whose == self.opens and not self._begun
         granted = await self.ledger.reserve(
-            self.claim, self.budget, name, cost_usd or 0.0, worst.total_tokens, first=first
+            self.claim, self.budget, name, cost_usd or 0.0, worst_tokens, first=first
         )
         if granted == "granted":
             self._begun = True
             self._owed[name] = None
+            self.set_aside[name] = nano_usd(cost_usd or 0.0, up=True), worst_tokens
             return name
         if granted == "wait":
             return None
+        if granted == "lost" and self.is_ours_again is not None and await self.is_ours_again():
+            return None  # nobody else has begun it: it is asked for once more
         await self._leave_probes()
         if granted == "lost":
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        raise spent(self.budget, cost_usd, worst)
+        raise spent(self.budget, cost_usd, worst_tokens)
 
     async def answered(self, entry: Entry, usage: Usage, cost: Cost) -> None:
         """Book what a turn was billed, and that the provider answers."""
@@ -272,11 +277,14 @@ class TrialGate:
         """
         billed = Usage(input_tokens=error.input_tokens, output_tokens=error.output_tokens)
         unsent = error.unsent or (error.kind == _REFUSED and error.status_code is None)  # no key here
-        told = billed.total_tokens > 0 or unsent or (error.status_code or 0) >= 300
+        told = billed.total_tokens > 0 or (error.status_code or 0) >= 300
         permit = self._permits.pop(entry.permit, None)
         if permit is not None:
-            self.turnstiles.of(entry.adapter).failed(permit, billed.total_tokens if told else None)
-        await self._settle(entry, billed if told else None, cost)
+            self.turnstiles.of(entry.adapter).failed(permit, billed.total_tokens if told or unsent else None)
+        if unsent:
+            await self._settle(entry, billed, cost, unsent=True)
+        else:
+            await self._settle(entry, billed if told else None, cost)
         if not self.prices.reaches_provider(entry.adapter):
             return False
         refuses = refuses_us(error)
@@ -326,17 +334,26 @@ class TrialGate:
             with suppressed("a probe was not left to others"):
                 await self.breakers.leave(provider, self.claim.trace_id)
 
-    async def _settle(self, entry: Entry, usage: Usage | None, cost: Cost) -> None:
-        if entry.reservation:
-            self._owed[entry.reservation] = None if usage is None else (cost() or 0.0, usage.total_tokens)
-            await self._pay(entry.reservation)
+    async def _settle(self, entry: Entry, usage: Usage | None, cost: Cost, *, unsent: bool = False) -> None:
+        if not entry.reservation or self.budget is None:
+            return
+        cost_usd = cost()
+        declared = self.prices.declared(entry.adapter)
+        if usage is not None and declared is not None and declared.anything and not unsent:
+            # An agent that does not say what it took may have taken what its owner declares.
+            dearer = cost_usd is None and self.budget.usd_max is not None
+            usage = None if dearer or not usage.total_tokens else usage
+        self._owed[entry.reservation] = None if usage is None else (cost_usd or 0.0, usage.total_tokens)
+        await self._pay(entry.reservation)
 
     async def _pay(self, name: str = "") -> None:
         """Book what is owed. What Redis does not take now is booked later, or by a sweep at its worst."""
         for one in (name,) if name else tuple(self._owed):
             with suppressed("what an exchange was billed is not booked yet"):
-                await self.ledger.settle(self.claim.run_id, one, self._owed[one])
+                if await self.ledger.settle(self.claim.run_id, one, self._owed[one]) is None:
+                    continue  # Redis may have forgotten it, and be told again: it is booked at the end
                 del self._owed[one]
+                self.set_aside.pop(one, None)
 
 
 def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
@@ -350,6 +367,8 @@ def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
         None,
         desk.adapters,
         desk.clock,
+        set_aside=held.set_aside,
+        is_ours_again=held.is_ours_again,
     )
 
 

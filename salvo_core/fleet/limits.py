@@ -45,6 +45,7 @@ class Terms:
         poll_s_max: Longest time until a worker whose trials wait asks again.
         pause_s: How long nobody asks a provider that did not say for how long.
         pause_s_max: Most that it is believed.
+        episode_s: What was let through so soon after a cut is no reason for another.
         factor: What is left of a rate when it is cut.
         growth: Share of the rate before the cut that comes back with each second.
         per_min_least: No rate is cut below it, or below a tenth of the stated one.
@@ -57,6 +58,7 @@ class Terms:
     poll_s_max: float = 5.0
     pause_s: float = 1.0
     pause_s_max: float = 120.0
+    episode_s: float = 2.0
     factor: float = 0.8
     growth: float = 0.01
     per_min_least: float = 30.0
@@ -197,7 +199,7 @@ class ProviderLimits:
             await self._run(
                 "limit_exceeded", provider, worker, _us(age_s), _us(pause_s), f"{answered_per_min:.6g}",
                 "" if stated is None else f"{stated:.12g}", terms.factor, terms.growth, terms.per_min_least,
-                int(may_cut), round(terms.kept_s * 1000),
+                int(may_cut), round(terms.kept_s * 1000), _us(terms.episode_s),
             )
         )  # fmt: skip
 

@@ -121,7 +121,7 @@ class Turnstile:
         """Note that the provider refused an exchange as one too many: all workers leave it alone for a while.
 
         Raises:
-            RedisUnavailable: Only this worker knows; it waits all the same.
+            RedisUnavailable: Only this worker knows.
         """
         now_s = self.now_s()
         self._known = True
@@ -246,6 +246,9 @@ class Turnstile:
     def _rest_s(self, grant: Grant) -> float | None:
         """Return how long nothing need be asked, unless somebody comes; None when nobody is here."""
         if self._runs or self._front:
+            if (paused_s := self._paused_until_s - self.now_s()) > 0:  # known here, if not in Redis
+                self._blocked_by = "pause"
+                return min(paused_s, self._limits.terms.poll_s_max)
             # Spread a little, so that it is not always the same worker who comes first.
             return grant.wait_s + random.uniform(0, _JITTER_S) if grant.why else 0.0  # noqa: S311
         self._blocked_by = ""

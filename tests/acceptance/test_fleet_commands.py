@@ -51,7 +51,8 @@ def test_status_watch_follows_to_the_end(fleet: Person):
     watched = fleet.types("status", "--watch")
     assert watched.code == 0
     assert "4 passed" in watched.out
-    assert "running" in watched.err or "sealed" in watched.err
+    # On a busy machine it may be over before the watch begins: then there is nothing to follow.
+    assert "running" in watched.err or "sealed" in watched.err + watched.out
 
 
 def test_messages_that_are_not_ours_are_told_by_the_doctor_and_can_be_looked_at(fleet: Person, redis_url):

@@ -16,7 +16,7 @@ from salvo_core.manifest.connection import connect
 pytestmark = pytest.mark.servers
 
 NAME = "openai"
-TERMS = Terms(ahead_s=0.0, burst_s=0.0)
+TERMS = Terms(ahead_s=0.0, burst_s=0.0, episode_s=0.0)
 """Without a moment ahead, what is granted is what may begin now."""
 
 
@@ -179,6 +179,13 @@ async def test_a_refusal_of_what_was_let_through_after_the_cut_cuts_again(limits
     assert await exceeded(limits, stated=1000)
     assert await exceeded(limits, stated=1000)
     assert await learned(limits) == pytest.approx(640)
+
+
+async def test_a_refusal_so_soon_after_a_cut_that_the_provider_had_not_felt_it_cuts_nothing(redis):
+    limits = ProviderLimits(redis, "here", Terms(episode_s=600.0))
+    assert await exceeded(limits, stated=1000)
+    assert not await exceeded(limits, stated=1000)
+    assert await learned(limits) == pytest.approx(800)
 
 
 async def test_no_cut_goes_below_a_tenth_of_what_is_stated(limits):
