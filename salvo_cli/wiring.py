@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from salvo_core.adapters.registry import AdapterRegistry
     from salvo_core.clock import Clock
     from salvo_core.fleet.breaker import Breakers
+    from salvo_core.fleet.limits import ProviderLimits
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.live import Manifest
     from salvo_core.observe import Observer
@@ -113,6 +114,7 @@ class Site:
     registry: WorkerRegistry
     clock: Clock
     breakers: Breakers
+    limits: ProviderLimits
     server: EmbeddedServer | None
     """Our hold on the embedded server; None with a fleet."""
 
@@ -150,6 +152,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
     # The Redis client costs 0.1 s to import; the embedded server comes up meanwhile.
     from salvo_core.clock import SystemClock
     from salvo_core.fleet.breaker import Breakers
+    from salvo_core.fleet.limits import ProviderLimits
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.connection import connect
     from salvo_core.manifest.live import Manifest
@@ -181,6 +184,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
             registry=WorkerRegistry(redis, address),
             clock=SystemClock(),
             breakers=Breakers(redis, address),
+            limits=ProviderLimits(redis, address),
             server=server,
         )
     finally:

@@ -37,6 +37,8 @@ from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.fleet.breaker import Breakers
 from salvo_core.fleet.gate import TrialGate, gate_of
 from salvo_core.fleet.intake import Intake
+from salvo_core.fleet.limits import ProviderLimits, Terms
+from salvo_core.fleet.turnstile import Turnstiles
 from salvo_core.judge import judge
 from salvo_core.manifest.claims import Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
@@ -106,6 +108,13 @@ class Bench:
     def breakers(self) -> Breakers:
         """What all workers know of providers that are away."""
         return Breakers(self.manifest.redis, self.manifest.address, self.adapters.breaker_terms)
+
+    @cached_property
+    def turnstiles(self) -> Turnstiles:
+        """Where this worker's exchanges wait for their turn within the fleet's limits."""
+        terms = Terms(lease_s=self.leases.lease_s)
+        limits = ProviderLimits(self.manifest.redis, self.manifest.address, terms)
+        return Turnstiles(limits, self.worker, self.adapters.allowance, self.clock)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -152,6 +152,7 @@ class Lifespan:
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(SalvoError):
                 await self._workers.gone(self.name)
+            await self._bench.turnstiles.aclose()
             functions.close()
             await adapters.aclose()
             await dispatcher.aclose()
