@@ -211,7 +211,7 @@ async def require_room_for(plan: Plan, manifest: Manifest, dispatcher: Dispatche
     await require_room(manifest, trials=plan.total, queued=queued)
 
 
-async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, str | int] | None = None) -> bool:
     """Make the run's header unless it is there; return whether this call made it.
 
     Args:
@@ -220,7 +220,7 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int]
         remembered: What is known of the run's past, by header field.
     """
     if plan.budget is not None:
-        await Ledger(manifest).open(plan.run_id, plan.budget)
+        await Ledger(manifest).open(plan.run_id, plan.budget, reeval=plan.rescore is not None)
     return await manifest.open(
         plan.run_id,
         total=plan.total,
@@ -241,7 +241,7 @@ async def spread(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> t
     queue has no room for is sent by sweeps as it empties: rows and release cursor say what that is.
     """
     counts = await manifest.counts(plan.run_id)
-    unsent = counts.released < plan.total and counts.state in ("submitting", "running")
+    unsent = (counts.released < plan.total or counts.again) and counts.state in ("submitting", "running")
     room = await room_for(counts, dispatcher) if unsent else 0
     seeded = sent = 0
     for start in range(counts.seeded, plan.total, ROWS_PER_CALL):
