@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from salvo_core.observe import Observer
     from salvo_core.run.dispatch import Dispatcher
     from salvo_core.run.plan import TrialMessage
+    from salvo_core.run.route import Route
     from salvo_core.run.signature import Signer
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
@@ -172,7 +173,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
         addressing_style=settings.s3_addressing_style,
     )
     signer = Signer(settings.signing_keys)
-    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url, signer)
+    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url, signer, settings.queued_max)
     try:
         yield Site(
             here=here,
@@ -222,26 +223,32 @@ class LazyDispatcher:
     Args:
         broker_url: As in the settings.
         signer: Signs what it sends.
+        queued_max: As in the settings.
     """
 
     broker_url: str = field(repr=False)
     signer: Signer
+    queued_max: int
     _real: Dispatcher | None = field(default=None, init=False)
 
     def _made(self) -> Dispatcher:
         if self._real is None:
             from salvo_worker.dispatch import CeleryDispatcher  # 0.3 s of imports
 
-            self._real = CeleryDispatcher(self.broker_url, self.signer)
+            self._real = CeleryDispatcher(self.broker_url, self.signer, queued_max=self.queued_max)
         return self._real
 
-    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+    async def publish(self, messages: Iterable[TrialMessage], route: Route | None = None) -> int:
         """Send one message per trial; return how many were sent."""
-        return await self._made().publish(messages)
+        return await (self._made().publish(messages, route) if route else self._made().publish(messages))
 
-    async def queued(self) -> int:
-        """Return how many messages no worker has taken yet."""
-        return await self._made().queued()
+    async def queued(self, route: Route | None = None) -> int:
+        """Return how many messages no worker has taken yet, on one route or on all."""
+        return await self._made().queued(route)
+
+    async def lanes(self) -> Sequence[int]:
+        """Return how many messages no worker has taken yet, by lane."""
+        return await self._made().lanes()
 
     async def aclose(self) -> None:
         """Let go of connections, if there ever were any."""

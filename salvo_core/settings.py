@@ -142,6 +142,9 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+QUEUED_MAX = 200_000
+"""Messages: some 130 MB of Redis, and minutes of work for a hundred workers."""
+
 PROCESSES_MAX = 256
 """Of one worker; a machine with more cores has room for a second one."""
 
@@ -185,6 +188,10 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("grace_s", "SALVO_GRACE_S", _seconds(1, 3600), 25.0, "how long a worker's warm stop may take"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
+    Setting(
+        "queued_max", "SALVO_QUEUED_MAX", _whole(1000, 10_000_000), QUEUED_MAX,
+        "messages in the queue at once; workers' sweeps send the rest as it empties",
+    ),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
     Setting(
         "signing_keys", "SALVO_SIGNING_KEY", _keys, (),

@@ -107,7 +107,9 @@ class Lifespan:
         )
         self._learned(adapters.known_secrets())
         signer = Signer(settings.signing_keys)
-        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
+        dispatcher = CeleryDispatcher(
+            settings.broker_url or settings.redis_url, signer, queued_max=settings.queued_max
+        )
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         renewal_s = settings.lease_s / RENEWALS_PER_LEASE
         self._rebuilder = Rebuilder(

@@ -23,9 +23,10 @@ from salvo_core.manifest.memory import MESSAGES, ROWS, read_memory, require_last
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve, without_password
-from salvo_worker.app import QUEUE, make_app
+from salvo_worker.app import make_app
 from salvo_worker.container import in_container
 from salvo_worker.departure import LastCall
+from salvo_worker.letter import QUEUES
 from salvo_worker.lifespan import Lifespan
 from salvo_worker.logs import log_to_stderr, secrets_of
 from salvo_worker.pool import LEAVE_S
@@ -104,7 +105,7 @@ def _consumer(app: Any, lifespan: Lifespan, settings: Settings, loglevel: str) -
     return app.Worker(
         hostname=f"salvo@{lifespan.name}",
         concurrency=settings.concurrency,
-        queues=[QUEUE],
+        queues=list(QUEUES),
         loglevel=loglevel.upper(),
         # Gossip, mingle and heartbeats serve features that Salvo has its own way of; mingle alone
         # would cost a second of every start.
