@@ -30,6 +30,7 @@ from salvo_cli.options import (
     Parallel,
     PassRate,
     Paths,
+    PriorityWord,
     Quiet,
     Recording,
     RunJson,
@@ -68,6 +69,7 @@ def run(
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
+    priority: PriorityWord = None,
     threshold: Threshold = None,
     pass_rate: PassRate = None,
     confidence: Confidence = None,
@@ -115,7 +117,7 @@ def run(
         deciding=Deciding(pass_rate, confidence, early_stop, stop_rule, alpha, beta, indifference),
         tags=tags or [], labels=labels or [], idempotency_key=idempotency_key,
         budget_usd=budget_usd, budget_tokens=budget_tokens, allow_unpriced=allow_unpriced,
-        recording=recording,
+        recording=recording, priority=priority,
     )  # fmt: skip
     here = surroundings()
     if dry_run:

@@ -26,6 +26,7 @@ from salvo_cli.options import (
     Parallel,
     PassRate,
     Paths,
+    PriorityWord,
     Quiet,
     Recording,
     StopRule,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 EPILOG = epilog(
     [
         "RUN=$(salvo submit scenarios/ -n 200 -j 50); salvo wait $RUN",
+        "salvo submit scenarios/ -n 5000 --priority low   others go first",
         "salvo submit scenarios/ --idempotency-key nightly-$(date +%F)",
         "salvo submit scenarios/ --label commit=$(git rev-parse --short HEAD)",
     ],
@@ -54,6 +56,7 @@ def submit(
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
+    priority: PriorityWord = None,
     threshold: Threshold = None,
     pass_rate: PassRate = None,
     confidence: Confidence = None,
@@ -90,7 +93,7 @@ def submit(
         deciding=Deciding(pass_rate, confidence, early_stop, stop_rule, alpha, beta, indifference),
         tags=tags or [], labels=labels or [], idempotency_key=idempotency_key,
         budget_usd=budget_usd, budget_tokens=budget_tokens, allow_unpriced=allow_unpriced,
-        recording=recording,
+        recording=recording, priority=priority,
     )  # fmt: skip
     here = surroundings()
     order = asked.order(here)

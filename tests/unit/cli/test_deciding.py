@@ -91,7 +91,7 @@ def test_a_dry_run_shows_the_bar_and_the_rule(tmp_path, monkeypatch, capsys):
     assert main.main(asked) == exits.OK
     text = " ".join(capsys.readouterr().out.split())
     assert "gate: pass rate above 0.9 at 95% confidence, of 1 cell" in text
-    assert "to find any fall of a 90% pass rate; `salvo plan` tells more" in text
+    assert "a fall of a 90% pass rate by 71 points would be found in a cell; `salvo plan` tells" in text
     assert "sprt has decided its gate (alpha 0.05, beta 0.05, indifference 0.05)" in text
     assert main.main([*asked, "--json"]) == exits.OK
     document = json.loads(capsys.readouterr().out)
