@@ -38,6 +38,7 @@ from salvo_core.store.watched import WatchedStore
 from salvo_core.sweep import Sweeper
 from salvo_core.version import VERSION
 from salvo_worker.dispatch import CeleryDispatcher
+from salvo_worker.stalls import Stalls
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +85,13 @@ class Lifespan:
         self._intake = Intake(self._probe, is_leaving=lambda: self.leaving)
         self._conditional_writes: bool | None = None
         self._started_ms = round(time.time() * 1000)
+        self._stalls = Stalls()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """Open connections, keep the leases alive until the last trial is over, close."""
         settings, clock = self.settings, SystemClock()
+        self._stalls.watch(asyncio.get_running_loop())
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
         store = self._opened_store()
@@ -216,6 +219,7 @@ class Lifespan:
         assert bench is not None
         await self._mind_eviction(bench)
         self._learned(bench.adapters.known_secrets())
+        self._stalls.tell()
         await self._workers.beat(
             WorkerCard(
                 name=self.name,
@@ -229,6 +233,8 @@ class Lifespan:
                 signing=Signer(self.settings.signing_keys).fingerprints,
                 shut=self._intake.reason,
                 conditional_writes=self._conditional_writes,
+                stalls=self._stalls.count,
+                stall_s_longest=round(self._stalls.longest_s, 4),
             )
         )
 
