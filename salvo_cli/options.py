@@ -105,7 +105,11 @@ BudgetTokens = Annotated[
 ]
 AllowUnpriced = Annotated[
     bool,
-    typer.Option("--allow-unpriced", help="With --budget-usd: models of unknown price count as nothing."),
+    typer.Option(
+        "--allow-unpriced",
+        help="With a budget: models of unknown price count as nothing, and agents may be asked whose "
+        "exchanges nobody bounds.",
+    ),
 ]
 EarlyStop = Annotated[
     bool,

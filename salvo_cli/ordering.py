@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,25 +68,27 @@ class Asked:
             judge=project.judge,
             secrets=open_adapters(here).known_secrets(),
             early_stop=self.early_stop,
-            budget=self._budget(),
-        )
-
-    def _budget(self) -> Budget | None:
-        from salvo_core.manifest.budget import Budget
-
-        if self.budget_usd is None and self.budget_tokens is None:
-            if self.allow_unpriced:
-                raise UsageError(
-                    "--allow-unpriced is about a budget, and there is none", hint="add --budget-usd"
-                )
-            return None
-        return Budget(
-            usd_max=self.budget_usd, tokens_max=self.budget_tokens, allow_unpriced=self.allow_unpriced
+            budget=budget_of(self.budget_usd, self.budget_tokens, allow_unpriced=self.allow_unpriced),
         )
 
     def all_exist(self, here: Surroundings) -> bool:
         """Tell whether every path is there: whether it is worth starting servers before looking closer."""
         return all(path.exists() for path in here.scenario_paths(self.paths))
+
+
+def budget_of(usd: float | None, tokens: int | None, *, allow_unpriced: bool) -> Budget | None:
+    """Return the budget that options come to, None where none of them is given.
+
+    Raises:
+        UsageError: ``--allow-unpriced`` without a budget.
+    """
+    from salvo_core.manifest.budget import Budget
+
+    if usd is None and tokens is None:
+        if allow_unpriced:
+            raise UsageError("--allow-unpriced is about a budget, and there is none", hint="add --budget-usd")
+        return None
+    return Budget(usd_max=usd, tokens_max=tokens, allow_unpriced=allow_unpriced)
 
 
 def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
@@ -118,14 +120,8 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
 
 
 def require_prices(here: Surroundings, order: Order) -> None:
-    """Refuse a budget in US dollars that nobody could keep, before anything is sent.
-
-    Workers ask their own price lists again: theirs count.
-
-    Raises:
-        UsageError: A model of the order, or one that judges it, has no known price.
-    """
-    if order.budget is None or order.budget.usd_max is None or order.budget.allow_unpriced:
+    """Refuse a budget that nobody could keep, before anything is sent; see ``require_bounds``."""
+    if order.budget is None or order.budget.allow_unpriced:
         return
     from datetime import UTC, datetime
 
@@ -133,13 +129,45 @@ def require_prices(here: Surroundings, order: Order) -> None:
 
     plan = make_plan(order, now=datetime.now(UTC))
     scenarios = {loaded.digest: loaded.scenario for loaded in order.scenarios}
-    pricing = _Pricing(here)
     asked = {(cell.adapter, cell.model) for cell in plan.cells} | {
         (terms.adapter, terms.model)
         for cell in plan.cells
         for terms in judge_terms(scenarios[cell.scenario_digest], plan)
     }
-    unpriced = sorted({model for adapter, model in asked if not pricing.listed(adapter, model)})
+    require_bounds(here, order.budget, asked)
+
+
+def require_bounds(here: Surroundings, budget: Budget | None, asked: Iterable[tuple[str, str]]) -> None:
+    """Refuse a budget that nobody could keep.
+
+    Workers ask their own profiles and price lists again: theirs count.
+
+    Args:
+        here: Whose profiles and prices.
+        budget: None can be kept.
+        asked: (adapter, model) of all that may be asked.
+
+    Raises:
+        UsageError: What one exchange takes at most, or costs, is not known.
+    """
+    if budget is None or budget.allow_unpriced:
+        return
+    from salvo_core.manifest.budget import BOUND_HINT, lack_of_bound
+
+    pricing = _Pricing(here)
+    declared = {adapter: pricing.registry.declared(adapter) for adapter, _ in asked}
+    for adapter in sorted(declared):
+        if lack := lack_of_bound(budget, adapter, declared[adapter]):
+            raise UsageError(f"the budget cannot be kept: {lack}", hint=BOUND_HINT)
+    if budget.usd_max is None:
+        return
+    unpriced = sorted(
+        {
+            model
+            for adapter, model in asked
+            if declared[adapter] is None and not pricing.listed(adapter, model)
+        }
+    )
     if unpriced:
         raise UsageError(
             f"--budget-usd cannot be kept: the price of {', '.join(map(repr, unpriced[:5]))} is not known",
@@ -222,12 +250,12 @@ class _Pricing:
     def __init__(self, here: Surroundings) -> None:
         from salvo_core.trace.model import Usage
 
-        self._registry = open_adapters(here)
+        self.registry = open_adapters(here)
         self._one_token = Usage(input_tokens=1, output_tokens=1)
 
     def retries_max(self, adapter: str) -> int:
         """Return how often one turn of an adapter is tried again at most."""
-        return self._registry.backoff_for(adapter).retries_max
+        return self.registry.backoff_for(adapter).retries_max
 
     def known(self, adapter: str, model: str) -> bool:
         """Tell whether a model's price is known."""
@@ -235,4 +263,4 @@ class _Pricing:
 
     def listed(self, adapter: str, model: str) -> bool:
         """Tell whether exchanges can be counted in US dollars, whoever answers."""
-        return self._registry.price_usd(adapter, model, self._one_token) is not None
+        return self.registry.price_usd(adapter, model, self._one_token) is not None

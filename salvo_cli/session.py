@@ -69,10 +69,12 @@ class Session:
             The exit code.
         """
         from salvo_cli.comparing import print_changes
+        from salvo_cli.ordering import require_bounds
         from salvo_core.reevaluate import prepare, reevaluate
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             prepared = await prepare(wish, site.observer, now=site.clock.now())
+            require_bounds(self._here, wish.budget, prepared.judges)
             self._servers.begin_worker()
             print_changes(console(stderr=True), prepared)
             plan = await reevaluate(
@@ -95,16 +97,23 @@ class Session:
         self, ref: str, command: str, *, detach: bool, budget: Budget | None = None
     ) -> int:
         """Let a run go on; follow it to its report unless detach is set; return the exit code."""
+        from salvo_core.manifest.pulse import mercy, silence_s
         from salvo_core.resume import resume
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             run_id = await site.observer.resolve(ref)
+            lease_s = site.settings.lease_s
+            left_s = await mercy(
+                site.manifest, silence_s=silence_s(lease_s, site.settings.sweep_s), mercy_s=lease_s
+            )
             resumed = await resume(
                 run_id,
                 store=site.store,
                 manifest=site.manifest,
                 dispatcher=site.dispatcher,
                 budget=budget,
+                # An embedded server ends after its last worker, so nobody's lease outlives it.
+                merciful=left_s > 0 and not self._here.settings.embedded,
             )
             self._say(f"run {run_id}: {plural(resumed.left, 'trial')} left")
             if not detach or resumed.left == 0:
@@ -183,10 +192,11 @@ class Session:
 
     async def _drain(self, site: Site, run_id: str, worker: ChildWorker) -> tuple[str, str]:
         """Pause the run, let the worker give back what it holds; return what to say of it, and the hint."""
+        from salvo_core.pause import pause
         from salvo_core.seal import seal
 
         ref = short(run_id)
-        await site.manifest.pause(run_id)
+        await pause(run_id, store=site.store, manifest=site.manifest, signer=site.dispatcher.signer)
         self._say("pausing: trials under way are given back after their turn (Ctrl-C again leaves at once)")
         drained = await asyncio.to_thread(worker.stop)
         # If the last trial ended meanwhile, its worker may have left before it sealed the run.

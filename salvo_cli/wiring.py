@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from salvo_core.run.signature import Signer
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
+    from salvo_core.store.packed import PackedStore
     from salvo_core.store.protocol import Store
 
 
@@ -62,6 +63,12 @@ class Surroundings:
         usual = Path(os.path.relpath(self.project.scenarios_path))
         # Outside the current folder that is the whole path.
         return [self.project.scenarios_path if usual.parts[:1] == ("..",) else usual]
+
+    def cores(self) -> int:
+        """Return how many cores this machine lets us use."""
+        from salvo_worker.cores import usable_cores
+
+        return usable_cores()
 
     def effective(self) -> Settings:
         """Return the settings with the embedded servers' addresses where none is named."""
@@ -99,7 +106,7 @@ class Site:
     here: Surroundings
     settings: Settings
     """Effective: Redis and store are set."""
-    store: Store
+    store: PackedStore
     manifest: Manifest
     dispatcher: Dispatcher
     observer: Observer
@@ -267,8 +274,22 @@ def open_adapters(here: Surroundings) -> AdapterRegistry:
     )
 
 
-def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int:
-    """Be a worker until told to stop; return the exit code.
+def work(
+    here: Surroundings,
+    *,
+    idle_exit_s: float | None,
+    loglevel: str,
+    tether: str | None = None,
+    hold: Callable[[], Any] | None = None,
+) -> int:
+    """Be a worker, or the parent of several, until told to stop; return the exit code.
+
+    Args:
+        here: From ``surroundings``.
+        idle_exit_s: Leave when no run was open for so long, seconds.
+        loglevel: debug, info, warning or error.
+        tether: Given by a parent process: we are one of its several.
+        hold: Returns a hold on the embedded server for a child to inherit; None with a fleet.
 
     Raises:
         UsageError: The settings cannot be used.
@@ -276,12 +297,25 @@ def work(here: Surroundings, *, idle_exit_s: float | None, loglevel: str) -> int
     """
     settings = here.effective()
     asyncio.run(_require_redis(settings.redis_url))
+    from salvo_core.errors import UsageError
+    from salvo_worker.supervisor import supervise, wants_parent
+    from salvo_worker.tether import Tether
+
+    if tether is None and wants_parent(settings):
+        # Children resolve the embedded addresses for themselves: they hold its server, too.
+        return supervise(
+            here.settings, "salvo_cli", environment(), idle_exit_s=idle_exit_s, loglevel=loglevel, hold=hold
+        )
     from salvo_worker.main import run_worker  # Celery: this process is the worker
 
     if here.settings.embedded:
         # It serves nobody but the person at this shell, who is root then already.
         settings = settings.with_values(allow_root=True)
-    return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel)
+    try:
+        tied = None if tether is None else Tether.parse(tether)
+    except ValueError as error:
+        raise UsageError(f"--tether {error}", hint="it is for processes that --procs starts") from None
+    return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel, tether=tied)
 
 
 async def _require_redis(url: str) -> None:

@@ -105,7 +105,7 @@ class Bench:
     @cached_property
     def breakers(self) -> Breakers:
         """What all workers know of providers that are away."""
-        return Breakers(self.manifest.redis, self.manifest.address)
+        return Breakers(self.manifest.redis, self.manifest.address, self.adapters.breaker_terms)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -242,6 +242,7 @@ async def _converse(
         attempt=held.claim.attempt,
         worker=bench.worker,
         gate=gate,
+        retried=any(one.how == "retried" for one in held.claim.past),
     )
     try:
         return plan, scenario, await _said(part, past, held, bench.clock)

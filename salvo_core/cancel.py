@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.resume import publish_pending
+from salvo_core.run.control import note_command
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.seal import seal
+from salvo_core.store.keys import home_of
 from salvo_core.store.protocol import Store
 from salvo_core.submit import read_plan, spread
 
@@ -58,6 +60,11 @@ async def cancel(
     Raises:
         NotFound: There is no such run in Redis.
     """
+    before = await manifest.counts(run_id)
+    if before.state in ("submitting", "running", "paused") or (at_once and before.state == "cancelling"):
+        # First: a run that Redis loses is not to go on. A store that is away keeps nobody from cancelling.
+        home, now = home_of(reeval=before.reeval), at_once or None
+        await note_command(run_id, home, store, dispatcher.signer, wish="cancel", at_once=now)
     changed, state = await manifest.cancel(run_id, at_once=at_once)
     if state != "cancelling":
         counts = await manifest.counts(run_id)

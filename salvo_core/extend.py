@@ -14,7 +14,7 @@ from salvo_core.clock import Clock
 from salvo_core.errors import UsageError
 from salvo_core.identity import INDEX_MAX
 from salvo_core.manifest.live import Manifest
-from salvo_core.retry import put_back, require_orders
+from salvo_core.retry import let_go_on, put_back, require_orders
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import EXTENSIONS_MAX, Extension, extended
 from salvo_core.run.orders import Orders
@@ -94,6 +94,7 @@ async def extend(
         return Extended((wanted - had) * cells, wanted, state)
     if state == "cancelling":
         raise _cancelling(run_id)
+    await let_go_on(plan, await manifest.counts(run_id), store, manifest, dispatcher.signer)
     plan, written = await _stored(run_id, wanted, store, dispatcher, clock)
     if await manifest.extend(run_id, plan.total) is None:  # cancelled since we looked
         for key in written:

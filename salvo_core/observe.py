@@ -80,7 +80,8 @@ class Observer:
         try:
             return await self.manifest.counts(run_id)
         except NotFound:
-            return counts_of(await self._sealed(run_id))
+            key, summary = await self._sealed(run_id)
+            return counts_of(summary, reeval=key.startswith(keys.REEVALS))
 
     async def listing(self, limit: int, *, reevals: bool = False) -> list[RunCounts]:
         """Return the newest runs, or the newest re-evaluations, newest first."""
@@ -161,10 +162,10 @@ class Observer:
         try:
             counts = await self.manifest.counts(run_id)
         except NotFound:
-            return await self._sealed(run_id)
+            return (await self._sealed(run_id))[1]
         if counts.state == "sealed":
             with suppress(RunLost):  # somebody removed it: it is told once more from the rows
-                return await self._sealed(run_id)
+                return (await self._sealed(run_id))[1]
         plan = await self.plan(run_id)
         rows = [row async for row in self.manifest.rows(run_id)]
         return summarise(
@@ -276,10 +277,11 @@ class Observer:
                 return row
         return None
 
-    async def _sealed(self, run_id: str) -> Summary:
+    async def _sealed(self, run_id: str) -> tuple[str, Summary]:
+        """Return a sealed summary, and where it lies."""
         try:
             key, stored = await get_from_home(self.store, keys.summary, run_id)
-            return Summary.decode(stored, key)
+            return key, Summary.decode(stored, key)
         except ObjectMissing:
             raise await self._absent(run_id) from None
 

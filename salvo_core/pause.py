@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import Manifest
+from salvo_core.run.control import note_command
+from salvo_core.run.signature import Signer
+from salvo_core.store.keys import home_of
+from salvo_core.store.protocol import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +29,31 @@ class Paused:
     left: int
 
 
-async def pause(run_id: str, *, manifest: Manifest, dry_run: bool = False) -> Paused:
+async def pause(
+    run_id: str, *, store: Store, manifest: Manifest, signer: Signer, dry_run: bool = False
+) -> Paused:
     """Begin no more trials of a run until it is resumed; what runs goes on to its end.
 
-    One script: it is paused, or nothing has changed. Doing it again changes nothing.
+    It is written down first, so that a run that Redis loses is rebuilt as a paused one; then one script
+    pauses it, or nothing has changed. Doing it again changes nothing. A store that is away keeps nobody from
+    pausing.
 
     Args:
         run_id: The run.
+        store: Where it is written down.
         manifest: Where it is.
+        signer: Signs what is written down.
         dry_run: Only tell what would change.
 
     Raises:
         NotFound: There is no such run in Redis.
     """
     before = await manifest.counts(run_id)
+    goes_on = before.state in ("submitting", "running")
     if dry_run:
-        return _told(before, before.state in ("submitting", "running"))
+        return _told(before, goes_on)
+    if goes_on or before.state == "paused":
+        await note_command(run_id, home_of(reeval=before.reeval), store, signer, wish="pause")
     changed = await manifest.pause(run_id)
     return _told(await manifest.counts(run_id), changed)
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from salvo_core.cancel import cancel
 from salvo_core.clock import Clock
 from salvo_core.errors import SalvoError, UsageError
 from salvo_core.manifest.leases import HeldTrial
@@ -78,7 +79,8 @@ async def rebuild(
 ) -> Rebuilt:
     """Let a run that Redis lost go on: restore what is stored, send what is missing, seal if nothing is.
 
-    A run that Redis knows is left as it is, and so is one that is sealed. Dying half way, doing
+    A run that Redis knows is left as it is, and so is one that is sealed. One that was paused is paused
+    again, one that was cancelled is ended (``run.control``). Dying half way, doing
     it twice or at once with others, or beside workers, changes no result: rows that exist stay.
 
     Args:
@@ -97,19 +99,29 @@ async def rebuild(
         return Rebuilt(None, 0, "sealed", 0)
     restored = None
     if not await is_known(run_id, manifest):
-        restored = await restore(plan, store=store, manifest=manifest, on_progress=on_progress)
+        signer = dispatcher.signer
+        restored = await restore(plan, store=store, manifest=manifest, signer=signer, on_progress=on_progress)
         await _seed(plan, manifest)
         if before_sending is not None:
             await before_sending()
-        published = await _curtail(plan, manifest, dispatcher)
-        # First what had been released before, then what is released from there on: nothing twice.
-        published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
-        published += (await spread(plan, manifest=manifest, dispatcher=dispatcher))[1]
-        await seal(run_id, store=store, manifest=manifest)
+        published = await _go_on(plan, store, manifest, dispatcher)
     else:
         published = 0
     counts = await manifest.counts(run_id)
     return Rebuilt(restored, published, counts.state, counts.total - counts.ended)
+
+
+async def _go_on(plan: Plan, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> int:
+    """Send what is missing, unless somebody commanded otherwise before Redis lost the run."""
+    if (await manifest.counts(plan.run_id)).state == "cancelling":
+        await cancel(plan.run_id, store=store, manifest=manifest, dispatcher=dispatcher)
+        return 0
+    published = await _curtail(plan, manifest, dispatcher)
+    # First what had been released before, then what is released from there on: nothing twice.
+    published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    published += (await spread(plan, manifest=manifest, dispatcher=dispatcher))[1]
+    await seal(plan.run_id, store=store, manifest=manifest)
+    return published
 
 
 async def _curtail(plan: Plan, manifest: Manifest, dispatcher: Dispatcher) -> int:
@@ -196,7 +208,9 @@ class Rebuilder:
         repairs, until_s = Repairs(self.manifest), self.clock.monotonic_s() + AWAITED_S
         claim = held.claim
         while self.clock.monotonic_s() < until_s:
-            held_again = await repairs.reseat(claim, held.turns, lease_s=self.lease_s)
+            held_again = await repairs.reseat(
+                claim, held.turns, lease_s=self.lease_s, set_aside=held.set_aside
+            )
             if held_again is not None:
                 if held_again:
                     logger.warning("trial %s is held again after Redis forgot it", claim.trace_id)

@@ -15,14 +15,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageError
+from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.grading import UNGRADED
 from salvo_core.evaluation.judge.defaults import JudgeDefaults, Judging
+from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import new_run_id
+from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.live import Manifest
 from salvo_core.observe import Observer
 from salvo_core.replay import find, replay_trial
 from salvo_core.run.dispatch import Dispatcher
-from salvo_core.run.drift import NAMED_MAX, Change, change_of, label_of, matched, unanswerable
+from salvo_core.run.drift import NAMED_MAX, Assertion, Change, change_of, label_of, matched, unanswerable
 from salvo_core.run.plan import Cell, Plan, Rescore
 from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
@@ -62,6 +65,7 @@ class Wish:
         strict: Whether to refuse scenarios that ask the agent something else.
         judge: How judges are asked where an assertion does not say.
         concurrency_max: Trials at once; None leaves it to the workers.
+        budget: What its judges may cost in all; None is no limit.
         secrets: Exact values that are known here to be secret: struck out of what is stored.
     """
 
@@ -74,6 +78,7 @@ class Wish:
     strict: bool = False
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     concurrency_max: int | None = None
+    budget: Budget | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -87,6 +92,7 @@ class Prepared:
         redactor: What is struck out of what is stored of them.
         changes: What is judged by differs from the recording in this, by cell that has any.
         left_out: Labels of assertions that the record cannot answer.
+        judges: (adapter, model) of those that may be asked.
     """
 
     plan: Plan
@@ -94,6 +100,7 @@ class Prepared:
     redactor: Redactor
     changes: tuple[Change, ...]
     left_out: tuple[str, ...]
+    judges: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +128,7 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
     source = await _source(wish.ref, observer)
     given = matched(source.cells, wish.scenarios)
     cells, changes, labels, left_out, asked = [], [], [], [], 0
+    judges: set[tuple[str, str]] = set()
     for place, cell in enumerate(source.cells):
         recorded = await _recorded(source, place, observer)
         loaded = given.get(place)
@@ -133,6 +141,7 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
         changes.append(change_of(cell, cells[-1], recorded, loaded))
         by = loaded.scenario.assertions if loaded else recorded.assertions if recorded else ()
         asked += len(by)
+        judges |= _judges(by, wish)
         left_out.append(unanswerable(by) if source.mode != "full" else ())
         labels += [label_of(by[number]) for number in left_out[-1]]
     _require_answerable(labels, asked, allow_partial=wish.allow_partial)
@@ -148,6 +157,7 @@ async def prepare(wish: Wish, observer: Observer, *, now: datetime) -> Prepared:
         redactor=_redactor(wish, source),
         changes=tuple(change for change in changes if change.anything),
         left_out=tuple(labels),
+        judges=frozenset(judges),
     )
 
 
@@ -168,6 +178,14 @@ async def reevaluate(prepared: Prepared, *, store: Store, manifest: Manifest, di
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
     return plan
+
+
+def _judges(by: Sequence[Assertion], wish: Wish) -> set[tuple[str, str]]:
+    if wish.judging == "skip":
+        return set()
+    readable = [one for one in by if isinstance(one, AssertionSpec)]
+    terms = (one.terms(wish.judge) for _, one in judges_in(readable))
+    return {(one.adapter, one.model) for one in terms}
 
 
 async def _source(ref: str, observer: Observer) -> _Source:
@@ -272,6 +290,7 @@ def _plan(
         cells=tuple(cells),
         trials=whole.trials if index is None else 1,
         concurrency_max=wish.concurrency_max,
+        budget=wish.budget,
         labels=whole.labels,
         salvo_version=VERSION,
         recording=whole.recording,

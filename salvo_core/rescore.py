@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
+from salvo_core.adapters.gate import Barred
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, StoreRefused, StoreUnavailable
@@ -52,7 +53,7 @@ from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Finding, Trace, TrialError
+from salvo_core.trace.model import Finding, Trace, TrialError, Vote
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trace.stored import read_trace
 from salvo_core.trial.endings import as_trial_error, internal_error, log_fault, worker_lost
@@ -176,6 +177,7 @@ async def rescore(plan: Plan, held: HeldTrial, desk: Desk) -> Recorded | Unchang
         LeaseLost: Another attempt holds the trial.
         Leaving: The worker is shutting down; votes that were under way have been journaled.
         StoreClosed: The store is away: the trial goes back.
+        Barred: A judge's provider is to be awaited, or the budget does not reach for its first vote.
     """
     assert plan.rescore is not None
     task, row = _Task(plan, plan.rescore, held, desk), None
@@ -337,6 +339,7 @@ async def _judged(
         )
     desk = task.desk
     gate = gate_of(task.held, desk)
+    gate.budget, gate.opens = task.plan.budget, "judge"
     gate.discreet = task.plan.recording.mode != "full" or bool(task.plan.recording.patterns)
     heard, ballots = await judge(
         blank,
@@ -350,6 +353,9 @@ async def _judged(
         past=past,
         gate=gate.of("judge"),
     )
+    await gate.close()
+    if heard.error is not None and heard.error.kind == "budget" and not _new_votes(heard, past):
+        raise Barred("budget", heard.error.message)  # as if it had never begun: a higher budget lets it
     stand, stood = judged_before(again.trace, division.origin)
     judgements = tuple(
         one.model_copy(update={"assertions": tuple(division.again[place] for place in one.assertions)})
@@ -361,6 +367,10 @@ async def _judged(
         "judged": tuple(sorted([*judged, *stood], key=lambda one: one.assertion)),
     }
     return heard.model_copy(update=update), ballots, cost_of_new_usd(judgements, past)
+
+
+def _new_votes(heard: Trace, past: Mapping[tuple[str, int], Vote]) -> bool:
+    return any(past.get((one.request, vote.number)) != vote for one in heard.judgements for vote in one.votes)
 
 
 def _findings(

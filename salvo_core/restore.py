@@ -21,11 +21,13 @@ from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Repairs, Restatement
 from salvo_core.manifest.rows import SCORED, Result, Row, Status
 from salvo_core.record import result_of
+from salvo_core.run.control import read_control
 from salvo_core.run.discrepancies import misgraded, mistaken, regraded
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.rescored import SCHEMA as RESCORED
 from salvo_core.run.rescored import Rescored
+from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import open_run
@@ -203,19 +205,27 @@ class Agents:
 
 
 async def restore(
-    plan: Plan, *, store: Store, manifest: Manifest, on_progress: Progress | None = None
+    plan: Plan,
+    *,
+    store: Store,
+    manifest: Manifest,
+    signer: Signer,
+    on_progress: Progress | None = None,
 ) -> Restored:
     """Restore a run that has no header in Redis: every stored trial's row, then the header.
 
-    Afterwards the run is in state ``submitting``; whoever resumes it seeds the rows of the
-    trials that are missing and sends their messages. Costs one read of each stored trace.
+    Afterwards the run is in state ``submitting``, or paused or cancelling if somebody commanded that, and
+    its budget is as it was raised; whoever resumes it seeds the rows of the trials that are missing and
+    sends their messages. Costs one read of each stored trace.
 
     Args:
         plan: The run. It must not be sealed.
         store: Where its traces are.
         manifest: Where its rows will be.
+        signer: Whose commands are honoured.
         on_progress: Told of the trials that were looked at.
     """
+    control = await read_control(plan.run_id, plan.home, store, signer)
     looked = _Survey(plan, store, Repairs(manifest))
     async for window in looked.windows(on_progress):
         await looked.restore(window)
@@ -225,7 +235,9 @@ async def restore(
     begun = [_pending(plan, index, 1) for index in journals]
     for low in range(0, len(begun), ROWS_PER_CALL):
         await looked.repairs.restate(plan.run_id, begun[low : low + ROWS_PER_CALL], len(plan.cells))
-    await open_run(plan, manifest, looked.remembered())
+    plan = plan.model_copy(update={"budget": control.raised(plan.budget)})
+    commanded = control.header if missing else {}  # a run of which nothing is missing is over
+    await open_run(plan, manifest, {**looked.remembered(), **commanded})
     return Restored(len(looked.found), len(missing), len(journals), tuple(looked.damaged))
 
 

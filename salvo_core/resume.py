@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from salvo_core.errors import NotFound, UsageError
 from salvo_core.fleet.breaker import Breakers
@@ -10,8 +11,10 @@ from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import Manifest
 from salvo_core.restore import restore
+from salvo_core.run.control import command, read_control
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.plan import Plan
+from salvo_core.run.signature import Signer
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
@@ -43,10 +46,12 @@ async def resume(
     manifest: Manifest,
     dispatcher: Dispatcher,
     budget: Budget | None = None,
+    merciful: bool = False,
 ) -> Resumed:
     """Let a run go on: unpause it, finish its submission, take back dead leases, send what is missing.
 
-    Doing it twice, or to a run that needs nothing, changes nothing.
+    Doing it twice, or to a run that needs nothing, changes nothing. That a person wants it to go on is
+    written down before Redis is told (``run.control``).
 
     Args:
         run_id: The run.
@@ -54,6 +59,8 @@ async def resume(
         manifest: Where it stands.
         dispatcher: Sends what is missing.
         budget: Its limits are raised to these, and trials that were skipped for want of money wait again.
+        merciful: Leave leases alone that ran out: Redis was away, and whoever holds them could not say that
+            they are there. Sweeps take back what nobody spoke for.
 
     Raises:
         UsageError: The run has no plan in the store, so nobody knows what it should run; or its budget
@@ -64,8 +71,10 @@ async def resume(
         if budget is not None:
             raise UsageError(f"run {run_id} is over, and too old to be continued", hint="submit it again")
         return Resumed(0, 0, "sealed", 0)
-    if not await is_known(run_id, manifest):
-        await restore(plan, store=store, manifest=manifest)  # or what is stored already would be run again
+    known = await is_known(run_id, manifest)
+    await _command(plan, budget, store, manifest, dispatcher.signer, known=known)
+    if not known:  # or what is stored already would be run again
+        await restore(plan, store=store, manifest=manifest, signer=dispatcher.signer)
     await open_run(plan, manifest)
     if budget is not None:
         await _raise_budget(plan, budget, manifest)
@@ -74,11 +83,32 @@ async def resume(
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
     await manifest.unpause(run_id)
-    await manifest.expire(run_id)
-    seeded, published = await spread(plan, manifest=manifest, dispatcher=dispatcher)
-    published += await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    if not merciful:
+        await manifest.expire(run_id)
+    # First what had been released before, then what is released from there on: nothing twice.
+    published = await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
+    seeded, sent = await spread(plan, manifest=manifest, dispatcher=dispatcher)
+    published += sent
     counts = await manifest.counts(run_id)
     return Resumed(seeded, published, counts.state, counts.total - counts.ended)
+
+
+async def _command(
+    plan: Plan, budget: Budget | None, store: Store, manifest: Manifest, signer: Signer, *, known: bool
+) -> None:
+    """Write down, before Redis is told, that a paused run is to go on, and what its budget is raised to."""
+    change: dict[str, Any] = {}
+    if budget is not None:
+        _require_budget(plan, budget)
+        change |= {"usd_max": budget.usd_max, "tokens_max": budget.tokens_max}
+    if known:
+        goes_on = (await manifest.counts(plan.run_id)).state == "paused"
+    else:
+        goes_on = (await read_control(plan.run_id, plan.home, store, signer)).wish == "pause"
+    if goes_on:
+        change["wish"] = "run"
+    if change:
+        await command(plan.run_id, plan.home, store, signer, **change)
 
 
 async def is_known(run_id: str, manifest: Manifest) -> bool:
@@ -90,7 +120,7 @@ async def is_known(run_id: str, manifest: Manifest) -> bool:
     return True
 
 
-async def _raise_budget(plan: Plan, budget: Budget, manifest: Manifest) -> None:
+def _require_budget(plan: Plan, budget: Budget) -> None:
     had = plan.budget or Budget()
     if (budget.usd_max is not None and had.usd_max is None) or (
         budget.tokens_max is not None and had.tokens_max is None
@@ -99,6 +129,9 @@ async def _raise_budget(plan: Plan, budget: Budget, manifest: Manifest) -> None:
             f"run {plan.run_id} was submitted without such a budget, so there is none to raise",
             hint="it spends what it takes; `salvo cancel` stops it",
         )
+
+
+async def _raise_budget(plan: Plan, budget: Budget, manifest: Manifest) -> None:
     raised = await Ledger(manifest).raise_to(plan.run_id, budget, plan.total)
     spending = (await manifest.counts(plan.run_id)).budget
     if not raised and spending is not None and spending.closed:
@@ -120,14 +153,17 @@ async def _ask_again(manifest: Manifest) -> None:
 async def publish_pending(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> int:
     """Send a message for every released trial that nobody has begun; return how many.
 
+    Those that wait again for a place are left out: whoever makes one sends them.
+
     This reads the released rows, so it is for repair, not for every day.
     """
     counts = await manifest.counts(plan.run_id)
     if counts.state not in ("submitting", "running", "cancelling"):
         return 0
     sent, window = 0, []
+    later = await manifest.waiting_again(plan.run_id) if counts.again else frozenset()
     async for row in manifest.rows(plan.run_id, 0, counts.released):
-        if row.status == "pending":
+        if row.status == "pending" and row.index not in later:
             window.append(row.index)
         if len(window) >= PUBLISHED_AT_ONCE:
             sent += await publish(plan, window, dispatcher)

@@ -18,12 +18,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, UsageError
+from salvo_core.manifest.counters import RunCounts
+from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.repairs import Reopening, Repairs, Restatement
 from salvo_core.manifest.rows import TERMINAL, Row, Status
+from salvo_core.run.control import command, read_control
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
+from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
@@ -96,7 +100,10 @@ async def retry(
     rows = await _rows(plan, store, repairs, forgotten=forgotten and dry_run)
     chosen = _chosen(rows, named, errors_only=errors_only)
     await require_orders(plan, {plan.cell_index(row.index) for _, row in chosen}, store)
-    now_ms = 0 if forgotten and dry_run else (await manifest.counts(run_id)).now_ms
+    counts = None if forgotten and dry_run else await manifest.counts(run_id)
+    if chosen and counts is not None and not dry_run:
+        await let_go_on(plan, counts, store, manifest, dispatcher.signer)
+    now_ms = counts.now_ms if counts else 0
     trials = continued = 0
     for low in range(0, len(chosen), AT_ONCE):
         window = chosen[low : low + AT_ONCE]
@@ -108,7 +115,7 @@ async def retry(
         trials, continued = trials + len(done), continued + sum(bool(one.turns) for one in done)
         # Before the messages: should this process die now, a sweep sends them.
         await repairs.look_after(run_id, round(plan.created_at.timestamp() * 1000))
-        await publish(plan, [one.change.index for one in done], dispatcher)
+        await _send(plan, [one.change.index for one in done], manifest, dispatcher)
     state = "sealed" if forgotten and dry_run else (await manifest.counts(run_id)).state
     return Retried(trials, continued, state)
 
@@ -222,8 +229,28 @@ def _left_cost_usd(row: Row, turns: Sequence[Turn], before: Sequence[EarlierAtte
     return max(0.0, added([row.result.cost_usd, -known]) or 0.0)
 
 
+async def _send(plan: Plan, indices: Sequence[int], manifest: Manifest, dispatcher: Dispatcher) -> None:
+    """Send the messages of trials that wait again; of a run with a bound, of so many as have a place."""
+    if plan.concurrency_max is not None:
+        indices = await manifest.release(plan.run_id, plan.total)
+    await publish(plan, indices, dispatcher)
+
+
+async def let_go_on(plan: Plan, counts: RunCounts, store: Store, manifest: Manifest, signer: Signer) -> None:
+    """Let a run that is over go on: that it was cancelled is past, and its books do not expire with it."""
+    if counts.state not in ("finished", "sealed"):
+        return
+    control = await read_control(plan.run_id, plan.home, store, signer)
+    if control.wish != "run":
+        await command(plan.run_id, plan.home, store, signer, wish="run", at_once=False)
+    if (budget := control.raised(plan.budget)) is not None:
+        await Ledger(manifest).open(plan.run_id, budget)
+
+
 async def put_back(plan: Plan, store: Store, manifest: Manifest, dispatcher: Dispatcher) -> None:
     """Put a sealed run back into a Redis that has forgotten it, as its archive has it."""
+    control = await read_control(plan.run_id, plan.home, store, dispatcher.signer)
+    plan = plan.model_copy(update={"budget": control.raised(plan.budget)})
     rows = await Orders(store).rows(plan.run_id)
     repairs = Repairs(manifest)
     for low in range(0, len(rows), ROWS_PER_CALL):

@@ -106,6 +106,15 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _processes(text: str) -> int | str:
+    if text == "auto":
+        return text
+    try:
+        return _whole(1, PROCESSES_MAX)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; it may also be auto") from None
+
+
 def _seconds(low: float, high: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = _number(float, text, "is no number")
@@ -124,6 +133,9 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
 
     return parse
 
+
+PROCESSES_MAX = 256
+"""Of one worker; a machine with more cores has room for a second one."""
 
 KEY_BYTES_MIN = 32
 """Of a signing key, as long as the hash: a shorter one could be tried out against one signature."""
@@ -145,6 +157,11 @@ TABLE: tuple[Setting, ...] = (
         "how the bucket is named in requests",
     ),
     Setting("concurrency", "SALVO_CONCURRENCY", _whole(1, 5000), 100, "trials at once per worker process"),
+    Setting("procs", "SALVO_PROCS", _processes, 1, "processes of a worker; auto: one per usable core"),
+    Setting(
+        "memory_max_mb", "SALVO_MEMORY_MAX_MB", _whole(100, 1_000_000), None,
+        "a worker process that uses more is replaced",
+    ),
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("grace_s", "SALVO_GRACE_S", _seconds(1, 3600), 25.0, "how long a worker's warm stop may take"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),

@@ -197,7 +197,7 @@ async def require_room_for(plan: Plan, manifest: Manifest) -> None:
     await require_room(manifest, trials=plan.total, queued=queued)
 
 
-async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int] | None = None) -> bool:
+async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, str | int] | None = None) -> bool:
     """Make the run's header unless it is there; return whether this call made it.
 
     Args:
@@ -206,7 +206,7 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, int]
         remembered: What is known of the run's past, by header field.
     """
     if plan.budget is not None:
-        await Ledger(manifest).open(plan.run_id, plan.budget)
+        await Ledger(manifest).open(plan.run_id, plan.budget, reeval=plan.rescore is not None)
     return await manifest.open(
         plan.run_id,
         total=plan.total,

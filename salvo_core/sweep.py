@@ -111,7 +111,13 @@ class Sweeper:
                 run_id, (counts.seeded, counts.released), SUBMITTER_SILENT_S
             ):
                 logger.warning("run %s: its submission stopped at %d rows; going on", run_id, counts.seeded)
-                await resume(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
+                await resume(
+                    run_id,
+                    store=self.store,
+                    manifest=self.manifest,
+                    dispatcher=self.dispatcher,
+                    merciful=merciful,
+                )
             case "cancelling" if self._stands_still(run_id, (counts.ended,), self.still_s):
                 await cancel(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
             case "running":
@@ -128,7 +134,7 @@ class Sweeper:
         if counts.waiting and await self.dispatcher.queued() == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
-        elif counts.released < counts.total:
+        elif counts.released < counts.total or counts.again:
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
 
     @cached_property

@@ -11,21 +11,24 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+
+from redis.asyncio import Redis
 
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.adapters.transport import Transport
 from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import SystemClock
-from salvo_core.errors import SalvoError
+from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
-from salvo_core.fleet.intake import REDIS, STORE, Intake
+from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
-from salvo_core.manifest.memory import read_memory
-from salvo_core.manifest.pulse import pulse
+from salvo_core.manifest.memory import MESSAGES, Memory, read_memory
+from salvo_core.manifest.pulse import pulse, silence_s
 from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
@@ -138,6 +141,11 @@ class Lifespan:
             asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
             asyncio.create_task(self._probe_at_first(), name="probe"),
         ]
+        queue: Redis | None = None
+        if settings.broker_url not in (None, settings.redis_url):  # looked at here, used by Celery
+            queue = connect(settings.broker_url, connections_max=1, retries_max=0)
+            look = partial(self._mind_queue, queue, without_password(settings.broker_url))
+            beside.append(asyncio.create_task(self._every(SILENT_AFTER_S / 3, look), name="queue"))
         logger.info("worker %s is ready: %d trials at once", self.name, settings.concurrency)
         try:
             yield
@@ -152,6 +160,8 @@ class Lifespan:
             await dispatcher.aclose()
             await store.aclose()
             await manifest.aclose()
+            if queue is not None:
+                await queue.aclose()
 
     def _opened_store(self) -> Store:
         """Return the store, watched: the first write that fails shuts the gate in front of new trials."""
@@ -181,10 +191,17 @@ class Lifespan:
 
     async def _mind_eviction(self, bench: Bench) -> None:
         memory = await read_memory(bench.manifest.redis, bench.manifest.address)
+        self._heed(REDIS, memory, "rows of running trials")
+
+    async def _mind_queue(self, redis: Redis, address: str) -> None:
+        with contextlib.suppress(RedisUnavailable):  # Celery says so, and waits
+            self._heed(BROKER, await read_memory(redis, address), f"{MESSAGES}, on the queue's Redis")
+
+    def _heed(self, subject: str, memory: Memory, dropped: str) -> None:
         if memory.evicts:
-            self._intake.shut(REDIS, f"maxmemory-policy {memory.policy} would drop rows of running trials")
+            self._intake.shut(subject, f"maxmemory-policy {memory.policy} would drop {dropped}")
         else:
-            self._intake.open(REDIS)
+            self._intake.open(subject)
 
     @property
     def leaving(self) -> bool:
@@ -247,7 +264,7 @@ class Lifespan:
         bench = self._bench
         assert bench is not None
         lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
-        mercy_s = await pulse(bench.manifest, silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
+        mercy_s = await pulse(bench.manifest, silence_s=silence_s(lease_s, sweep_s), mercy_s=lease_s)
         lock_ms = round(sweep_s * 3000)
         if await self._sweep_is_ours(bench, lock_ms):
             open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)

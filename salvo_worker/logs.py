@@ -20,10 +20,14 @@ _NOISY = ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "botoco
 
 
 class RedactingFormatter(logging.Formatter):
-    """Formats a record as any formatter does, and redacts what comes of it."""
+    """Formats a record as any formatter does, and redacts what comes of it.
 
-    def __init__(self) -> None:
-        super().__init__(FORMAT)
+    Args:
+        process: What this process is called among several that write to one log; no ``%``.
+    """
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__(FORMAT.replace("%(name)s", f"{process} %(name)s") if process else FORMAT)
         self._patterns: tuple[str, ...] = ()
         self._secrets: frozenset[str] = frozenset()
         self._redactor = Redactor()
@@ -40,13 +44,14 @@ class RedactingFormatter(logging.Formatter):
         return self._redactor.text(super().format(record))
 
 
-def log_to_stderr(loglevel: str) -> RedactingFormatter:
+def log_to_stderr(loglevel: str, process: str = "") -> RedactingFormatter:
     """Send this process's log to stderr; return what formats it, to be told further secrets.
 
     Args:
         loglevel: debug, info, warning or error.
+        process: As ``RedactingFormatter`` wants it.
     """
-    formatter = RedactingFormatter()
+    formatter = RedactingFormatter(process)
     logging.basicConfig(level=loglevel.upper(), stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)

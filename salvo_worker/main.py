@@ -17,8 +17,9 @@ from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
 from salvo_core.errors import RedisUnavailable, SalvoError, UsageError
+from salvo_core.manifest.cluster import require_every_slot, require_no_cluster
 from salvo_core.manifest.connection import connect
-from salvo_core.manifest.memory import read_memory, require_lasting
+from salvo_core.manifest.memory import MESSAGES, ROWS, read_memory, require_lasting
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve, without_password
@@ -26,14 +27,21 @@ from salvo_worker.app import QUEUE, make_app
 from salvo_worker.container import in_container
 from salvo_worker.lifespan import Lifespan
 from salvo_worker.logs import log_to_stderr, secrets_of
+from salvo_worker.supervisor import supervise, wants_parent
 from salvo_worker.tasks import register
+from salvo_worker.tether import Tether
 
 logger = logging.getLogger("salvo_worker")
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def run_worker(
-    settings: Settings, project: Project, *, idle_exit_s: float | None = None, loglevel: str = "info"
+    settings: Settings,
+    project: Project,
+    *,
+    idle_exit_s: float | None = None,
+    loglevel: str = "info",
+    tether: Tether | None = None,
 ) -> int:
     """Run a worker in this process until it is told to stop; return its exit code.
 
@@ -46,11 +54,12 @@ def run_worker(
         project: This worker's own project file: profiles, prices.
         idle_exit_s: Leave when no run was open for so long.
         loglevel: One of ``LEVELS``.
+        tether: To the parent process, where there is one that supervises us.
     """
-    formatter = log_to_stderr(loglevel)
+    formatter = log_to_stderr(loglevel, tether.process if tether else "")
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     _mind_root(settings)
-    asyncio.run(_mind_eviction(settings))
+    asyncio.run(_mind_redis(settings))
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
     lifespan = Lifespan(
         settings,
@@ -60,6 +69,8 @@ def run_worker(
         # From the loop's thread: Celery's own handler for the signal does the rest.
         stop=lambda: os.kill(os.getpid(), signal.SIGTERM),
     )
+    if tether is not None:
+        tether.watch(lambda: lifespan.leaving, grace_s=settings.grace_s)
     app.lifespan = lifespan.open
     app.grace_s = settings.grace_s
     register(app, lifespan)
@@ -92,9 +103,12 @@ def run_worker(
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker as the command line says; return its exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m salvo_worker", description="Run one Salvo worker process."
+        prog="python -m salvo_worker", description="Run Salvo worker processes: one, unless told otherwise."
     )
-    parser.add_argument("-c", "--concurrency", type=int, help="trials at once")
+    parser.add_argument("-c", "--concurrency", type=int, help="trials at once, in each process")
+    parser.add_argument("--procs", metavar="N", help="processes, or auto: one for each usable core")
+    parser.add_argument("--memory-max-mb", type=int, metavar="MB", help="replace a process that uses more")
+    parser.add_argument("--tether", type=Tether.parse, help=argparse.SUPPRESS)
     parser.add_argument("--idle-exit-s", type=float, help="leave when no run was open for so long, seconds")
     parser.add_argument("--grace", type=float, metavar="SECONDS", help="how long a warm stop may take")
     parser.add_argument("--loglevel", choices=LEVELS, default="info")
@@ -106,6 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
             "concurrency": chosen.concurrency,
             "grace_s": chosen.grace,
             "allow_root": chosen.allow_root,
+            "procs": chosen.procs,
+            "memory_max_mb": chosen.memory_max_mb,
         }
         settings = resolve(os.environ, project=project.settings(), flags=flags)
         if settings.redis_url is None or settings.store_url is None:
@@ -113,7 +129,17 @@ def main(arguments: list[str] | None = None) -> int:
                 "this worker belongs to no fleet: SALVO_REDIS_URL and SALVO_STORE_URL are not both set",
                 hint="set both; `salvo worker` joins the embedded servers instead",
             )
-        return run_worker(settings, project, idle_exit_s=chosen.idle_exit_s, loglevel=chosen.loglevel)
+        if chosen.tether is None and wants_parent(settings):
+            _mind_root(settings)  # once, not in each of them
+            how = {"idle_exit_s": chosen.idle_exit_s, "loglevel": chosen.loglevel}
+            return supervise(settings, "salvo_worker", os.environ, **how)
+        return run_worker(
+            settings,
+            project,
+            idle_exit_s=chosen.idle_exit_s,
+            loglevel=chosen.loglevel,
+            tether=chosen.tether,
+        )
     except SalvoError as error:
         print(f"error: {error}", file=sys.stderr)
         if error.hint:
@@ -136,18 +162,21 @@ def _mind_root(settings: Settings) -> None:
         )
 
 
-async def _mind_eviction(settings: Settings) -> None:
-    """Refuse to work for a Redis that drops keys; one that is away is looked at when it is back.
+async def _mind_redis(settings: Settings) -> None:
+    """Refuse to work for a Redis that drops keys or keeps only some; one that is away is not asked.
 
     Raises:
-        RedisUnavailable: It does.
+        RedisUnavailable: It does, or it is a cluster's.
     """
-    for url in dict.fromkeys(filter(None, (settings.redis_url, settings.broker_url))):
+    queue = settings.broker_url or settings.redis_url
+    for url in dict.fromkeys((settings.redis_url, queue)):
         address, client = without_password(url), connect(url, connections_max=1, retries_max=0)
         try:
-            memory = await read_memory(client, address)
-        except RedisUnavailable:
-            continue  # Celery says so, and waits
+            try:
+                memory = await read_memory(client, address)
+            except RedisUnavailable:
+                continue  # Celery says so, and waits
+            require_lasting(memory, address, dropped=ROWS if url == settings.redis_url else MESSAGES)
+            await (require_no_cluster if url == queue else require_every_slot)(client, address)
         finally:
             await client.aclose()
-        require_lasting(memory, address)

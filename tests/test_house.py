@@ -37,11 +37,14 @@ DOORS = (
     "history",
     "rescore",
     "reevaluate",
+    "compare",
     "carry_over",
     "restore",
     "rebuild",
     "audit",
     "repair",
+    "pack",
+    "export",
 )
 
 ONLY_IN = {
@@ -55,6 +58,7 @@ ONLY_IN = {
     "greenlet": ("salvo_worker/",),
     "typer": ("salvo_cli/",),
     "rich": ("salvo_cli/",),
+    "pyarrow": ("salvo_cli/tables.py",),
     "uvicorn": ("salvo_cli/simulator/",),
     "redis": ("salvo_core/manifest/", "salvo_core/fleet/", "salvo_worker/"),
 }

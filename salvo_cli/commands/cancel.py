@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from salvo_cli import exits
+from salvo_cli.commanding import command_run
 from salvo_cli.epilog import epilog
 from salvo_cli.options import DryRun, Json, RunNamed
 
 if TYPE_CHECKING:
+    from salvo_cli.wiring import Site
     from salvo_core.cancel import Cancelled
+    from salvo_core.manifest.counters import RunCounts
 
 EPILOG = epilog(
     ["salvo cancel 0199c2f4", "salvo cancel latest --now", "salvo cancel latest --dry-run --json"],
@@ -34,34 +36,25 @@ def cancel(
     With --now, turns under way are abandoned as soon as their workers hear of it, within a third of
     the lease; turns that were completed are kept. Cancelling twice changes nothing the second time.
     """
-    from salvo_cli.servers import Servers
-    from salvo_cli.wiring import open_site, surroundings
 
-    here = surroundings()
-
-    async def act(servers: Servers) -> int:
+    async def act(site: Site, counts: RunCounts) -> Cancelled:
         from salvo_core.cancel import cancel as cancelled
         from salvo_core.cancel import would_cancel
 
-        async with open_site(here, servers.embedded) as site:
-            run_id = await site.observer.resolve(run)
-            counts = await site.observer.status(run_id)  # of runs that Redis has forgotten the store tells
-            if dry_run or counts.state == "sealed":
-                _tell(run_id, would_cancel(counts), dry_run=dry_run, as_json=as_json)
-                return exits.OK
-            done = await cancelled(
-                run_id, store=site.store, manifest=site.manifest, dispatcher=site.dispatcher, at_once=now
-            )
-            if done.state == "cancelling" and not await site.registry.workers():
-                # Trials that were given back half way are closed by a worker: what was paid is kept.
-                servers.begin_worker()
-                servers.leave_worker()
-            _tell(run_id, done, dry_run=False, as_json=as_json)
-            return exits.OK
+        if dry_run or counts.state == "sealed":
+            return would_cancel(counts)
+        return await cancelled(
+            counts.run_id,
+            store=site.store,
+            manifest=site.manifest,
+            dispatcher=site.dispatcher,
+            at_once=now,
+        )
 
-    with Servers(here) as servers:
-        servers.begin_server()
-        return asyncio.run(act(servers))
+    # Trials that were given back half way are closed by a worker: what was paid is kept.
+    run_id, done = command_run(run, act, lambda done: not dry_run and done.state == "cancelling")
+    _tell(run_id, done, dry_run=dry_run, as_json=as_json)
+    return exits.OK
 
 
 def _tell(run_id: str, done: Cancelled, *, dry_run: bool, as_json: bool) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from salvo_cli import exits
+from salvo_cli.commanding import command_run
 from salvo_cli.epilog import epilog
 from salvo_cli.options import TRIALS_MAX, DryRun, Json, RunNamed
 from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from salvo_cli.servers import Servers
+    from salvo_cli.wiring import Site
     from salvo_core.extend import Extended
+    from salvo_core.manifest.counters import RunCounts
 
 EPILOG = epilog(
     [
@@ -43,38 +44,26 @@ def extend(
 
     Trials that it has stay what they are. Its report and verdict rest on all of them.
     """
-    from salvo_cli.servers import Servers
-    from salvo_cli.wiring import open_site, surroundings
-
     by, to = _meant(trials)
-    here = surroundings()
 
-    async def act(servers: Servers) -> int:
+    async def act(site: Site, counts: RunCounts) -> Extended:
         from salvo_core.extend import extend as given_more
 
-        async with open_site(here, servers.embedded) as site:
-            run_id = await site.observer.resolve(run)
-            await site.observer.status(run_id)  # a full id is not looked up by resolve
-            done = await given_more(
-                run_id,
-                store=site.store,
-                manifest=site.manifest,
-                dispatcher=site.dispatcher,
-                clock=site.clock,
-                by=by,
-                to=to,
-                idempotency_key=idempotency_key,
-                dry_run=dry_run,
-            )
-            if done.added and not dry_run and not await site.registry.workers():
-                servers.begin_worker()
-                servers.leave_worker()
-        _tell(run_id, done, dry_run=dry_run, as_json=as_json)
-        return exits.OK
+        return await given_more(
+            counts.run_id,
+            store=site.store,
+            manifest=site.manifest,
+            dispatcher=site.dispatcher,
+            clock=site.clock,
+            by=by,
+            to=to,
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+        )
 
-    with Servers(here) as servers:
-        servers.begin_server()
-        return asyncio.run(act(servers))
+    run_id, done = command_run(run, act, lambda done: bool(done.added) and not dry_run)
+    _tell(run_id, done, dry_run=dry_run, as_json=as_json)
+    return exits.OK
 
 
 def _meant(trials: str) -> tuple[int, int]:

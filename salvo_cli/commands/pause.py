@@ -35,7 +35,13 @@ def pause(run: RunNamed, dry_run: DryRun = False, as_json: Json = False) -> int:
         if counts.state == "sealed":
             done = Paused(False, "sealed", 0, 0)
         else:
-            done = await hold_up(run_id, manifest=site.manifest, dry_run=dry_run)
+            done = await hold_up(
+                run_id,
+                store=site.store,
+                manifest=site.manifest,
+                signer=site.dispatcher.signer,
+                dry_run=dry_run,
+            )
         _tell(run_id, done, dry_run=dry_run, as_json=as_json)
         return exits.OK
 

@@ -10,7 +10,16 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import AllowInfra, Concurrency, Json, Quiet, Threshold
+from salvo_cli.options import (
+    AllowInfra,
+    AllowUnpriced,
+    BudgetTokens,
+    BudgetUsd,
+    Concurrency,
+    Json,
+    Quiet,
+    Threshold,
+)
 from salvo_cli.telling import Telling
 from salvo_core.errors import UsageError
 
@@ -22,6 +31,7 @@ EPILOG = epilog(
         "salvo reeval latest --scenario scenarios/     the edited assertions",
         "salvo reeval 0199c2f4 --threshold 0.9",
         "salvo reeval latest --judge-only --fresh-votes",
+        "salvo reeval latest --fresh-votes --budget-usd 2",
         "salvo reeval $TRACE_ID                        one trial",
         "salvo list --reevals                          those there were",
     ],
@@ -73,6 +83,9 @@ def reeval(
     no_judge: _NoJudge = False,
     fresh_votes: _FreshVotes = False,
     concurrency: Concurrency = None,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    allow_unpriced: AllowUnpriced = False,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return at once; do not follow.")] = False,
     allow_infra: AllowInfra = False,
     more: Annotated[
@@ -85,8 +98,10 @@ def reeval(
 
     By default by the recorded scenario and threshold: edit the file and give it with --scenario.
     Findings that did not change stand; judges' votes are used again for the same question. The new
-    verdict is shown beside the old one, with the trials that flipped and why.
+    verdict is shown beside the old one, with the trials that flipped and why. A budget bounds what
+    its judges cost; trials that it does not reach for are skipped.
     """
+    from salvo_cli.ordering import budget_of
     from salvo_cli.render.console import console
     from salvo_cli.servers import Servers
     from salvo_cli.session import Session
@@ -97,6 +112,9 @@ def reeval(
     if no_judge and (judge_only or fresh_votes):
         other = "--judge-only" if judge_only else "--fresh-votes"
         raise UsageError(f"--no-judge cannot be combined with {other}", hint="give one of them")
+    budget = budget_of(budget_usd, budget_tokens, allow_unpriced=allow_unpriced)
+    if no_judge and budget is not None:
+        raise UsageError("--no-judge asks nobody: there is nothing to bound", hint="leave the budget out")
     here = surroundings()
     judging: Judging = "only" if judge_only else "skip" if no_judge else "too"
     wish = Wish(
@@ -109,6 +127,7 @@ def reeval(
         strict=strict,
         judge=here.project.judge,
         concurrency_max=concurrency,
+        budget=budget,
         secrets=open_adapters(here).known_secrets(),
     )
     with Servers(here) as servers:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from salvo_cli import exits
+from salvo_cli.commanding import command_run
 from salvo_cli.epilog import epilog
 from salvo_cli.options import DryRun, Json, RunNamed
 
 if TYPE_CHECKING:
-    from salvo_cli.servers import Servers
+    from salvo_cli.wiring import Site
+    from salvo_core.manifest.counters import RunCounts
     from salvo_core.retry import Retried
 
 EPILOG = epilog(
@@ -45,35 +46,23 @@ def retry(
     new trace and the report. A run that is over is open again until they have ended. Trials with a
     grade are not tried again.
     """
-    from salvo_cli.servers import Servers
-    from salvo_cli.wiring import open_site, surroundings
 
-    here = surroundings()
-
-    async def act(servers: Servers) -> int:
+    async def act(site: Site, counts: RunCounts) -> Retried:
         from salvo_core.retry import retry as tried_again
 
-        async with open_site(here, servers.embedded) as site:
-            run_id = await site.observer.resolve(run)
-            await site.observer.status(run_id)  # a full id is not looked up by resolve
-            done = await tried_again(
-                run_id,
-                store=site.store,
-                manifest=site.manifest,
-                dispatcher=site.dispatcher,
-                trace_ids=[await site.observer.resolve_trial(one) for one in trial or ()],
-                errors_only=errors_only,
-                dry_run=dry_run,
-            )
-            if done.trials and not dry_run and not await site.registry.workers():
-                servers.begin_worker()
-                servers.leave_worker()
-        _tell(run_id, done, dry_run=dry_run, as_json=as_json)
-        return exits.OK
+        return await tried_again(
+            counts.run_id,
+            store=site.store,
+            manifest=site.manifest,
+            dispatcher=site.dispatcher,
+            trace_ids=[await site.observer.resolve_trial(one) for one in trial or ()],
+            errors_only=errors_only,
+            dry_run=dry_run,
+        )
 
-    with Servers(here) as servers:
-        servers.begin_server()
-        return asyncio.run(act(servers))
+    run_id, done = command_run(run, act, lambda done: bool(done.trials) and not dry_run)
+    _tell(run_id, done, dry_run=dry_run, as_json=as_json)
+    return exits.OK
 
 
 def _tell(run_id: str, done: Retried, *, dry_run: bool, as_json: bool) -> None:

@@ -91,6 +91,7 @@ def counts_document(counts: RunCounts) -> dict[str, object]:
     """Return a run's counts for ``--json``."""
     return {
         "run_id": counts.run_id,
+        "kind": "reeval" if counts.reeval else "run",
         "name": counts.name,
         "state": counts.state,
         "verdict": counts.verdict,

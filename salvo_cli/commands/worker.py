@@ -16,6 +16,8 @@ from salvo_core.errors import UsageError
 EPILOG = epilog(
     [
         "salvo worker -c 200",
+        "salvo worker -c 200 --procs auto     a process for each usable core",
+        "salvo worker --memory-max-mb 600     replace a process that uses more",
         "SALVO_REDIS_URL=rediss://... SALVO_STORE_URL=s3://... salvo worker",
         "salvo worker --idle-exit-s 60     leave when there is nothing to do",
     ],
@@ -23,13 +25,25 @@ EPILOG = epilog(
     exits.SERVER_CODES,
 )
 LEVELS = ("debug", "info", "warning", "error")
+_Procs = Annotated[
+    str | None,
+    typer.Option("--procs", metavar="N|auto", help="Processes; auto: one for each usable core [1]."),
+]
+_MemoryMax = Annotated[
+    int | None,
+    typer.Option("--memory-max-mb", min=100, metavar="MB", help="Replace a process, warmly, that uses more."),
+]
 
 
 def worker(
     concurrency: Annotated[
         int | None,
-        typer.Option("--concurrency", "-c", min=1, max=5000, metavar="N", help="Trials at once [100]."),
+        typer.Option(
+            "--concurrency", "-c", min=1, max=5000, metavar="N", help="Trials at once, in each process [100]."
+        ),
     ] = None,
+    procs: _Procs = None,
+    memory_max_mb: _MemoryMax = None,
     loglevel: Annotated[
         str, typer.Option("--loglevel", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -49,27 +63,39 @@ def worker(
     ] = None,
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
+    tether: Annotated[str | None, typer.Option("--tether", hidden=True)] = None,
 ) -> int:
-    """Run trials until told to stop: one process, many trials at once.
+    """Run trials until told to stop: one process or several, many trials at once in each.
 
     SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
     with everything paid for so far kept, and it is gone within --grace; a second signal
     leaves at once. Provider keys are read from this environment.
+    With --procs a small parent starts the processes, again when one ends, and stops
+    them with itself. -c, --memory-max-mb and --grace are for each of them.
     As root it serves a fleet only inside a container, or with --allow-root.
     """
     from salvo_cli.wiring import surroundings, work
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
-    here = surroundings(concurrency=concurrency, grace_s=grace_s, allow_root=allow_root)
+    here = surroundings(
+        concurrency=concurrency,
+        grace_s=grace_s,
+        allow_root=allow_root,
+        procs=procs,
+        memory_max_mb=memory_max_mb,
+    )
     with ExitStack() as servers:
+        hold_again = None
         if here.settings.embedded:
             from salvo_cli.embedded import EmbeddedServer  # only without a fleet
 
-            servers.enter_context(EmbeddedServer(here.places))
+            held = EmbeddedServer(here.places)
+            hold_again = held.hold
+            servers.enter_context(held)
             if hold is not None:
                 os.close(hold)  # our parent's hold, kept for us until we had our own
-        code = work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower())
+        code = work(here, idle_exit_s=idle_exit_s, loglevel=loglevel.lower(), tether=tether, hold=hold_again)
     if as_json:
         from salvo_cli.render.console import print_json
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from salvo_cli.render import limits
 from salvo_cli.render.console import Marks, one_line, plain
-from salvo_cli.render.numbers import plural, score, seconds, spent_in_all, tokens
+from salvo_cli.render.numbers import plural, score, seconds, spent, spent_in_all, tokens
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.rows import STATUSES, TERMINAL, Status
@@ -127,7 +127,8 @@ def _pace(counts: RunCounts, signs: Marks, workers: str) -> Text:
     if counts.eta_s and counts.state in MOVING:
         told.append(f"eta {seconds(counts.eta_s)}")
     told.append(f"cost {_money(counts)}")
-    told.append(f"{tokens(counts.input_tokens + counts.output_tokens)} tokens")
+    if not counts.reeval:  # a re-evaluation's are those of the conversations that it looks at
+        told.append(f"{tokens(counts.input_tokens + counts.output_tokens)} tokens")
     if counts.retries:
         told.append(f"{counts.retries:,} retried")
     if workers:
@@ -136,6 +137,8 @@ def _pace(counts: RunCounts, signs: Marks, workers: str) -> Text:
 
 
 def _money(counts: RunCounts) -> str:
+    if counts.reeval:
+        return spent(counts.judge_cost_usd, counts.judge_cost_unknown)
     return spent_in_all(
         counts.cost_usd, counts.cost_unknown, counts.judge_cost_usd, counts.judge_cost_unknown
     )

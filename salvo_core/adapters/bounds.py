@@ -3,12 +3,13 @@
 Input is bounded by bytes: a token of every tokenizer in use stands for at least one byte of what is sent,
 and what a provider adds of its own (roles, the preamble that explains tools) is allowed for. Output is
 bounded by the cap that goes along with the request; where none does, by what the model can read and
-write in all. An agent behind ``http``, or a team's own class, may spend behind our back: its bound is
-that of the exchange as sent.
+write in all. An agent behind ``http``, or a team's own class, may spend behind our back, so what is sent
+bounds nothing there: whoever runs it declares what one exchange takes at most, or nobody knows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from salvo_core.adapters.gate import Asking
@@ -21,6 +22,25 @@ ADDED_TOKENS_MAX = 1024
 ADDED_TOKENS_A_MESSAGE_MAX = 16
 OUTPUT_TOKENS_DEFAULT = 131_072
 """Assumed where neither the request nor the price list bounds the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What one exchange takes at most with an agent that may spend behind our back, as its owner says.
+
+    Attributes:
+        cost_usd_max: US dollars; None if nobody says.
+        tokens_max: Input and output; None if nobody says.
+    """
+
+    cost_usd_max: float | None = None
+    tokens_max: int | None = None
+
+    @property
+    def anything(self) -> bool:
+        """Whether it says anything."""
+        return self.cost_usd_max is not None or self.tokens_max is not None
+
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 

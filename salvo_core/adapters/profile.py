@@ -7,10 +7,10 @@ up on the worker, at first use, through a ``SecretSource``.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.trace.model import Frozen
@@ -82,6 +82,35 @@ class Timeouts(Frozen):
     """For the whole exchange, whatever trickles in."""
 
 
+class BreakerTerms(Frozen):
+    """When all workers stop asking a provider that fails, and how they find out that it is back."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    failures: int = Field(default=20, ge=1, le=10_000)
+    """In a row, of one kind, that open it; that a key or an account is refused opens it at once."""
+    trials: int = Field(default=5, ge=1, le=1000)
+    """At least so many different trials among them: one conversation that always fails is its own trouble."""
+    window_s: float = Field(default=60.0, gt=0, le=3600)
+    """A failure so long after the last begins a new streak."""
+    wait_first_s: float = Field(default=1.0, gt=0, le=600)
+    """To the first probe; it doubles with each that fails."""
+    wait_s_max: float = Field(default=60.0, gt=0, le=600)
+    """Where the doubling ends."""
+    probe_s: float = Field(default=60.0, gt=0, le=3600)
+    """A probe that has said nothing for so long is made again by another trial."""
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if self.trials > self.failures:
+            raise ValueError(f"so few failures ({self.failures}) cannot be of so many trials ({self.trials})")
+        if self.wait_first_s > self.wait_s_max:
+            raise ValueError(
+                f"the first wait ({self.wait_first_s:g} s) is longer than the longest ({self.wait_s_max:g} s)"
+            )
+        return self
+
+
 class Profile(Frozen):
     """A provider under a name of the project's choosing.
 
@@ -98,8 +127,12 @@ class Profile(Frozen):
         auth_scheme: The word before the key; by default ``Bearer`` in ``Authorization``, else none.
         timeouts: Instead of the worker's.
         retries_max: Most retries of a turn; None leaves it to the worker.
+        breaker: When workers stop asking it for a while.
         trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
         prices: By model name, before the maintained price table.
+        turn_cost_usd_max: Of an agent behind ``http``: what one exchange with it costs at most, US dollars,
+            whatever it does behind our back. A budget in dollars needs it.
+        turn_tokens_max: The same in tokens, input and output, for a budget in tokens.
     """
 
     # An error of validation must not print a header that holds a token.
@@ -115,5 +148,17 @@ class Profile(Frozen):
     auth_scheme: HeaderValue | None = None
     timeouts: Timeouts | None = None
     retries_max: int | None = Field(default=None, ge=0, le=20)
+    breaker: BreakerTerms = BreakerTerms()
     trace_header: bool = True
     prices: dict[str, ModelRates] = Field(default_factory=dict)
+    turn_cost_usd_max: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
+    turn_tokens_max: int | None = Field(default=None, gt=0, le=10**9)
+
+    @model_validator(mode="after")
+    def _bounds_are_of_agents(self) -> Profile:
+        if self.adapter != "http" and (self.turn_cost_usd_max or self.turn_tokens_max):
+            raise ValueError(
+                "turn_cost_usd_max and turn_tokens_max are for adapter http: "
+                "elsewhere the request itself bounds an exchange, by max_tokens"
+            )
+        return self

@@ -17,11 +17,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from salvo_core.adapters import anthropic, http, openai
+from salvo_core.adapters.bounds import Declared
 from salvo_core.adapters.endpoint import Endpoint, Wire
 from salvo_core.adapters.failures import clean
 from salvo_core.adapters.foreign import ForeignAdapter
 from salvo_core.adapters.prices import ModelRates, PriceTable
-from salvo_core.adapters.profile import Profile, SecretSource
+from salvo_core.adapters.profile import BreakerTerms, Profile, SecretSource
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.retrying import Backoff
 from salvo_core.adapters.script import Script
@@ -122,6 +123,11 @@ class AdapterRegistry:
             return self._backoff
         return replace(self._backoff, retries_max=profile.retries_max)
 
+    def breaker_terms(self, name: str) -> BreakerTerms:
+        """Return when workers stop asking an adapter's provider for a while."""
+        profile = self._profiles.get(name)
+        return BreakerTerms() if profile is None else profile.breaker
+
     def price_usd(self, name: str, model: str, usage: Usage) -> float | None:
         """Return what the tokens of one exchange cost, US dollars, unrounded; None if no price is known.
 
@@ -146,6 +152,19 @@ class AdapterRegistry:
         if self.reaches_provider(name) and self._profile(name).adapter == "anthropic":
             return anthropic.MAX_TOKENS_DEFAULT  # this wire always sends a cap
         return self._prices_of(name).context_tokens(model)
+
+    def declared(self, name: str) -> Declared | None:
+        """Return what an adapter's exchanges take at most by its owner's word; None where they show it.
+
+        Args:
+            name: Of the adapter. Agents behind ``http``, and a team's own class, may spend behind our back.
+        """
+        if self.reaches_provider(name):
+            profile = self._profile(name)
+            if profile.adapter != "http":
+                return None
+            return Declared(profile.turn_cost_usd_max, profile.turn_tokens_max)
+        return Declared() if "." in name else None
 
     def _prices_of(self, name: str) -> PriceTable:
         if name not in self._price_tables:

@@ -6,21 +6,22 @@ is kept alive meanwhile, and the conversation's time stands still (``trial.timer
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from salvo_core.adapters.bounds import worst_usage
+from salvo_core.adapters.bounds import Declared, worst_usage
 from salvo_core.adapters.failures import refuses_us
 from salvo_core.adapters.gate import Asking, Barred, Cost, Entry
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
 from salvo_core.fleet.breaker import Breakers, Wait
-from salvo_core.manifest.budget import Budget, Whose
+from salvo_core.manifest.budget import BOUND_HINT, Budget, Whose, lack_of_bound, nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
@@ -50,6 +51,10 @@ class Prices(Protocol):
 
     def output_tokens_max(self, name: str, model: str) -> int | None:
         """Return how long an answer may be where the request does not say, tokens; None if nobody knows."""
+        ...
+
+    def declared(self, name: str) -> Declared | None:
+        """Return what an exchange takes at most by its owner's word; None where it shows that itself."""
         ...
 
 
@@ -91,6 +96,9 @@ class TrialGate:
         clock: Measures and waits.
         discreet: Whether what a provider says may hold what nobody may keep; others are told less then.
         whose: On whose account exchanges are booked.
+        opens: Whose exchange a trial begins with: of a re-evaluation, a judge's.
+        set_aside: What is not booked yet, at its worst; whoever holds the trial tells a Redis that forgot.
+        is_ours_again: Asks for the trial back whose lease ran out unheard; tells whether it is ours.
     """
 
     claim: Claim
@@ -102,6 +110,10 @@ class TrialGate:
     clock: Clock
     discreet: bool = False
     whose: Whose = "agent"
+    opens: Whose = "agent"
+    set_aside: dict[str, tuple[int, int]] = field(default_factory=dict)
+    is_ours_again: Callable[[], Awaitable[bool]] | None = None
+    _opening: asyncio.Lock = field(default_factory=asyncio.Lock)
     _sent: int = 0
     _begun: bool = False
     _owed: dict[str, tuple[float, int] | None] = field(default_factory=dict)
@@ -121,8 +133,16 @@ class TrialGate:
         Raises:
             Barred: It will not be by this attempt.
         """
+        if self._begun or self.whose != self.opens:
+            return await self._enter(asking)
+        async with self._opening:  # votes are asked for side by side, and a trial begins once
+            return await self._enter(asking)
+
+    async def _enter(self, asking: Asking) -> Entry:
         began_s = self.clock.monotonic_s()
         leave: Literal["go", "probe"] | Wait = "go"
+        name = Ledger.name(self.claim, self._sent, self.whose)
+        self._sent += 1  # before anybody else can: votes are asked for side by side
         while True:
             if self.interrupted():
                 await self._leave_probes()
@@ -133,11 +153,12 @@ class TrialGate:
                     leave = await self._leave(asking.adapter, began_s)
                 if isinstance(leave, Wait):
                     wait_s = leave.due_s
-                elif (reservation := await self._reserve(asking)) is not None:
+                elif (reservation := await self._reserve(asking, name)) is not None:
                     waited_s = self.clock.monotonic_s() - began_s
                     return Entry(waited_s, asking.adapter, probe=leave == "probe", reservation=reservation)
             except RedisUnavailable as error:
                 logger.warning("trial %s waits to ask for its next turn: %s", self.claim.trace_id, error)
+                self._owed[name] = 0.0, 0  # it may have been set aside, and nothing was sent
             least_s, most_s = _ASK_AGAIN_S
             # Spread, so that those who wait together do not ask together.
             await self.clock.sleep(random.uniform(least_s, max(least_s, min(wait_s, most_s))))  # noqa: S311
@@ -163,33 +184,51 @@ class TrialGate:
             raise Barred("patience", f"provider {provider} is awaited: {leave.reason}")
         return leave
 
-    async def _reserve(self, asking: Asking) -> str | None:
+    async def _reserve(self, asking: Asking, name: str) -> str | None:
         """Return the name of what is set aside, empty without a budget, None while others hold it."""
         if self.budget is None or not self.budget.limited:
             return ""
-        config = asking.config
-        output_max = self.prices.output_tokens_max(asking.adapter, config.model)
-        worst = worst_usage(asking, output_tokens_max=output_max)
-        cost_usd = asking.price(config.model, worst)
-        if cost_usd is None and self.budget.usd_max is not None and not self.budget.allow_unpriced:
-            await self._leave_probes()
-            raise _unpriced(config.model)
-        name = Ledger.name(self.claim, self._sent, self.whose)
-        self._sent += 1  # before anybody else can: votes are asked for side by side
-        first = self.claim.attempt == 1 and self.whose == "agent" and not self._begun
+        cost_usd, worst_tokens = await self._worst(asking, self.budget)
+        first = self.claim.attempt == 1 and self.whose == self.opens and not self._begun
         granted = await self.ledger.reserve(
-            self.claim, self.budget, name, cost_usd or 0.0, worst.total_tokens, first=first
+            self.claim, self.budget, name, cost_usd or 0.0, worst_tokens, first=first
         )
         if granted == "granted":
             self._begun = True
             self._owed[name] = None
+            self.set_aside[name] = nano_usd(cost_usd or 0.0, up=True), worst_tokens
             return name
         if granted == "wait":
             return None
+        if granted == "lost" and self.is_ours_again is not None and await self.is_ours_again():
+            return None  # nobody else has begun it: it is asked for once more
         await self._leave_probes()
         if granted == "lost":
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        raise _spent(self.budget, cost_usd, worst)
+        raise _spent(self.budget, cost_usd, worst_tokens)
+
+    async def _worst(self, asking: Asking, budget: Budget) -> tuple[float | None, int]:
+        """Return what an exchange takes at most, US dollars and tokens.
+
+        Raises:
+            Barred: Nobody knows, and that is not allowed.
+        """
+        declared = self.prices.declared(asking.adapter) or Declared()
+        model = asking.config.model
+        output_max = self.prices.output_tokens_max(asking.adapter, model)
+        worst = worst_usage(asking, output_tokens_max=output_max)
+        cost_usd = declared.cost_usd_max
+        if cost_usd is None:
+            cost_usd = asking.price(model, worst)
+        bar = None
+        if lack := lack_of_bound(budget, asking.adapter, self.prices.declared(asking.adapter)):
+            bar = Barred("unpriced", f"the run has a budget, and {lack}", hint=BOUND_HINT)
+        elif cost_usd is None and budget.usd_max is not None and not budget.allow_unpriced:
+            bar = _unpriced(model)
+        if bar is not None:
+            await self._leave_probes()
+            raise bar
+        return cost_usd, declared.tokens_max or worst.total_tokens
 
     async def answered(self, entry: Entry, usage: Usage, cost: Cost) -> None:
         """Book what a turn was billed, and that the provider answers."""
@@ -204,8 +243,11 @@ class TrialGate:
         """
         billed = Usage(input_tokens=error.input_tokens, output_tokens=error.output_tokens)
         unsent = error.unsent or (error.kind == _REFUSED and error.status_code is None)  # no key here
-        told = billed.total_tokens > 0 or unsent or (error.status_code or 0) >= 300
-        await self._settle(entry, billed if told else None, cost)
+        told = billed.total_tokens > 0 or (error.status_code or 0) >= 300
+        if unsent:
+            await self._settle(entry, billed, cost, unsent=True)
+        else:
+            await self._settle(entry, billed if told else None, cost)
         if not self.prices.reaches_provider(entry.adapter):
             return False
         refused = refuses_us(error)
@@ -250,17 +292,26 @@ class TrialGate:
             with suppressed("a probe was not left to others"):
                 await self.breakers.leave(provider, self.claim.trace_id)
 
-    async def _settle(self, entry: Entry, usage: Usage | None, cost: Cost) -> None:
-        if entry.reservation:
-            self._owed[entry.reservation] = None if usage is None else (cost() or 0.0, usage.total_tokens)
-            await self._pay(entry.reservation)
+    async def _settle(self, entry: Entry, usage: Usage | None, cost: Cost, *, unsent: bool = False) -> None:
+        if not entry.reservation or self.budget is None:
+            return
+        cost_usd = cost()
+        declared = self.prices.declared(entry.adapter)
+        if usage is not None and declared is not None and declared.anything and not unsent:
+            # An agent that does not say what it took may have taken what its owner declares.
+            dearer = cost_usd is None and self.budget.usd_max is not None
+            usage = None if dearer or not usage.total_tokens else usage
+        self._owed[entry.reservation] = None if usage is None else (cost_usd or 0.0, usage.total_tokens)
+        await self._pay(entry.reservation)
 
     async def _pay(self, name: str = "") -> None:
         """Book what is owed. What Redis does not take now is booked later, or by a sweep at its worst."""
         for one in (name,) if name else tuple(self._owed):
             with suppressed("what an exchange was billed is not booked yet"):
-                await self.ledger.settle(self.claim.run_id, one, self._owed[one])
+                if await self.ledger.settle(self.claim.run_id, one, self._owed[one]) is None:
+                    continue  # Redis may have forgotten it, and be told again: it is booked at the end
                 del self._owed[one]
+                self.set_aside.pop(one, None)
 
 
 def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
@@ -273,6 +324,8 @@ def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
         None,
         desk.adapters,
         desk.clock,
+        set_aside=held.set_aside,
+        is_ours_again=held.is_ours_again,
     )
 
 
@@ -301,14 +354,14 @@ def _unpriced(model: str) -> Barred:
     )
 
 
-def _spent(budget: Budget, cost_usd: float | None, worst: Usage) -> Barred:
+def _spent(budget: Budget, cost_usd: float | None, worst_tokens: int) -> Barred:
     limits = [] if budget.usd_max is None else [f"${budget.usd_max:,.6g}"]
     limits += [] if budget.tokens_max is None else [f"{budget.tokens_max:,} tokens"]
     price = "" if cost_usd is None else f" and ${cost_usd:,.6g}"
     return Barred(
         "budget",
         f"the run's budget of {' and '.join(limits)} does not reach for the next exchange: "
-        f"at worst it takes {worst.total_tokens:,} tokens{price}",
+        f"at worst it takes {worst_tokens:,} tokens{price}",
         hint="`salvo resume RUN --budget-usd` raises it; "
         "`max_tokens` under `extras:` makes the worst case smaller",
     )

@@ -23,14 +23,15 @@ def encode_rows(run_id: str, rows: Sequence[Row]) -> bytes:
 
 
 def decode_rows(stored: bytes, where: str) -> Iterator[Row]:
-    """Yield the rows that were stored, in index order.
+    """Yield the rows that were stored, in index order: each is made when it is asked for.
 
     Raises:
         ObjectCorrupt: Damaged, or not a manifest.
     """
     body = codec.decode(SCHEMA, stored, where=where)
     try:
-        return iter([Row.decode(index, line) for index, line in body["rows"]])
+        for index, line in body["rows"]:
+            yield Row.decode(index, line)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ObjectCorrupt(
             f"{where} holds rows that this Salvo cannot read", hint="a newer Salvo may have written it"

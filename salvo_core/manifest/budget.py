@@ -16,6 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from salvo_core.adapters.bounds import Declared
+
 NANO = 1_000_000_000
 """Money is counted in whole nano-dollars: sums of floats drift, and cost must add up."""
 
@@ -34,12 +36,39 @@ class Budget(BaseModel):
     tokens_max: int | None = Field(default=None, ge=0, le=TOKENS_MAX)
     """Input and output together."""
     allow_unpriced: bool = False
-    """Whether models may be asked whose price nobody knows: they count as nothing in US dollars."""
+    """Whether models may be asked whose price nobody knows, which count as nothing in US dollars, and agents
+    whose exchanges nobody bounds, which may exceed the budget by what they spend behind our back."""
 
     @property
     def limited(self) -> bool:
         """Whether it limits anything."""
         return self.usd_max is not None or self.tokens_max is not None
+
+
+def lack_of_bound(budget: Budget, adapter: str, declared: Declared | None) -> str:
+    """Return why a budget cannot be kept with an adapter, for people; empty when it can.
+
+    Args:
+        budget: The run's.
+        adapter: Its name.
+        declared: What is said of its exchanges; None where each shows what it takes at most.
+    """
+    if declared is None or budget.allow_unpriced:
+        return ""
+    unsaid = []
+    if budget.usd_max is not None and declared.cost_usd_max is None:
+        unsaid.append("costs")
+    if budget.tokens_max is not None and declared.tokens_max is None:
+        unsaid.append("takes in tokens")
+    if not unsaid:
+        return ""
+    return f"nobody says what one exchange with {adapter!r} {' and '.join(unsaid)} at most"
+
+
+BOUND_HINT = (
+    "an agent behind http declares `turn_cost_usd_max` (or `turn_tokens_max`) in its profile under "
+    "`providers:`; --allow-unpriced lets any agent exceed the budget by what it spends unseen"
+)
 
 
 class Spending(BaseModel):

@@ -42,9 +42,12 @@ class RunCounts:
         judge_cost_usd: Known costs of judges so far, apart from the agents'.
         judge_cost_unknown: Finished trials whose judges' cost is not known.
         skipped_ahead: Trials that were skipped before they were released.
+        again: Trials that wait again, and for a place among those that may run at once.
         verdict: Set once sealed.
         budget: What it may spend, and has; None without a budget.
         paused_by: What has to be mended before it is resumed; empty unless something has to.
+        reeval: Whether it scores recorded conversations again: then ``cost_usd`` and the tokens are what
+            those took once, and only judges cost anything now.
     """
 
     run_id: str
@@ -76,6 +79,8 @@ class RunCounts:
     budget: Spending | None = None
     paused_by: str = ""
     skipped_ahead: int = 0
+    again: int = 0
+    reeval: bool = False
 
     @property
     def ended(self) -> int:
@@ -85,7 +90,8 @@ class RunCounts:
     @property
     def waiting(self) -> int:
         """Released trials that nobody has begun: what messages in a queue should stand for."""
-        return max(0, self.released - (self.ended - self.skipped_ahead) - self.statuses["running"])
+        released = self.released - (self.ended - self.skipped_ahead) - self.again
+        return max(0, released - self.statuses["running"])
 
     @property
     def rate_per_s(self) -> float | None:
@@ -206,6 +212,7 @@ def read_counts(
         per_cell=_per_cell(counters),
         paused_by=header.get("paused_by", ""),
         skipped_ahead=counted("skipped_ahead"),
+        reeval=header.get("reeval") == "1",
     )
 
 

@@ -10,6 +10,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:{run}:leases``           zset    index of a running trial -> when its lease ends, server ms
 ``salvo:{run}:strikes``          hash    index -> leases that ended without a word (crashes)
 ``salvo:{run}:suspects``         hash    trials whose workers vanished: see ``prelude.lua``
+``salvo:{run}:again``            zset    trials that wait again, and for a place: see ``prelude.lua``
 ``salvo:{run}:journal:<index>``  list    completed turns of an unfinished trial, JSON each
 ``salvo:{run}:rebuilding``       string  which worker rebuilds the run now; expires with it
 ``salvo:{run}:votes:<index>``    hash    judges' votes on an unfinished trial: question:number -> JSON
@@ -66,8 +67,18 @@ def strikes(run_id: str) -> str:
 
 
 def suspects(run_id: str) -> str:
-    """Return the key of what is known of struck trials; scripts are given it behind all others."""
+    """Return the key of what is known of struck trials."""
     return f"{_tag(run_id)}:suspects"
+
+
+def again(run_id: str) -> str:
+    """Return the key of the trials that wait again, and whose messages wait for a place."""
+    return f"{_tag(run_id)}:again"
+
+
+def behind(run_id: str) -> list[str]:
+    """Return the keys that scripts are given behind all others, in the order they expect."""
+    return [again(run_id), suspects(run_id)]
 
 
 def journal(run_id: str, index: int) -> str:

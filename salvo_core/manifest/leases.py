@@ -52,6 +52,8 @@ class HeldTrial:
         self.cancelled = claim.purpose == "close_cancelled"
         self.turns: list[Turn] = []
         """Completed, of this attempt and those before it: what the journal holds."""
+        self.set_aside: dict[str, tuple[int, int]] = {}
+        """What exchanges that are not booked take at most, by name: nano-dollars and tokens."""
 
     def interruption(self) -> Literal["cancelled", "leaving", "lost"] | None:
         """Return why the trial must not begin another turn, None while it may."""
@@ -111,9 +113,17 @@ class HeldTrial:
         """
         what = f"trial {self.claim.trace_id}"
         answer = await self._keeper.patiently(ask, what)
-        if is_heard(answer) or self.lost or not await self._keeper.is_ours_again(self):
+        if is_heard(answer) or not await self.is_ours_again():
             return answer
         return await self._keeper.patiently(ask, what)
+
+    async def is_ours_again(self) -> bool:
+        """Tell, having asked for it back, whether a trial is ours although we were refused as strangers.
+
+        Raises:
+            RedisUnavailable: Patience ran out.
+        """
+        return not self.lost and await self._keeper.is_ours_again(self)
 
     def _heed(self, state: str | None) -> None:
         if state is None:

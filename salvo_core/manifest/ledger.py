@@ -12,7 +12,7 @@ from salvo_core.manifest.live import KEPT_AFTER_SEAL_MS, ROWS_PER_CALL, Manifest
 from salvo_core.manifest.releases import released
 from salvo_core.manifest.scripts import script_text
 
-_SCRIPTS = ("skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip")
+_SCRIPTS = ("skip", "open_budget", "reserve", "settle", "settle_lost", "raise_budget", "unskip")
 
 Granted = Literal["granted", "wait", "spent", "lost"]
 
@@ -29,13 +29,18 @@ class Ledger:
         self._address = manifest.address
         self._scripts = {name: self._redis.register_script(script_text(name)) for name in _SCRIPTS}
 
-    async def open(self, run_id: str, budget: Budget) -> None:
-        """Set a run's limits unless they are set; a budget that was raised stays raised."""
-        key = keys.budget(run_id)[0]
-        with translated(self._address):
-            for field, limit in zip(("nano_usd_max", "tokens_max"), _limits(budget), strict=True):
-                if limit != "":
-                    await self._redis.hsetnx(key, field, str(limit))
+    async def open(self, run_id: str, budget: Budget, *, reeval: bool = False) -> None:
+        """Set a run's limits unless they are set; a budget that was raised stays raised.
+
+        Books that are new begin with what trials cost that have ended: of a run that Redis lost, say.
+        Those of a run that was sealed do not expire any more.
+
+        Args:
+            run_id: The run.
+            budget: Its limits.
+            reeval: Whether it scores recorded conversations again, and only its judges are paid.
+        """
+        await self._run("open_budget", run_id, *_limits(budget), int(reeval))
 
     async def reserve(
         self, claim: Claim, budget: Budget, name: str, cost_usd: float, tokens: int, *, first: bool = False
@@ -62,8 +67,11 @@ class Ledger:
             ),
         )  # fmt: skip
 
-    async def settle(self, run_id: str, name: str, billed: tuple[float, int] | None = None) -> bool:
-        """Book what an exchange came to; False if it was booked before.
+    async def settle(self, run_id: str, name: str, billed: tuple[float, int] | None = None) -> bool | None:
+        """Book what an exchange came to; False if it was booked before, None if nobody knows of it now.
+
+        What nobody knows of was booked by a sweep, or Redis lost its memory: then it is known again once the
+        trial is held again (``Repairs.reseat``).
 
         Args:
             run_id: The run.
@@ -71,8 +79,8 @@ class Ledger:
             billed: US dollars and tokens; None books all that was set aside.
         """
         amounts = () if billed is None else (nano_usd(billed[0]), billed[1])
-        settled = await self._run("settle", run_id, name, *amounts)
-        return bool(settled)
+        settled = int(await self._run("settle", run_id, name, *amounts))
+        return None if settled < 0 else bool(settled)
 
     async def settle_lost(self, run_id: str) -> int:
         """Book, at their worst, reservations of attempts that are over; return how many."""
@@ -113,7 +121,7 @@ class Ledger:
     async def _run(self, name: str, run_id: str, *arguments: Any) -> Any:
         with translated(self._address):
             return await self._scripts[name](
-                keys=[*keys.scripted(run_id), *keys.budget(run_id), keys.suspects(run_id)],
+                keys=[*keys.scripted(run_id), *keys.budget(run_id), *keys.behind(run_id)],
                 args=list(arguments),
             )
 

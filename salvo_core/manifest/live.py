@@ -161,7 +161,7 @@ class Manifest(Submitting):
             pipe = self.redis.pipeline(transaction=False)
             for run_id, held in by_run.items():
                 await self._scripts["renew"](
-                    keys=[*keys.scripted(run_id), keys.suspects(run_id)],
+                    keys=[*keys.scripted(run_id), *keys.behind(run_id)],
                     args=[worker, round(lease_s * 1000), *held],
                     client=pipe,
                 )
@@ -265,12 +265,13 @@ class Manifest(Submitting):
             pipe.hgetall(keys.header(run_id))
             pipe.hgetall(keys.counters(run_id))
             pipe.hgetall(keys.budget(run_id)[0])
+            pipe.zcard(keys.again(run_id))
             pipe.time()
-            header, counters, budget, (seconds, micros) = await pipe.execute()
+            header, counters, budget, again, (seconds, micros) = await pipe.execute()
         if not header:
             raise NotFound(f"Redis at {self.address} knows no run {run_id}")
         counts = read_counts(run_id, header, counters, seconds * 1000 + micros // 1000)
-        return replace(counts, budget=read_budget(budget, closed="budget_closed" in header))
+        return replace(counts, again=again, budget=read_budget(budget, closed="budget_closed" in header))
 
     async def rows(self, run_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[Row]:
         """Yield rows in index order; rows that were never seeded are left out."""
@@ -290,6 +291,11 @@ class Manifest(Submitting):
             None if line is None else Row.decode(index, cast(str, line))
             for index, line in zip(indices, lines, strict=True)
         ]
+
+    async def waiting_again(self, run_id: str) -> set[int]:
+        """Return the indices of trials whose messages are held until there is a place for them."""
+        with translated(self.address):
+            return {int(cast(str, index)) for index in await self.redis.zrange(keys.again(run_id), 0, -1)}
 
     async def recent(self, most: int, *, reevals: bool = False) -> list[str]:
         """Return the ids of the newest runs, or of the newest re-evaluations, newest first."""

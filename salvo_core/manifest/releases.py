@@ -23,8 +23,16 @@ class Skipped:
     release: Sequence[int]
 
 
-def released(start: int, stop: int, *passed: int) -> Sequence[int]:
-    """Return the indices in [start, stop) without those that the cursor passed over, ascending."""
-    if not passed:
+def released(start: int, stop: int, *others: int) -> Sequence[int]:
+    """Return the indices whose messages go out, ascending.
+
+    Args:
+        start: Where the cursor was.
+        stop: Where it is now.
+        others: Indices that it passed over; and, as -1 - index, those behind it that go out again.
+    """
+    if not others:
         return range(int(start), int(stop))
-    return sorted({*range(int(start), int(stop))} - set(map(int, passed)))
+    told = list(map(int, others))
+    passed = {one for one in told if one >= 0}
+    return sorted(({*range(int(start), int(stop))} - passed) | {-1 - one for one in told if one < 0})

@@ -7,12 +7,14 @@ workers. A process that dies between two corrections has made the first and not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from salvo_core.errors import UsageError
 from salvo_core.manifest import keys
+from salvo_core.manifest.budget import nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import HISTORY, difference
@@ -194,7 +196,7 @@ class Repairs:
             "reopen", run_id, index, again.change.line, again.change.after.encode(),
             "\n".join(one.model_dump_json() for one in again.earlier),
             len(booked), len(again.turns), *booked, *(turn.model_dump_json() for turn in again.turns), *votes,
-            more_keys=[keys.journal(run_id, index), keys.votes(run_id, index), keys.suspects(run_id)],
+            more_keys=[keys.journal(run_id, index), keys.votes(run_id, index), *keys.behind(run_id)],
         )  # fmt: skip
         if reply < 0:
             raise UsageError(
@@ -229,17 +231,31 @@ class Repairs:
         more = keys.unfinished(run_id, index)
         return bool(await self._run("tidy", run_id, *arguments, more_keys=more))
 
-    async def reseat(self, claim: Claim, turns: Sequence[Turn], *, lease_s: float) -> bool | None:
+    async def reseat(
+        self,
+        claim: Claim,
+        turns: Sequence[Turn],
+        *,
+        lease_s: float,
+        set_aside: Mapping[str, tuple[int, int]] | None = None,
+    ) -> bool | None:
         """Give a trial back to the claim that held it before Redis lost its memory, its turns too.
+
+        The books of a run with a budget are told what those cost, and what is set aside for exchanges that
+        are not booked yet: nano-dollars and tokens, by name (``Ledger``).
 
         Returns:
             True when it is held again; False when another attempt has it, or it is over; None
-            when Redis knows no such run.
+            when Redis knows no such run, or not all of it yet.
         """
+        billed = nano_usd(math.fsum(turn.cost_usd or 0.0 for turn in turns), up=True)
+        tokens = sum(turn.billed.total_tokens for turn in turns)
+        aside = [item for name, most in (set_aside or {}).items() for item in (name, *most)]
         reply = await self._run(
             "reseat", claim.run_id, claim.index, claim.attempt, claim.worker, claim.trace_id,
-            round(lease_s * 1000), *(turn.model_dump_json() for turn in turns),
-            more_keys=[keys.journal(claim.run_id, claim.index)],
+            round(lease_s * 1000), billed, tokens,
+            len(aside) // 3, *aside, *(turn.model_dump_json() for turn in turns),
+            more_keys=[keys.journal(claim.run_id, claim.index), *keys.budget(claim.run_id)],
         )  # fmt: skip
         return None if reply < 0 else bool(reply)
 

@@ -9,7 +9,7 @@ SCRIPTS = (
     "open", "seed", "release", "submitted", "claim", "journal", "vote", "commit", "give_back", "renew",
     "expire", "cancel", "cancel_rows", "skip_rows", "pause", "unpause", "seal",
     "restate", "recount", "tidy", "reseat", "reopen", "extend",
-    "skip", "reserve", "settle", "settle_lost", "raise_budget", "unskip", "pulse",
+    "skip", "open_budget", "reserve", "settle", "settle_lost", "raise_budget", "unskip", "pulse",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ class Submitting:
         self, name: str, run_id: str, *arguments: Any, more_keys: Sequence[str] = ()
     ) -> Any:
         with translated(self.address):
-            named = [*keys.scripted(run_id), *more_keys, keys.suspects(run_id)]
+            named = [*keys.scripted(run_id), *more_keys, *keys.behind(run_id)]
             return await self._scripts[name](keys=named, args=list(arguments))
 
     async def reserve(self, idempotency_key: str, run_id: str) -> str:
@@ -58,7 +58,7 @@ class Submitting:
         concurrency_max: int | None,
         name: str,
         reeval: bool = False,
-        remembered: Mapping[str, int] | None = None,
+        remembered: Mapping[str, str | int] | None = None,
     ) -> bool:
         """Make the run's header, in state ``submitting``.
 
@@ -72,7 +72,7 @@ class Submitting:
             "open", run_id,
             "total", total, "cells", cells, "attempts_max", attempts_max,
             "crashes_max", crashes_max,
-            "concurrency_max", concurrency_max or 0, "name", name,
+            "concurrency_max", concurrency_max or 0, "name", name, "reeval", int(reeval),
             *(item for pair in (remembered or {}).items() for item in pair),
         )  # fmt: skip
         with translated(self.address):

@@ -239,16 +239,16 @@ class _CellFold:
         return CellComparison(
             scenario_name=self._cell.scenario_name,
             model=self._cell.model,
-            before=_figures(self._then, source.threshold),
-            after=_figures(self._now, self._cell.threshold),
+            before=_figures(self._then, source),
+            after=_figures(self._now, self._cell),
             flipped=sum(then.status != now.status for then, now in pairs),
             rescored=sum(_score(then) != _score(now) for then, now in pairs),
             left_out=left_out,
         )
 
 
-def _figures(rows: Sequence[Row], threshold: float) -> Figures:
-    ruling = cell_verdict(rows, threshold)
+def _figures(rows: Sequence[Row], cell: Cell) -> Figures:
+    ruling = cell_verdict(rows, cell.threshold, gate=cell.gate)
     scores = [score_of(row) for row in rows if row.status in SCORED]
     return Figures(
         verdict=ruling.verdict,
@@ -257,7 +257,7 @@ def _figures(rows: Sequence[Row], threshold: float) -> Figures:
         scored=len(scores),
         trials=len(rows),
         score_mean=math.fsum(scores) / len(scores) if scores else None,
-        threshold=threshold,
+        threshold=cell.threshold,
     )
 
 

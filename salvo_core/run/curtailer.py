@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL
 from salvo_core.run.plan import Plan
-from salvo_core.run.stopping import DECIDED, Curtailment, Stop, StopRule
+from salvo_core.run.stopping import DECIDED, Stop, StopRule, rule_of
 
 RUNS_REMEMBERED = 64
 """Runs whose cells a process keeps its place in; one that was forgotten is read again from its beginning."""
@@ -81,7 +81,7 @@ class Curtailer:
         while len(self._runs) > RUNS_REMEMBERED:
             self._runs.popitem(last=False)
         if cell not in watches:
-            watches[cell] = _Watch(Curtailment(plan.trials, plan.cells[cell].threshold))
+            watches[cell] = _Watch(rule_of(plan, cell))
         return watches[cell]
 
     async def _read(self, plan: Plan, cell: int, watch: _Watch) -> None:

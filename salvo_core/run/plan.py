@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, field_validator
 
 from salvo_core.errors import UsageError
+from salvo_core.evaluation.gate import Gate
 from salvo_core.evaluation.judge.defaults import JudgeDefaults, Judging
 from salvo_core.identity import (
     INDEX_MAX,
@@ -27,6 +28,7 @@ from salvo_core.identity import (
     trace_id_for,
 )
 from salvo_core.manifest.budget import Budget
+from salvo_core.run.sequential import Sequential
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
@@ -50,6 +52,8 @@ class Cell(Frozen):
     adapter: str
     threshold: float = Field(ge=0, le=1)
     """The one in force, a flag's override included."""
+    gate: Gate | None = None
+    """Judge by the pass rate instead of the average score."""
     assertions: tuple[str, ...] = ()
     """Each assertion in a few words, in the scenario's order: what failures are grouped by."""
     tags: dict[str, str] = Field(default_factory=dict)
@@ -145,6 +149,8 @@ class Plan(Frozen):
     """How judges are asked where an assertion does not say."""
     early_stop: bool = False
     """Whether a cell's remaining trials are skipped once its verdict is out of reach."""
+    sequential: Sequential | None = None
+    """Decide each cell by this rule as soon as it can be, and skip the rest; every cell has a gate then."""
     budget: Budget | None = None
     """What the run may spend in all; it may have been raised since."""
     trace_ids: tuple[str, ...] | None = None

@@ -93,7 +93,12 @@ class Rescored(Frozen):
     @property
     def status(self) -> str:
         """The trial's terminal status: its grade now, or why it has none."""
-        return self.after.grade or ("cancelled" if self.outcome == "cancelled" else "infra_error")
+        if self.after.grade is not None:
+            return self.after.grade
+        if self.outcome == "cancelled":
+            return "cancelled"
+        out_of_money = self.error is not None and self.error.kind == "budget"
+        return "skipped" if out_of_money and self.outcome != "infra_error" else "infra_error"
 
     def encode(self, redactor: Redactor) -> tuple[bytes, str]:
         """Return the stored bytes, without secrets, and the digest."""

@@ -17,6 +17,8 @@ class Spread(Frozen):
     p50: float
     p95: float
     max: float
+    sd: float | None = None
+    """Standard deviation, n - 1 in the denominator; None for a single value, and in older summaries."""
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
@@ -30,4 +32,12 @@ class Spread(Frozen):
             p50=quantile(ordered, 0.5),
             p95=quantile(ordered, 0.95),
             max=high,
+            sd=_sd(ordered) if len(ordered) > 1 else None,
         )
+
+
+def _sd(values: Sequence[float]) -> float:
+    if values[0] == values[-1]:
+        return 0.0  # exactly, which rounding of the mean would not give
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -9,8 +9,8 @@ from salvo_core.run.plan import run_name
 from salvo_core.run.summary import Summary
 
 
-def counts_of(summary: Summary) -> RunCounts:
-    """Return the status of a run that only its summary remembers."""
+def counts_of(summary: Summary, *, reeval: bool = False) -> RunCounts:
+    """Return the status of a run, or of a re-evaluation, that only its summary remembers."""
     ended_ms = summary.finished_ms or round(datetime.timestamp(summary.created_at) * 1000)
     return RunCounts(
         run_id=summary.run_id,
@@ -39,4 +39,5 @@ def counts_of(summary: Summary) -> RunCounts:
         verdict=summary.verdict,
         exit_code=summary.exit_code,
         budget=summary.budget,
+        reeval=reeval,
     )

@@ -14,9 +14,14 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from salvo_core.evaluation.gate import Gate
 from salvo_core.evaluation.threshold import reaches
 from salvo_core.evaluation.wording import apart
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Row, Status
+from salvo_core.run.plan import Plan
+from salvo_core.run.sequential import Evidence, Sequential
+from salvo_core.stats.intervals import wilson
+from salvo_core.stats.sequential import Decision
 from salvo_core.trace.model import Frozen
 
 DECIDED = "decided"
@@ -28,9 +33,11 @@ class Stop(Frozen):
 
     after: int = Field(ge=1)
     """Trials of the prefix that decided it."""
-    rule: Literal["hard_fail", "unreachable"]
+    rule: Literal["hard_fail", "unreachable", "sprt", "confidence"]
     reason: str
     """For people; trials are numbered from 0, as ``salvo trials`` numbers them."""
+    decision: Decision | None = None
+    """What a sequential rule called the agent; None from the other rules."""
 
     def told(self, trials: int, skipped: int) -> str:
         """Return in a few words where the cell stopped, of so many trials ordered, and what it spared."""
@@ -48,17 +55,20 @@ class Curtailment:
     """Stops when no trial that is still to come could change what the cell comes to.
 
     That is so after a hard fail, and when even perfect scores in every trial to come would leave
-    the average below the threshold. Infrastructure errors count neither way (I6). After the last
-    trial there is nothing to stop.
+    the average below the threshold, or the pass rate's lower end below the gate. Infrastructure
+    errors count neither way (I6). After the last trial there is nothing to stop.
 
     Args:
         trials: Ordered, n >= 1.
         threshold: In force for the cell, 0 <= threshold <= 1.
+        gate: Of the pass rate, if the cell has one; then the average score decides nothing.
     """
 
-    def __init__(self, trials: int, threshold: float) -> None:
+    def __init__(self, trials: int, threshold: float, gate: Gate | None = None) -> None:
         self._trials = trials
         self._threshold = threshold
+        self._gate = gate
+        self._passed = 0
         self._ended = 0
         self._graded = 0
         self._unknown = trials
@@ -69,6 +79,7 @@ class Curtailment:
         self._ended += 1
         if status in SCORED:
             self._graded += 1
+            self._passed += status == "passed"
             self._unknown -= 1
             self._sum += Fraction(score or 0.0)
         elif status == "infra_error":
@@ -79,11 +90,55 @@ class Curtailment:
             return Stop(after=self._ended, rule="hard_fail", reason=_failed_hard(self._ended))
         if not self._graded:
             return None
+        if self._gate is not None:
+            low = wilson(
+                self._passed + self._unknown, self._graded + self._unknown, self._gate.confidence
+            ).low
+            if low >= self._gate.pass_rate:
+                return None
+            reason = _gate_out_of_reach(low, self._gate.pass_rate)
+            return Stop(after=self._ended, rule="unreachable", reason=reason)
         # Rounded in the order in which verdicts round a sum and divide it.
         best = float(self._sum + self._unknown) / (self._graded + self._unknown)
         if reaches(best, self._threshold):
             return None
         return Stop(after=self._ended, rule="unreachable", reason=_out_of_reach(best, self._threshold))
+
+
+class Deciding:
+    """Stops where a sequential rule has decided the cell's gate, and after a hard fail.
+
+    Args:
+        gate: Of the cell.
+        rule: How it is decided.
+    """
+
+    def __init__(self, gate: Gate, rule: Sequential) -> None:
+        self._rule = rule
+        self._evidence = Evidence(rule, gate)
+        self._ended = 0
+
+    def add(self, status: Status, score: float | None) -> Stop | None:
+        """Take in the next trial, which has ended; return where to stop, None to go on."""
+        self._ended += 1
+        if status == "hard_fail":
+            return Stop(after=self._ended, rule="hard_fail", reason=_failed_hard(self._ended))
+        if (decision := self._evidence.add(status)) is None:
+            return None
+        return Stop(after=self._ended, rule=self._rule.rule, reason=self._evidence.told, decision=decision)
+
+
+def rule_of(plan: Plan, cell: int) -> StopRule:
+    """Return a fresh rule for one cell of a run that stops early.
+
+    Args:
+        plan: Of the run.
+        cell: The cell's place in it.
+    """
+    of = plan.cells[cell]
+    if plan.sequential is not None and of.gate is not None:
+        return Deciding(of.gate, plan.sequential)
+    return Curtailment(plan.trials, of.threshold, of.gate)
 
 
 def first_stop(rule: StopRule, trials: Iterable[tuple[Status, float | None]]) -> Stop | None:
@@ -106,13 +161,14 @@ class StopFold:
     """Collects one cell's rows, in any order; tells what was skipped, and where and why it stopped.
 
     Args:
-        trials: Ordered.
-        threshold: In force for the cell.
+        plan: Of the run.
+        cell: The cell's place in it.
     """
 
-    def __init__(self, trials: int, threshold: float) -> None:
-        self._trials = trials
-        self._threshold = threshold
+    def __init__(self, plan: Plan, cell: int) -> None:
+        trials = plan.trials
+        self._rule = rule_of(plan, cell)
+        self._may_stop = plan.sequential is not None
         self._statuses = bytearray(trials)  # places in STATUSES: 0, pending, until a row says otherwise
         self._scores = array("d", bytes(8 * trials))
         self.skipped: dict[str, int] = {}
@@ -133,15 +189,17 @@ class StopFold:
             self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
     def stop(self) -> Stop | None:
-        """Return where the cell was decided, None unless trials were skipped for it.
+        """Return where the cell was decided.
+
+        None where it was not, and where no trials were skipped for it unless a sequential rule is on.
 
         Worked out again from the rows, by the rule that skipped them: nothing was remembered that
         could be lost or contradict them.
         """
-        if DECIDED not in self.skipped:
+        if DECIDED not in self.skipped and not self._may_stop:
             return None
         trials = ((STATUSES[s], score) for s, score in zip(self._statuses, self._scores, strict=True))
-        return first_stop(Curtailment(self._trials, self._threshold), trials)
+        return first_stop(self._rule, trials)
 
 
 def _failed_hard(ended: int) -> str:
@@ -152,3 +210,7 @@ def _failed_hard(ended: int) -> str:
 def _out_of_reach(best: float, threshold: float) -> str:
     shown, bar = apart(best, threshold, 2)
     return f"perfect scores in all others would make the average {shown}, below the threshold {bar}"
+
+
+def _gate_out_of_reach(low: float, bar: float) -> str:
+    return f"if all others passed, the pass rate's lower end would be {low:.2f}, below the gate {bar:g}"

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from salvo_core.evaluation.gate import Gate
 from salvo_core.manifest.budget import Spending
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
@@ -25,7 +26,7 @@ from salvo_core.run.judges import JudgeFold, JudgeSummary
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.spread import Spread
 from salvo_core.run.stopping import DECIDED, Stop, StopFold
-from salvo_core.run.verdict import EXIT_CODES, Ruling, Tally, Verdict, ruling, score_of, worst
+from salvo_core.run.verdict import EXIT_CODES, Decided, Ruling, Tally, Verdict, ruling, score_of, worst
 from salvo_core.stats.intervals import wilson
 from salvo_core.trace import codec
 from salvo_core.trace.model import Frozen
@@ -48,6 +49,8 @@ class CellSummary(Frozen):
     adapter: str
     tags: dict[str, str]
     threshold: float
+    gate: Gate | None = None
+    """Of the pass rate, where it decides instead of the average score."""
     verdict: Verdict
     reason: str
     verdict_allow_infra: Verdict
@@ -236,7 +239,8 @@ class _CellFold:
         self.number = number
         self.cell = cell
         self.trials = plan.trials
-        self.stops = StopFold(plan.trials, cell.threshold)
+        self.stops = StopFold(plan, number)
+        self.sequential = plan.sequential
         self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
         self.scores = array("d")
         self.latencies_s = array("d")
@@ -289,9 +293,9 @@ class _CellFold:
         unseen = self.trials - sum(self.counts.values())
         scored, passed = len(self.scores), self.counts["passed"]
         interval = wilson(passed, scored)
-        strict, lenient = self._ruling(allow_infra=False), self._ruling(allow_infra=True)
         stop, skipped = self.stops.stop(), self.stops.skipped
-        early = "" if stop is None else f"; {stop.told(self.trials, skipped[DECIDED])}"
+        strict, lenient = self._ruling(stop, allow_infra=False), self._ruling(stop, allow_infra=True)
+        early = "" if stop is None else f"; {stop.told(self.trials, skipped.get(DECIDED, 0))}"
         return CellSummary(
             cell=self.number,
             scenario_name=self.cell.scenario_name,
@@ -301,6 +305,7 @@ class _CellFold:
             adapter=self.cell.adapter,
             tags=self.cell.tags,
             threshold=self.cell.threshold,
+            gate=self.cell.gate,
             verdict=strict.verdict,
             reason=strict.reason + early + self._rests_on(),
             verdict_allow_infra=lenient.verdict,
@@ -338,7 +343,7 @@ class _CellFold:
         was = "trial was" if self.unaffordable == 1 else "trials were"
         return f"; {self.unaffordable:,} {was} not run or not finished, the budget was used up"
 
-    def _ruling(self, *, allow_infra: bool) -> Ruling:
+    def _ruling(self, stop: Stop | None, *, allow_infra: bool) -> Ruling:
         tally = Tally(
             trials=self.trials,
             scores=self.scores,
@@ -346,7 +351,11 @@ class _CellFold:
             hard_fail=self.counts["hard_fail"],
             infra_error=self.counts["infra_error"],
         )
-        return ruling(tally, self.cell.threshold, allow_infra=allow_infra)
+        gate, decided = self.cell.gate, None
+        if gate is not None and self.sequential is not None:
+            reason = self.sequential.told(gate) if stop is None else stop.reason
+            decided = Decided(None if stop is None else stop.decision, reason)
+        return ruling(tally, self.cell.threshold, allow_infra=allow_infra, gate=gate, decided=decided)
 
 
 def _equal_weights(cell: Cell) -> tuple[AssertionFacts, ...]:

@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from salvo_core.evaluation.gate import Gate
 from salvo_core.evaluation.threshold import reaches
 from salvo_core.evaluation.wording import apart
 from salvo_core.manifest.rows import SCORED, Row
+from salvo_core.stats.intervals import wilson
+from salvo_core.stats.sequential import Decision
 
 Verdict = Literal["PASS", "PARTIAL", "FAIL", "HARD FAIL", "INFRA_ERROR", "INCONCLUSIVE"]
 """What a cell or a run comes to."""
@@ -55,6 +58,19 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """What a sequential rule came to.
+
+    Attributes:
+        decision: None where the trials were over before it was decided.
+        reason: For people.
+    """
+
+    decision: Decision | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ruling:
     """A verdict and, in one sentence for people, what led to it."""
 
@@ -63,7 +79,12 @@ class Ruling:
 
 
 def cell_verdict(
-    rows: Iterable[Row], threshold: float, *, trials: int | None = None, allow_infra: bool = False
+    rows: Iterable[Row],
+    threshold: float,
+    *,
+    trials: int | None = None,
+    allow_infra: bool = False,
+    gate: Gate | None = None,
 ) -> Ruling:
     """Return what the rows of one cell come to.
 
@@ -72,6 +93,7 @@ def cell_verdict(
         threshold: In force for the cell, 0 <= threshold <= 1.
         trials: Ordered; rows that are not given count as missing. None: as many as there are rows.
         allow_infra: Judge the graded trials alone when some ended in an infrastructure error.
+        gate: Of the pass rate, if the cell has one; then the average score decides nothing.
 
     Raises:
         ValueError: A graded row carries no score, or there are no trials or more rows than trials.
@@ -84,11 +106,26 @@ def cell_verdict(
         hard_fail=sum(row.status == "hard_fail" for row in given),
         infra_error=sum(row.status == "infra_error" for row in given),
     )
-    return ruling(tally, threshold, allow_infra=allow_infra)
+    return ruling(tally, threshold, allow_infra=allow_infra, gate=gate)
 
 
-def ruling(tally: Tally, threshold: float, *, allow_infra: bool = False) -> Ruling:
-    """Return what a cell's tally comes to; arguments and errors as in ``cell_verdict``."""
+def ruling(
+    tally: Tally,
+    threshold: float,
+    *,
+    allow_infra: bool = False,
+    gate: Gate | None = None,
+    decided: Decided | None = None,
+) -> Ruling:
+    """Return what a cell's tally comes to; arguments and errors as in ``cell_verdict``.
+
+    Args:
+        tally: Of the cell.
+        threshold: As there.
+        allow_infra: As there.
+        gate: As there.
+        decided: What a sequential rule came to, where one was on: it alone decides about the gate.
+    """
     if tally.trials < 1 or tally.missing < 0:
         raise ValueError(
             f"{len(tally.scores)} graded and {tally.infra_error} failed of {tally.trials} trials"
@@ -105,6 +142,8 @@ def ruling(tally: Tally, threshold: float, *, allow_infra: bool = False) -> Ruli
         return Ruling(
             "INCONCLUSIVE", f"no result from {_of(tally.missing, tally.trials)}: there is nothing to judge by"
         )
+    if gate is not None:
+        return _decided(tally, gate, decided) if decided is not None else _gated(tally, gate)
     if tally.missing:
         return _with_missing(tally, threshold)
     return _complete(tally, threshold)
@@ -148,6 +187,34 @@ def _complete(tally: Tally, threshold: float) -> Ruling:
         "PARTIAL" if tally.passed else "FAIL",
         f"average score {shown} is below the threshold {bar}; {share}",
     )
+
+
+def _gated(tally: Tally, gate: Gate) -> Ruling:
+    """Judge by the pass rate's interval, trials without a grade counted against either answer."""
+    graded = len(tally.scores)
+    wanted = graded + tally.missing
+    low = wilson(tally.passed, wanted, gate.confidence).low
+    high = wilson(tally.passed + tally.missing, wanted, gate.confidence).high
+    share = f"{_of(tally.passed, graded, 'graded trial')} passed"
+    if tally.missing:
+        share += f", no result from {tally.missing:,}"
+    told = f"{share}: the pass rate is {low:.2f} to {high:.2f} at {gate.confidence:.0%} confidence"
+    if low >= gate.pass_rate:
+        return Ruling("PASS", f"{told}, all of it above the gate {gate.pass_rate:g}")
+    if high < gate.pass_rate:
+        verdict: Verdict = "PARTIAL" if tally.passed else "FAIL"
+        return Ruling(verdict, f"{told}, all of it below the gate {gate.pass_rate:g}")
+    return Ruling("INCONCLUSIVE", f"{told}, on both sides of the gate {gate.pass_rate:g}: more trials tell")
+
+
+def _decided(tally: Tally, gate: Gate, decided: Decided) -> Ruling:
+    bar = f"the gate {gate.pass_rate:g}"
+    if decided.decision == "good":
+        return Ruling("PASS", f"decided to meet {bar}: {decided.reason}")
+    if decided.decision == "bad":
+        return Ruling("PARTIAL" if tally.passed else "FAIL", f"decided to miss {bar}: {decided.reason}")
+    share = f"{_of(tally.passed, len(tally.scores), 'graded trial')} passed"
+    return Ruling("INCONCLUSIVE", f"{share}, not enough to decide about {bar}: {decided.reason}")
 
 
 def _with_missing(tally: Tally, threshold: float) -> Ruling:

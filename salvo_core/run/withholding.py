@@ -49,6 +49,7 @@ def cell_of(loaded: Loaded, mode: RecordingMode, redactor: Redactor) -> Cell:
         model=scenario.model,
         adapter=scenario.adapter,
         threshold=scenario.threshold,
+        gate=scenario.gate,
         assertions=_labels(scenario, mode, redactor, withheld=withheld),
         tags=redactor.document(scenario.tags),
         agent_digest=agent_digest(scenario),

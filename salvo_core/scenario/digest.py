@@ -31,7 +31,7 @@ _ALWAYS: Mapping[type[BaseModel], Collection[str]] = {
 }  # fmt: skip
 """Fields that stand in the canonical form whatever their value: those of Salvo 0.1."""
 
-_OF_THE_JUDGING = frozenset({"description", "tags", "assertions", "threshold"})
+_OF_THE_JUDGING = frozenset({"description", "tags", "assertions", "threshold", "gate"})
 
 
 def canonical_form(scenario: Scenario) -> dict[str, Any]:

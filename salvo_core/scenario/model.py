@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from salvo_core.adapters.script import Script
 from salvo_core.evaluation.catalogue import Assertion
+from salvo_core.evaluation.gate import Gate
 from salvo_core.identity import canonical_json
 from salvo_core.scenario.extras import guarded
 
@@ -174,6 +175,8 @@ class Scenario(_Part):
     """How the conversation is checked."""
     threshold: float = Field(default=0.8, ge=0, le=1)
     """The score a trial needs to pass, and the average score a run needs."""
+    gate: Gate | None = None
+    """Judge the run by its pass rate instead: {pass_rate: 0.9, confidence: 0.95}."""
     max_turns: int = Field(default=10, ge=1, le=100)
     """Most answers of the model in one trial."""
     temperature: float | None = None

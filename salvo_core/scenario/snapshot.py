@@ -209,7 +209,16 @@ def _is_scenario(form: Mapping[str, Any]) -> bool:
     return True
 
 
-_FIGURES = ("threshold", "max_turns", "temperature", "seed", "timeout_s", "max_tokens", "max_cost_usd")
+_FIGURES = (
+    "threshold",
+    "gate",
+    "max_turns",
+    "temperature",
+    "seed",
+    "timeout_s",
+    "max_tokens",
+    "max_cost_usd",
+)
 _NAMES = ("description", "tags", "adapter", "model", "unknown_tool")
 
 

@@ -1,4 +1,4 @@
-"""Numbers only: intervals and quantiles.
+"""Numbers only: intervals, reliability, early decisions, contrasts, plans.
 
 Owns formulas whose answers are known beforehand, with their sources. Every function is
 pure, takes plain sequences and counts, and says in its docstring what is in range; none

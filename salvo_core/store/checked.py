@@ -79,6 +79,30 @@ def require_readable(key: str, size_bytes: int) -> None:
         )
 
 
+def require_part(start: int, length: int) -> None:
+    """Refuse a part that no object can have.
+
+    Raises:
+        ValueError: It begins before the object, or is empty or larger than OBJECT_BYTES_MAX.
+    """
+    if start < 0 or not 1 <= length <= OBJECT_BYTES_MAX:
+        raise ValueError(f"no object has a part of {length} bytes at {start}")
+
+
+def require_reached(key: str, part: bytes, start: int, length: int) -> bytes:
+    """Return a part that was read, if it is all there.
+
+    Raises:
+        ObjectCorrupt: The object ended before it.
+    """
+    if len(part) != length:
+        raise ObjectCorrupt(
+            f"{key} ends before byte {start + length:,}: it is not the object that was written",
+            hint="`salvo audit` names the trials concerned",
+        )
+    return part
+
+
 def require_digest(key: str, body: bytes, expected: str) -> None:
     """Refuse bytes that are not those that were written.
 

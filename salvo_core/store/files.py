@@ -22,7 +22,9 @@ from salvo_core.store.checked import (
     is_key,
     probe_by_trying,
     require_key,
+    require_part,
     require_prefix,
+    require_reached,
     require_readable,
     require_storable,
 )
@@ -93,6 +95,13 @@ class FileStore:
         """
         return await self._threads.run(partial(self._read, key, self._path(key)))
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See ``Store.get_range``."""
+        path = self._path(key)
+        require_part(start, length)
+        part = await self._threads.run(partial(self._read, key, path, start, length))
+        return require_reached(key, part, start, length)
+
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """See ``Store.list``. The names of one folder at a time are held in memory."""
         folder, _, start = require_prefix(prefix).rpartition("/")
@@ -150,13 +159,14 @@ class FileStore:
                 _sync_folder(level.parent)
         self._durable.add(folder)
 
-    def _read(self, key: str, path: Path) -> bytes:
+    def _read(self, key: str, path: Path, start: int = 0, length: int = -1) -> bytes:
         with _translated(path):
             self._refuse_links(path.parent)
             try:
                 with open(path, "rb", opener=_open_no_link) as file:
                     require_readable(key, os.fstat(file.fileno()).st_size)
-                    return file.read()
+                    file.seek(start)
+                    return file.read(length)
             except (FileNotFoundError, IsADirectoryError):
                 raise ObjectMissing(f"nothing is stored under {key} in {self.address}") from None
 

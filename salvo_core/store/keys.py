@@ -5,9 +5,11 @@
     scenarios/<digest>.json
     runs/<run_id>/plan.json
     runs/<run_id>/extensions/<number>.json
+    runs/<run_id>/controls/<number>.json         what was commanded of the run since
     runs/<run_id>/scenarios/<digest>.json        what stays of a scenario that is withheld
     orders/<run_id>/<digest>.json                the scenario itself, until its run is over
     runs/<run_id>/traces/<trace_id>.a<attempt>.json.zst
+    runs/<run_id>/packs/<first>.<last>.<digest>.i<bytes>.json.zst    traces of a sealed run, in one object
     runs/<run_id>/manifest.json.zst
     runs/<run_id>/summary.json
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
@@ -31,7 +33,14 @@ ORDERS = "orders/"
 ALIASES = "aliases/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ALIAS_NAME = re.compile(r"aliases/([0-9a-f-]{36})\.json")
+_TRACES = re.compile(r"((?:runs|reevals)/[0-9a-f-]{36}/)traces/")
+_TRACE = re.compile(r"((?:runs|reevals)/[0-9a-f-]{36}/)traces/([0-9a-f-]{36}\.a\d{1,6}\.json\.zst)")
 _TRACE_NAME = re.compile(r"([0-9a-f-]{36})\.a(\d{1,6})\.json\.zst$")
+
+
+def home_of(*, reeval: bool) -> str:
+    """Return the folder in which a run lies, or a re-evaluation."""
+    return REEVALS if reeval else RUNS
 
 
 def scenario(digest: str) -> str:
@@ -69,6 +78,11 @@ def extension(run_id: str, number: int) -> str:
     return f"{_folder(run_id, RUNS)}extensions/{number:d}.json"
 
 
+def control(run_id: str, number: int, home: str = RUNS) -> str:
+    """Return where the command of that number lies that was given about the run, 1 and up."""
+    return f"{_folder(run_id, home)}controls/{number:d}.json"
+
+
 def trace(run_id: str, trace_id: str, attempt: int, home: str = RUNS) -> str:
     """Return where the given attempt at a trial puts its trace: two attempts never share a name (I1)."""
     return f"{traces(run_id, home)}{require_uuid7(trace_id, 'trace id')}.a{attempt:d}.json.zst"
@@ -83,6 +97,26 @@ def parse_trace(key: str) -> tuple[str, int] | None:
     """Return (trace id, attempt) of a trace's key, or None if it is no such key."""
     found = _TRACE_NAME.search(key)
     return (found[1], int(found[2])) if found else None
+
+
+def trace_place(key: str) -> tuple[str, str] | None:
+    """Return (prefix of the packs of its run, name in its folder) of a trace's key, or None if it is none.
+
+    The name is what a pack calls the trace.
+    """
+    found = _TRACE.fullmatch(key)
+    return (f"{found[1]}packs/", found[2]) if found else None
+
+
+def packs_beside(prefix: str) -> tuple[str, str] | None:
+    """Return (prefix of its packs, prefix of its traces) if prefix lies below one run's traces, else None."""
+    found = _TRACES.match(prefix)
+    return (f"{found[1]}packs/", found[0]) if found else None
+
+
+def packs(run_id: str, home: str = RUNS) -> str:
+    """Return the prefix under which all packs of the run lie."""
+    return f"{_folder(run_id, home)}packs/"
 
 
 def alias(trace_id: str) -> str:

@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from salvo_core.errors import ObjectMissing
-from salvo_core.store.checked import probe_by_trying, require_key, require_prefix, require_storable
+from salvo_core.store.checked import (
+    probe_by_trying,
+    require_key,
+    require_part,
+    require_prefix,
+    require_reached,
+    require_storable,
+)
 from salvo_core.store.protocol import Probe
 
 
@@ -44,6 +51,11 @@ class MemoryStore:
         if key not in self._objects:
             raise ObjectMissing(f"nothing is stored under {key} in {self.address}")
         return self._objects[key]
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See ``Store.get_range``."""
+        require_part(start, length)
+        return require_reached(key, (await self.get(key))[start : start + length], start, length)
 
     async def list(self, prefix: str) -> AsyncIterator[str]:
         """See ``Store.list``."""

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from salvo_core.errors import UsageError
 from salvo_core.store.checked import is_key
 from salvo_core.store.files import FileStore
-from salvo_core.store.protocol import Store
+from salvo_core.store.packed import PackedStore
 
 _FORMS = "a store's address is file:///absolute/path or s3://bucket/prefix"
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
@@ -23,8 +23,8 @@ def open_store(
     region: str | None = None,
     addressing_style: str = "auto",
     pool_size: int = 16,
-) -> Store:
-    """Return the store at url. Nothing is read, written or connected yet.
+) -> PackedStore:
+    """Return the store at url, packs and all. Nothing is read, written or connected yet.
 
     Args:
         url: ``file:///absolute/path`` (a percent sign and what follows it is decoded, as in any
@@ -39,7 +39,7 @@ def open_store(
     """
     scheme, found, rest = url.partition("://")
     if found and scheme == "file":
-        return FileStore(_folder(rest), pool_size=pool_size)
+        return PackedStore(FileStore(_folder(rest), pool_size=pool_size))
     if found and scheme == "s3":
         # Deferred: boto3 takes longer to import than an embedded run needs to begin.
         from salvo_core.store.s3 import S3Store
@@ -50,7 +50,7 @@ def open_store(
                 hint=f"one of {', '.join(_ADDRESSING)}",
             )
         bucket, prefix = _bucket_and_prefix(rest)
-        return S3Store(
+        objects = S3Store(
             bucket,
             prefix,
             endpoint_url=endpoint_url,
@@ -58,6 +58,7 @@ def open_store(
             addressing_style=addressing_style,
             pool_size=pool_size,
         )
+        return PackedStore(objects)
     raise UsageError("the store's address is not one that Salvo knows", hint=_FORMS)
 
 

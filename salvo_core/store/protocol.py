@@ -59,6 +59,23 @@ class Store(Protocol):
         """
         ...
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """Return a part of the bytes under key: exactly ``length`` of them, in one request.
+
+        The digest that a store keeps with the whole object does not cover a part: what is read so
+        must carry its own.
+
+        Args:
+            key: As for ``get``.
+            start: The first byte's place, 0 or more.
+            length: Bytes, 1 to OBJECT_BYTES_MAX.
+
+        Raises:
+            ObjectMissing: Nothing is there.
+            ObjectCorrupt: The object ends before the part does.
+        """
+        ...
+
     def list(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys that begin with prefix, in lexicographic order. Never used for status."""
         ...

@@ -48,6 +48,10 @@ class WatchedStore:
         """See ``Store.get``."""
         return await self._watched(self._store.get(key), writes=False)
 
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """See ``Store.get_range``."""
+        return await self._watched(self._store.get_range(key, start, length), writes=False)
+
     def list(self, prefix: str) -> AsyncIterator[str]:
         """See ``Store.list``."""
         return self._store.list(prefix)

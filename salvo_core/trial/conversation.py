@@ -63,7 +63,8 @@ class Hold(Protocol):
 class Part:
     """Who speaks: everything a conversation needs besides its past.
 
-    ``trial`` is the repetition within the cell, 0-based, and the seed of scripted variation.
+    ``trial`` is the repetition within the cell, 0-based, and the seed of scripted variation. ``retried`` says
+    that an attempt had ended before: what that took is told of, whatever becomes of this one.
     """
 
     scenario: Scenario
@@ -77,6 +78,7 @@ class Part:
     attempt: int
     worker: str
     gate: Gate = OPEN_GATE
+    retried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +273,7 @@ class _Talk:
 
     def bar(self, bar: Barred) -> None:
         """End, or raise where a later attempt can go on: an exchange may not be sent."""
-        unsaid = bar.bar == "budget" and not self.turns and not bar.retries
+        unsaid = bar.bar == "budget" and not self.turns and not bar.retries and not self.part.retried
         if unsaid or bar.bar in ("patience", "refused"):
             raise bar
         self.outcome = "budget" if bar.bar == "budget" else "infra_error"

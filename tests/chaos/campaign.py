@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from salvo_core.errors import SalvoError
 from salvo_core.run.plan import Plan
 from salvo_core.store import keys
-from tests.chaos.faults import FAULTS
+from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.promises import Kept, kept
 from tests.chaos.world import MODELS, World, open_world
 from tests.integration.fleet import until
@@ -24,14 +25,28 @@ SEALED_S_MAX = 180.0
 """How long a run may take to end by itself once the faults are over."""
 
 
+@dataclass(frozen=True)
+class Submitted:
+    """One run as it was ordered.
+
+    Attributes:
+        plan: What the submitter wrote first.
+        share: The share of the rows that were there when the submitter was killed; None if it lived.
+        whole_s: From its kill until workers had seeded the rest, seconds; None if it lived.
+    """
+
+    plan: Plan
+    share: float | None = None
+    whole_s: float | None = None
+
+
 @dataclass
 class Outcome:
     """What a campaign came to."""
 
     seed: int
     faults: Counter[str] = field(default_factory=Counter)
-    runs: list[tuple[Plan, bool, Kept]] = field(default_factory=list)
-    """Plan, whether its submitter was killed, figures."""
+    runs: list[tuple[Submitted, Kept]] = field(default_factory=list)
     recovered_s: list[float] = field(default_factory=list)
     """From the kill of a worker until the last of its trials could be taken up by others."""
     in_flight_max: int = 0
@@ -40,24 +55,29 @@ class Outcome:
     @property
     def twice(self) -> int:
         """Turns that were paid for a second time."""
-        return sum(figures.twice for _, _, figures in self.runs)
+        return sum(figures.twice for _, figures in self.runs)
 
     def table(self) -> str:
         """Return the outcome for people."""
-        trials = sum(plan.total for plan, _, _ in self.runs)
-        killed = sum(was_killed for _, was_killed, _ in self.runs)
-        statuses: Counter[str] = sum((figures.statuses for _, _, figures in self.runs), Counter())
-        answered = sum(figures.answered for _, _, figures in self.runs)
+        trials = sum(run.plan.total for run, _ in self.runs)
+        killed = [run for run, _ in self.runs if run.share is not None]
+        statuses: Counter[str] = sum((figures.statuses for _, figures in self.runs), Counter())
+        answered = sum(figures.answered for _, figures in self.runs)
         kills = len(self.recovered_s)
         lines = [
             f"seed {self.seed}, {self.took_s / 60:.1f} minutes, {sum(self.faults.values())} faults",
             *(f"  {count:4}  {name}" for name, count in self.faults.most_common()),
-            f"{len(self.runs)} runs, {trials:,} trials, {killed} submitters killed: every promise kept",
+            f"{len(self.runs)} runs, {trials:,} trials, {len(killed)} submitters killed: every promise kept",
             f"  rows: {dict(statuses)}, each with one counted object",
-            f"  attempts {sum(figures.attempts for _, _, figures in self.runs):,}",
+            f"  attempts {sum(figures.attempts for _, figures in self.runs):,}",
             f"  provider answers {answered:,}, of them {self.twice} a second time "
             f"(in flight at a fault: at most {self.in_flight_max})",
         ]
+        for run in killed:
+            lines.append(
+                f"  submitter of {run.plan.total:,} trials killed at {run.share:.0%} of the rows: "
+                f"the rest was there after {run.whole_s:.1f} s"
+            )
         if kills:
             lines.append(
                 f"  trials of {kills} killed workers were free again after "
@@ -68,8 +88,16 @@ class Outcome:
         return "\n".join(lines)
 
 
-async def campaign(seed: int, minutes: float, say: Callable[[str], None] = print) -> Outcome:
+async def campaign(
+    seed: int, minutes: float, say: Callable[[str], None] = print, *, faults: Sequence[Fault] = FAULTS
+) -> Outcome:
     """Run campaigns of faults for so long; the same seed draws the same faults in the same order.
+
+    Args:
+        seed: Of every choice.
+        minutes: At least one run is made, however short.
+        say: Is told what befalls whom.
+        faults: Those to draw from.
 
     Raises:
         AssertionError: A promise was broken; what was done until then is said.
@@ -79,13 +107,14 @@ async def campaign(seed: int, minutes: float, say: Callable[[str], None] = print
     say(f"chaos: seed {seed}, {minutes:g} minutes")
     async with open_world(seed) as world:
         while not outcome.runs or time.monotonic() - began_s < minutes * 60:
-            plan, was_killed = await _submitted(world, say)
-            await _trouble(world, plan, outcome, ends_s=began_s + minutes * 60, say=say)
+            submitted = await _submitted(world, say)
+            plan = submitted.plan
+            await _trouble(world, plan, outcome, faults, ends_s=began_s + minutes * 60, say=say)
             await world.keep_staffed()
             await world.fleet.sealed(plan, deadline_s=SEALED_S_MAX)
             await world.settled()
             figures = await kept(world, plan)
-            outcome.runs.append((plan, was_killed, figures))
+            outcome.runs.append((submitted, figures))
             say(
                 f"  run of {plan.total} trials is whole: {dict(figures.statuses)}, {figures.twice} paid twice"
             )
@@ -96,7 +125,7 @@ async def campaign(seed: int, minutes: float, say: Callable[[str], None] = print
     return outcome
 
 
-async def _submitted(world: World, say: Callable[[str], None]) -> tuple[Plan, bool]:
+async def _submitted(world: World, say: Callable[[str], None]) -> Submitted:
     """Order a run from a command line that, every other time, does not live to see it ordered."""
     trials = world.rng.choice(TRIALS)
     to_be_killed = world.rng.random() < 0.5
@@ -118,31 +147,44 @@ async def _submitted(world: World, say: Callable[[str], None]) -> tuple[Plan, bo
     world.plans.append(plan)
     if to_be_killed:
         share = world.rng.choice((0.1, 0.5, 0.9))
-
-        async def is_far_enough() -> bool:
-            try:
-                counts = await world.fleet.manifest.counts(plan.run_id)
-            except SalvoError:
-                return process.poll() is not None
-            return counts.seeded >= share * plan.total or process.poll() is not None
-
-        await until(is_far_enough, "some of it is submitted", deadline_s=60)
+        await until(
+            lambda: _is_seeded(world, plan, share, or_dead=process), "some of it is submitted", deadline_s=60
+        )
         process.kill()
         process.communicate()
+        killed_s = time.monotonic()
         say(f"  ordered {plan.total} trials; the submitter is killed with {share:.0%} of the rows there")
-        return plan, True
+        await until(lambda: _is_seeded(world, plan, 1.0), "workers seed the rest", deadline_s=60)
+        return Submitted(plan, share, time.monotonic() - killed_s)
     said, complained = await asyncio.to_thread(process.communicate)
     assert process.returncode == 0, (said, complained)
     say(f"  ordered {plan.total} trials")
-    return plan, False
+    return Submitted(plan)
+
+
+async def _is_seeded(
+    world: World, plan: Plan, share: float, *, or_dead: subprocess.Popen[str] | None = None
+) -> bool:
+    ended = or_dead is not None and or_dead.poll() is not None
+    try:
+        counts = await world.fleet.manifest.counts(plan.run_id)
+    except SalvoError:  # the run is not opened yet
+        return ended
+    return counts.seeded >= share * plan.total or ended
 
 
 async def _trouble(
-    world: World, plan: Plan, outcome: Outcome, *, ends_s: float, say: Callable[[str], None]
+    world: World,
+    plan: Plan,
+    outcome: Outcome,
+    faults: Sequence[Fault],
+    *,
+    ends_s: float,
+    say: Callable[[str], None],
 ) -> None:
     """Let faults befall the run until it is sealed, or the time is over."""
     while time.monotonic() < ends_s and not await _is_sealed(world, plan):
-        (fault,) = world.rng.choices(FAULTS, weights=[fault.weight for fault in FAULTS])
+        (fault,) = world.rng.choices(faults, weights=[fault.weight for fault in faults])
         told = await fault.befall(world)
         outcome.faults[fault.name] += 1
         say(f"    {fault.name}: {told}")

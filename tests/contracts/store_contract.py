@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from salvo_core.errors import ObjectMissing, StoreRefused, UsageError
+from salvo_core.errors import ObjectCorrupt, ObjectMissing, StoreRefused, UsageError
 from salvo_core.identity import new_run_id, trace_id_for
 from salvo_core.store import keys
 from salvo_core.store.protocol import OBJECT_BYTES_MAX, Store
@@ -78,6 +78,38 @@ class StoreContract:
             won = await asyncio.gather(*(store.put_if_absent(key, body) for body in bodies))
             assert sorted(won) == [False] * 15 + [True]
             assert await store.get(key) == bodies[won.index(True)]
+
+    async def test_a_part_is_exactly_the_bytes_asked_for(self, store: Store) -> None:
+        body = bytes(range(256)) * 4
+        await store.put(keys.plan(RUN), body)
+        for start, length in ((0, 1), (0, 1024), (1, 1), (255, 2), (1000, 24), (1023, 1)):
+            assert await store.get_range(keys.plan(RUN), start, length) == body[start : start + length]
+
+    async def test_a_part_that_the_object_does_not_reach_is_damage(self, store: Store) -> None:
+        await store.put(keys.plan(RUN), b"x" * 10)
+        for start, length in ((0, 11), (5, 6), (9, 2), (10, 1), (500, 1)):
+            with pytest.raises(ObjectCorrupt, match=r"plan\.json ends before byte"):
+                await store.get_range(keys.plan(RUN), start, length)
+
+    async def test_a_part_of_nothing_is_said_so(self, store: Store) -> None:
+        with pytest.raises(ObjectMissing, match=r"plan\.json"):
+            await store.get_range(keys.plan(RUN), 0, 1)
+
+    @pytest.mark.parametrize(
+        ("start", "length"),
+        [(-1, 1), (0, 0), (0, -1), (0, OBJECT_BYTES_MAX + 1)],
+        ids=["before", "empty", "negative", "too large"],
+    )
+    async def test_a_part_that_no_object_has_is_refused(self, store: Store, start: int, length: int) -> None:
+        await store.put(keys.plan(RUN), b"x")
+        with pytest.raises(ValueError, match="no object has a part"):
+            await store.get_range(keys.plan(RUN), start, length)
+
+    async def test_parts_read_at_once_are_each_their_own(self, store: Store) -> None:
+        body = b"".join(b"%08d" % number for number in range(2000))
+        await store.put(keys.plan(RUN), body)
+        parts = await asyncio.gather(*(store.get_range(keys.plan(RUN), 8 * n, 8) for n in range(0, 2000, 20)))
+        assert parts == [b"%08d" % number for number in range(0, 2000, 20)]
 
     async def test_put_replaces(self, store: Store) -> None:
         await store.put(keys.summary(RUN), b"a long first version")
@@ -226,6 +258,7 @@ class StoreContract:
             store.put_if_absent(key, b"x"),
             store.put(key, b"x"),
             store.get(key),
+            store.get_range(key, 0, 1),
             store.delete(key),
         ):
             with pytest.raises(UsageError, match="is not a key"):

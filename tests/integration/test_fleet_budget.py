@@ -7,8 +7,10 @@ import math
 import pytest
 
 from salvo_core.manifest.budget import Budget
+from salvo_core.resume import resume
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import scenario, script
+from tests.integration.test_fleet_rebuild import known
 
 pytestmark = pytest.mark.servers
 
@@ -65,3 +67,26 @@ async def test_workers_that_are_killed_take_no_money_with_them(fleet_on_files: F
     assert books.reserved_usd == 0
     worst = (2500 * INPUT_USD + 400 * OUTPUT_USD) * 8
     assert paid - 1e-9 <= books.spent_usd <= paid + worst, "what was in flight is booked at its worst"
+
+
+async def test_a_redis_that_loses_its_memory_forgets_neither_bills_nor_what_was_commanded(
+    fleet_on_files: Fleet,
+) -> None:
+    fleet = fleet_on_files
+    usage = {"input_tokens": 300, "output_tokens": 400}
+    raised = Budget(usd_max=0.02)
+    async with fleet.provider({MODEL: script(latency_s=0.3, usage=usage)}):
+        await fleet.start(2, concurrency=8)
+        plan = await fleet.submit(scenario(MODEL, **CAPPED), trials=60, budget=Budget(usd_max=0.012))
+        await resume(plan.run_id, **fleet.doors, budget=raised)
+        await until(lambda: len(fleet.requests()) >= 24, "some trials have ended, others are under way")
+        fleet.redis_server.flush()
+        await known(fleet, plan)
+        summary = await fleet.sealed(plan)
+        await fleet.audit(plan)
+    paid, most = paid_usd(fleet), raised.usd_max
+    assert most is not None
+    assert summary.budget is not None
+    assert summary.budget.usd_max == most, "it was raised before Redis forgot"
+    assert paid <= most, f"overshoot ${paid - most:.6f}; {summary.budget}"
+    assert paid > 0.012, "a rebuild does not fall back to what was ordered"

@@ -172,6 +172,21 @@ async def test_a_paused_run_is_left_alone(site):
     await site.check(plan)
 
 
+async def test_a_submission_that_is_finished_after_an_outage_takes_no_lease_back(site):
+    plan = await site.submit(order(3))
+    await site.manifest.claim(plan.run_id, 0, plan.trace_id(0), "cut-off", lease_s=30)
+    await site.silence(plan.run_id)
+    await site.manifest.redis.hset(redis_keys.header(plan.run_id), "state", "submitting")
+    for merciful, taken in ((True, 0), (False, 1)):
+        sweeps = Sweeps(site)
+        for after_s in (0, 16):
+            sweeps.clock.time_s += after_s
+            await sweeps.sweeper.sweep(merciful=merciful)
+        assert (await site.manifest.counts(plan.run_id)).expired == taken
+    await site.work()
+    await site.check(plan)
+
+
 async def test_a_cancellation_whose_caller_died_is_finished(site):
     plan = await site.submit(order(4))
     await lose_messages(site)

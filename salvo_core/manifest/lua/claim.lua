@@ -12,6 +12,8 @@ local again = status == 'running' and rest == worker
 if status == 'running' and not again then return {'held', rest} end
 if status ~= 'pending' and not again then return {'done', status} end
 if state == 'paused' and not again then return {'paused'} end
+-- An old message of a trial that waits again: its own comes when there is a place for it.
+if status == 'pending' and redis.call('ZSCORE', AGAIN, index) then return {'paused'} end
 
 local cancelling = state == 'cancelling'
 if cancelling and attempt == '0' then

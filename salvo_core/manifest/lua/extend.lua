@@ -3,6 +3,7 @@
 local state, total = redis.call('HGET', RUN, 'state'), tonumber(ARGV[1])
 if not state or state == 'cancelling' then return -1 end
 if number(RUN, 'total') >= total then return 0 end
+let_cursor_stand_at(number(RUN, 'total'))
 redis.call('HSET', RUN, 'total', total)
 -- Also a running one: should the submitter die, sweeps look for a submission that stands still.
 if state ~= 'paused' then redis.call('HSET', RUN, 'state', 'submitting') end

@@ -64,16 +64,43 @@ local function settle()
   end
 end
 
+-- Trials that wait again (retried, or let run by a higher budget) of a run that bounds how many run at once:
+-- those whose messages are not sent yet. They lie behind the cursor and take nobody's place. A zset of indices.
+local AGAIN = KEYS[#KEYS - 1]
+
+-- Lets a trial wait again; tells whether its message waits for a place as well. The caller has written its row.
+local function wait_again(index)
+  if number(RUN, 'concurrency_max') > 0 then redis.call('ZADD', AGAIN, index, index) end
+end
+
+-- Of a run that is over every row has ended, and none of them takes a place when it goes on.
+local function let_cursor_stand_at(rows)
+  local state = redis.call('HGET', RUN, 'state')
+  if state ~= 'finished' and state ~= 'sealed' then return end
+  redis.call('HSET', RUN, 'released', rows)
+  redis.call('HDEL', COUNTERS, 'skipped_ahead')
+end
+
 -- Rows that one call looks at while it moves the release cursor: a decided cell's rows lie a run's cells apart.
 local PASSED_MAX = 10000
 
 -- Moves the release cursor over at most `most` rows that want running, so that at most `concurrency_max` of
 -- them are queued or running. Rows that were skipped ahead of it take nobody's place: it passes them over.
--- Returns {from, to, index passed over, ...}: the caller must now publish the others in [from, to).
+-- Those that wait again go first, behind it as they are.
+-- Returns {from, to, index passed over, ..., -1 - index that goes out again, ...}: the caller must now publish the
+-- others in [from, to), and those behind.
 local function move_cursor(most)
   local from, seeded, window = number(RUN, 'released'), number(RUN, 'seeded'), number(RUN, 'concurrency_max')
-  local ahead = number(COUNTERS, 'skipped_ahead')
-  if window > 0 then most = math.min(most, window - (from - (number(COUNTERS, 'ended') - ahead))) end
+  local ahead, out = number(COUNTERS, 'skipped_ahead'), {}
+  if window > 0 then
+    local waiting = redis.call('ZCARD', AGAIN)
+    most = math.min(most, window - (from - (number(COUNTERS, 'ended') - ahead) - waiting))
+    if waiting > 0 and most > 0 then
+      local popped = redis.call('ZPOPMIN', AGAIN, most)
+      for i = 1, #popped, 2 do out[#out + 1] = -1 - popped[i] end
+      most = most - #out
+    end
+  end
   local moved, to = {from, from}, math.min(seeded, from + math.max(0, most))
   if ahead > 0 and most > 0 then
     to = from
@@ -86,6 +113,7 @@ local function move_cursor(most)
   end
   if to > from then redis.call('HSET', RUN, 'released', to) end
   moved[2] = to
+  for _, index in ipairs(out) do moved[#moved + 1] = index end
   return moved
 end
 

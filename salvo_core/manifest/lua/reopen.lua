@@ -6,7 +6,9 @@ local index, counters, turns = ARGV[1], tonumber(ARGV[5]), tonumber(ARGV[6])
 local state = redis.call('HGET', RUN, 'state')
 if (redis.call('HGET', ROWS, index) or '') ~= ARGV[2] then return 0 end
 if not state or state == 'cancelling' then return -1 end
+let_cursor_stand_at(number(RUN, 'seeded'))
 redis.call('HSET', ROWS, index, ARGV[3])
+if tonumber(index) < number(RUN, 'released') then wait_again(index) end
 redis.call('DEL', KEYS[6], KEYS[7])
 redis.call('HDEL', STRIKES, index)
 redis.call('HDEL', RUN, 'at_once')

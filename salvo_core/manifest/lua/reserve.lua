@@ -8,6 +8,8 @@ if redis.call('HEXISTS', RESERVED, name) == 1 then return 'granted' end -- sent 
 -- A budget that Redis lost is the plan's again; what finished trials cost is in the counters besides.
 if ARGV[7] ~= '' then redis.call('HSETNX', BUDGET, 'nano_usd_max', ARGV[7]) end
 if ARGV[8] ~= '' then redis.call('HSETNX', BUDGET, 'tokens_max', ARGV[8]) end
+-- What a re-evaluation's rows say of conversations was another run's to pay: only judges cost it anything.
+local reeval = redis.call('HGET', RUN, 'reeval') == '1'
 -- A trial begins only where money is left to end those under way, as far as one can guess what they will take:
 -- the mean of those that ended, or a few exchanges. Else a budget would buy many beginnings and no end. Nothing
 -- rests on the guess: while nobody has anything set aside, whatever fits is granted.
@@ -24,14 +26,15 @@ local function fits(unit, want, counted)
   if spent + want > most then return 'spent' end
   local kept = number(BUDGET, 'reserved_' .. unit) + want
   if under_way > 0 then
-    kept = math.max(kept, under_way * (ended > 0 and counted / ended or want * EXCHANGES_GUESSED))
+    local known = reeval and spent or counted
+    kept = math.max(kept, under_way * (ended > 0 and known / ended or want * EXCHANGES_GUESSED))
   end
   if spent + kept > most then return 'wait' end
 end
 local usd = fits('nano_usd', tonumber(ARGV[5]),
-  number(COUNTERS, 'cost_nano_usd') + number(COUNTERS, 'judge_cost_nano_usd'))
+  (reeval and 0 or number(COUNTERS, 'cost_nano_usd')) + number(COUNTERS, 'judge_cost_nano_usd'))
 local tokens = fits('tokens', tonumber(ARGV[6]),
-  number(COUNTERS, 'input_tokens') + number(COUNTERS, 'output_tokens'))
+  reeval and 0 or number(COUNTERS, 'input_tokens') + number(COUNTERS, 'output_tokens'))
 if usd == 'spent' or tokens == 'spent' then
   redis.call('HSET', RUN, 'budget_closed', 1) -- trials that have not begun never will
   return 'spent'

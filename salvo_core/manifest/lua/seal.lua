@@ -3,5 +3,5 @@ local state = redis.call('HGET', RUN, 'state')
 if state ~= 'finished' and state ~= 'sealed' then return 0 end
 redis.call('HSET', RUN, 'state', 'sealed', 'verdict', ARGV[1], 'exit_code', ARGV[2])
 for _, key in ipairs({RUN, ROWS, COUNTERS}) do redis.call('PEXPIRE', key, ARGV[3]) end
-redis.call('DEL', LEASES, STRIKES, SUSPECTS)
+redis.call('DEL', LEASES, STRIKES, SUSPECTS, AGAIN)
 return 1

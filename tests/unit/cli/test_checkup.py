@@ -74,3 +74,15 @@ def test_a_store_without_conditional_writes_is_told_once_it_is_known(honours, to
     found = list(checkup.gate_findings([card(conditional_writes=honours), card()]))
     assert len(found) == told
     assert all("1 of 2" in finding.seen for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "cores", "told"),
+    [(("here",), 4, 1), (("here", "there"), 2, 1), (("here", "here"), 2, 0), (("there",), 4, 0), ((), 4, 0)],
+    ids=["one-of-four", "the-other-is-elsewhere", "one-each", "none-here", "none"],
+)
+def test_workers_that_leave_cores_of_this_machine_idle_are_told_of_procs(monkeypatch, hosts, cores, told):
+    monkeypatch.setattr(checkup.socket, "gethostname", lambda: "here")
+    found = list(checkup.core_findings([card(host=host) for host in hosts], cores))
+    assert [finding.level for finding in found] == ["ok"] * told
+    assert all("--procs auto" in finding.advice for finding in found)

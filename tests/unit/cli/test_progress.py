@@ -45,6 +45,14 @@ def test_one_line_tells_state_counts_rate_time_left_and_cost():
     assert line == "running 10/20 · 3 running · 8 passed · 2 failed · 1.0/s · eta 10.0 s · cost $0.2500"
 
 
+def test_a_re_evaluation_costs_what_its_judges_do_and_not_what_the_conversations_did():
+    again = replace(counts(passed=8), reeval=True, judge_cost_usd=0.5)
+    assert progress.terse(again).endswith("cost $0.5000")
+    shown = drawn(progress.live(again, (), signs=Marks()))
+    assert "cost $0.5000" in shown
+    assert "tokens" not in shown
+
+
 @pytest.mark.parametrize("state", ["paused", "finished", "sealed"])
 def test_a_run_that_does_not_move_has_no_time_left(state):
     assert "eta" not in progress.terse(counts(state=state, passed=8))

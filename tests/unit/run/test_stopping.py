@@ -117,7 +117,7 @@ def test_what_a_report_says_does_not_depend_on_the_order_in_which_trials_ended(t
         Row(index, "skipped", 0, order.trace_id(index), reason=DECIDED) for index in range(ran, len(trials))
     ]
     random.Random(chance.random()).shuffle(rows)
-    fold = StopFold(len(trials), threshold)
+    fold = StopFold(plan(trials=len(trials), threshold=threshold), 0)
     for one in rows:
         fold.add(one, one.index)
     assert fold.skipped == ({DECIDED: len(trials) - ran} if ran < len(trials) else {})
@@ -125,7 +125,7 @@ def test_what_a_report_says_does_not_depend_on_the_order_in_which_trials_ended(t
 
 
 def test_rows_that_were_skipped_for_another_reason_are_no_early_stop():
-    fold = StopFold(3, 0.8)
+    fold = StopFold(plan(trials=3), 0)
     fold.add(row(0, "failed", 0.0), 0)
     fold.add(Row(1, "skipped", 0, plan().trace_id(1), reason="budget"), 1)
     fold.add(row(2, "skipped"), 2)

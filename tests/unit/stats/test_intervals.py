@@ -1,10 +1,12 @@
 """The Wilson interval: known answers and what always holds of it."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salvo_core.stats.intervals import Interval, wilson
+from salvo_core.stats.intervals import Interval, clopper_pearson, mean_interval, missing_bounds, wilson
 
 
 @st.composite
@@ -75,3 +77,46 @@ def test_more_confidence_is_never_narrower(tally, low_confidence, high_confidenc
     narrow, wide = wilson(*tally, low_confidence), wilson(*tally, high_confidence)
     assert wide.low <= narrow.low
     assert wide.high >= narrow.high
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "by_wilson", "exactly"),
+    [(10, 0.95, 0.914, 0.988), (20, 0.95, 0.925, 0.984), (50, 0.8, 0.951, 0.967)],
+)
+def test_how_often_each_interval_covers_is_known(n, rate, by_wilson, exactly):
+    def coverage(interval):
+        return sum(
+            math.comb(n, c) * rate**c * (1 - rate) ** (n - c)
+            for c in range(n + 1)
+            if interval(c, n).low <= rate <= interval(c, n).high
+        )
+
+    assert coverage(wilson) == pytest.approx(by_wilson, abs=0.001)
+    assert coverage(clopper_pearson) == pytest.approx(exactly, abs=0.001)
+
+
+@pytest.mark.parametrize(("n", "low"), [(10, 0.69), (30, 0.88), (50, 0.93)])
+def test_no_failure_at_all_supports_exactly_so_much(n, low):
+    assert clopper_pearson(n, n) == (pytest.approx(low, abs=0.005), 1.0)
+
+
+def test_missing_trials_are_bounds_not_silence():
+    assert missing_bounds(10, 10, 20) == (0.5, 1.0)
+    assert missing_bounds(8, 10, 10) == (0.8, 0.8)
+    with pytest.raises(ValueError, match="impossible"):
+        missing_bounds(11, 10, 20)
+
+
+def test_a_mean_score_has_students_interval():
+    low, high = mean_interval(0.8, 0.2, 20)
+    assert (low, high) == (
+        pytest.approx(0.8 - 2.093024 * 0.2 / 20**0.5),
+        pytest.approx(0.8 + 2.093024 * 0.2 / 20**0.5),
+    )
+
+
+def test_equal_scores_do_not_make_a_mean_certain():
+    low, high = mean_interval(1.0, 0.0, 20)
+    assert high == 1.0
+    assert low == pytest.approx(0.05 ** (1 / 20))
+    assert mean_interval(0.5, 0.0, 1) == (0.0, 1.0)

@@ -26,7 +26,7 @@ from salvo_core.store.s3 import S3Store
 )
 def test_a_file_address_opens_a_folder(url: str, address: str) -> None:
     store = open_store(url)
-    assert isinstance(store, FileStore)
+    assert isinstance(store.objects, FileStore)
     assert store.address == address
 
 
@@ -40,7 +40,7 @@ def test_a_file_address_opens_a_folder(url: str, address: str) -> None:
 )
 def test_an_s3_address_opens_a_bucket(url: str, address: str) -> None:
     store = open_store(url, endpoint_url="http://127.0.0.1:9000", addressing_style="path", pool_size=2)
-    assert isinstance(store, S3Store)
+    assert isinstance(store.objects, S3Store)
     assert store.address == address
 
 

@@ -1,0 +1,91 @@
+"""How many trials a question needs, before any is paid for."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from statistics import NormalDist
+from typing import NamedTuple
+
+
+class ExactDesign(NamedTuple):
+    """A fixed number of trials and how many of them must pass for "good"."""
+
+    n: int
+    passes_min: int
+
+
+N_MAX = 100_000
+
+
+def trials_to_tell(bad: float, good: float, *, alpha: float = 0.05, beta: float = 0.05) -> ExactDesign | None:
+    """Return the smallest exact test that tells a bad pass rate from a good one.
+
+    Args:
+        bad: Pass rate that must not be called good, dimensionless.
+        good: Pass rate that must not be called bad, 0 < bad < good < 1.
+        alpha: Chance of calling the bad one good, at most.
+        beta: Chance of calling the good one bad, at most.
+
+    Returns:
+        None when more than ``N_MAX`` trials would be needed.
+
+    Raises:
+        ValueError: The rates are not in order.
+
+    Example:
+        >>> trials_to_tell(0.7, 0.9)
+        ExactDesign(n=41, passes_min=34)
+    """
+    if not 0 < bad < good < 1:
+        raise ValueError(f"the rates {bad} and {good} are not in the order 0 < bad < good < 1")
+    normal = NormalDist()
+    about = (
+        normal.inv_cdf(1 - alpha) * math.sqrt(bad * (1 - bad))
+        + normal.inv_cdf(1 - beta) * math.sqrt(good * (1 - good))
+    ) / (good - bad)
+    # The exact answer is near the approximate one; being a saw-tooth in n, it is searched upwards.
+    for n in range(max(1, int(about * about * 0.6) - 10), N_MAX + 1):
+        passes = _passes_min(n, bad, alpha)
+        if _at_least(passes, n, good) >= 1 - beta:
+            return ExactDesign(n, passes)
+    return None
+
+
+def _passes_min(n: int, rate: float, alpha: float) -> int:
+    """Return from how many passes on an agent of that rate is as rare as alpha; n + 1 if never."""
+    return bisect_left(range(n + 1), True, key=lambda passes: _at_least(passes, n, rate) <= alpha)
+
+
+def _at_least(passes: int, n: int, rate: float) -> float:
+    """Return the chance that at least so many of n trials pass."""
+    from scipy.special import bdtrc  # a quarter of a second, for few commands
+
+    return 1.0 if passes <= 0 else 0.0 if passes > n else float(bdtrc(passes - 1, n, rate))
+
+
+def trials_per_arm(rate_a: float, rate_b: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Return how many trials each of two runs needs so that a comparison finds this difference.
+
+    Args:
+        rate_a: The candidate's pass rate, dimensionless, 0..1.
+        rate_b: The baseline's, another one.
+        alpha: One-sided chance of a false alarm.
+        power: Chance of finding the difference.
+
+    Raises:
+        ValueError: The rates are equal or out of range.
+
+    Source:
+        The normal approximation: n = (z_alpha + z_power)^2 (p_a q_a + p_b q_b) / (p_a - p_b)^2.
+
+    Example:
+        >>> trials_per_arm(0.8, 0.9)
+        155
+    """
+    if not 0 <= rate_a <= 1 or not 0 <= rate_b <= 1 or rate_a == rate_b:
+        raise ValueError(f"the rates {rate_a} and {rate_b} are not two different rates")
+    normal = NormalDist()
+    z = normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)
+    noise = rate_a * (1 - rate_a) + rate_b * (1 - rate_b)
+    return math.ceil(z * z * noise / (rate_a - rate_b) ** 2)
