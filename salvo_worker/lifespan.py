@@ -94,16 +94,14 @@ class Lifespan:
     async def open(self) -> AsyncIterator[None]:
         """Open connections, keep the leases alive until the last trial is over, close."""
         settings, clock = self.settings, SystemClock()
-        self._stalls.watch(asyncio.get_running_loop())
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
         store = self._opened_store()
-        transport = Transport(settings.concurrency)
         adapters = AdapterRegistry(
             profiles=self.project.providers,
             allow_imports=settings.allow_imports,
             secrets=settings,
-            transport=transport,
+            transport=Transport(settings.concurrency),
             clock=clock,
             prices=self.project.prices,
             site_secrets=settings.signing_keys,
@@ -118,6 +116,7 @@ class Lifespan:
         )
         leases.reseat = self._rebuilder.reseat
         functions = FunctionHosts(ImportGate(settings.allow_imports))
+        self._stalls.watch(asyncio.get_running_loop())
         self._bench = Bench(
             store,
             manifest,

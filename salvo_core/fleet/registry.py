@@ -33,9 +33,9 @@ class WorkerCard(BaseModel):
     conditional_writes: bool | None = None
     """Whether its store honours them; None while it could not be asked."""
     stalls: int = 0
-    """Steps of its loop that worked for more than 5 ms without awaiting anything, since it began."""
+    """Steps of its loop that took more than 5 ms while everything else on it waited, since it began."""
     stall_s_longest: float = 0.0
-    """CPU of the longest of them, seconds."""
+    """The longest of them, seconds."""
 
 
 class WorkerRegistry:
