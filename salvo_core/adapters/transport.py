@@ -1,12 +1,13 @@
 """The network, behind one call: a JSON object out, a JSON object back or a ``ProviderError``.
 
 One keep-alive line per request in flight, handed out last in, first out. A single
-pool is quadratic in its connections, because every request scans and polls all of
+pool is quadratic in its connections where every request scans and polls all of
 them; a line of its own for each slot costs a fraction. All share one TLS context:
 loading the certificate store is the other expensive thing.
 
 A line whose exchange did not run to its end (timeout, reset, cancellation) is
-closed and dropped: what its connection would carry next is anybody's guess.
+closed and dropped: what its connection would carry next is anybody's guess, and
+a library may keep the place of a cancelled connect for ever.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from salvo_core.adapters import strict_json
-from salvo_core.adapters.connection import Answer
 from salvo_core.adapters.failures import Peer, failure_from_reply, page_title
-from salvo_core.adapters.line import Line, open_line, tls_context, translated
+from salvo_core.adapters.line import Answer, Line, open_line, tls_context, translated
 from salvo_core.adapters.profile import Timeouts
 from salvo_core.errors import ProviderError, ProviderPermanent, ProviderTransient
 from salvo_core.identity import canonical_json
@@ -126,14 +126,15 @@ class Transport:
         with ExitStack() as unless_finished:
             line = self._take(peer, origin)
             unless_finished.callback(self._discard, line)
+            deadline = asyncio.timeout(timeouts.turn_s)
             try:
-                async with asyncio.timeout(timeouts.turn_s):
+                async with deadline:
                     answer = await line.post(url, headers, payload, timeouts, bytes_max=BODY_BYTES_MAX)
-            except TimeoutError as error:
-                raise ProviderTransient(
-                    f"{peer.where} did not finish its answer within {timeouts.turn_s:g} s"
-                ) from error
-            except Exception as error:  # wide on purpose: a line raises what it likes
+            except Exception as error:  # wide on purpose: this is the one place where libraries end
+                if deadline.expired():
+                    raise ProviderTransient(
+                        f"{peer.where} did not finish its answer within {timeouts.turn_s:g} s"
+                    ) from error
                 raise translated(peer, error, timeouts, bytes_max=BODY_BYTES_MAX) from error
             unless_finished.pop_all()
         if self._closed:
