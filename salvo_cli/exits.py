@@ -11,6 +11,10 @@ from salvo_core.errors import SalvoError
 OK = 0
 NOT_ALL = 1
 """``import`` skipped something that it found."""
+REGRESSED = 1
+"""``compare --gate``: worse than the baseline."""
+INCONCLUSIVE = 4
+"""``compare --gate``: the trials cannot tell. A verdict's code too."""
 USAGE = 64
 INFRA_ERROR = 3
 """The verdict's code, also of a run that waits for somebody to mend a provider's account."""

@@ -17,6 +17,7 @@ from salvo_cli import exits
 from salvo_cli.commands import (
     audit,
     cancel,
+    compare,
     config,
     doctor,
     export,
@@ -93,6 +94,7 @@ for _name, _does, _module, _function in (
     ("trials", "A run, trial by trial.", trials, trials.trials),
     ("trace", "One trial as a conversation.", trace, trace.trace),
     ("report", "What a run came to.", report, report.report),
+    ("compare", "A run against a baseline; a gate for CI.", compare, compare.compare),
     ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
     ("reeval", "Recorded trials judged again; the agent is not asked.", reeval, reeval.reeval),
     ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
