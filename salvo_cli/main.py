@@ -16,6 +16,7 @@ import typer
 from salvo_cli import exits
 from salvo_cli.commands import (
     audit,
+    baseline,
     cancel,
     compare,
     config,
@@ -115,6 +116,7 @@ for _name, _does, _module, _function in (
     ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):
     app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
+app.add_typer(baseline.app, short_help="Names for runs that others are compared with.")
 app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 

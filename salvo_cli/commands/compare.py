@@ -34,7 +34,7 @@ Baseline = Annotated[
     typer.Argument(metavar="BASELINE", help="What was: a baseline's name, a run, or a beginning of its id."),
 ]
 Candidate = Annotated[
-    str, typer.Argument(metavar="[CANDIDATE]", help="What is now: the same; the latest run by default.")
+    str, typer.Argument(metavar="CANDIDATE", help="What is now: the same; the latest run by default.")
 ]
 Margin = Annotated[
     float,
@@ -104,7 +104,7 @@ def compare(
         found, sides = await _compared(site, candidate, baseline, demands, force=force)
         code = exit_code(found, inconclusive or "fail") if gate else exits.OK
         if junit is not None:
-            write_junit(junit, found, sides, strict=inconclusive != "pass")
+            write_junit(junit, found, sides, strict=code == exits.INCONCLUSIVE)
         tell_ci(site.settings, found, sides, gated=gate and code != exits.OK)
         _print(found, sides, code, as_json=as_json, markdown=markdown)
         return code

@@ -10,7 +10,7 @@ from salvo_cli.render.console import one_line
 from salvo_core.run.change import CellChange, RunChange
 
 WHOLE = "all cells together"
-"""The test case that is added where the run regressed and no cell alone shows it: else none would fail."""
+"""The test case that is added where a gate fails though no cell alone shows why: else none would fail."""
 
 _NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to say, escaped or not."""
@@ -22,16 +22,16 @@ def junit(found: RunChange, sides: Sides, *, strict: bool) -> str:
     Args:
         found: What changed.
         sides: What the two runs were called.
-        strict: Whether a cell that nobody can tell of is a failure; else it is skipped.
+        strict: Whether what nobody can tell is a failure; else such a cell is skipped.
     """
     cases = [
         _case(cell, name, strict=strict)
         for cell, name in zip(found.cells, names_of(found.cells), strict=True)
     ]
-    if found.verdict == "REGRESSED" and not any(cell.verdict == "REGRESSED" for cell in found.cells):
+    if (found.verdict == "REGRESSED" or strict) and not any("<failure " in case for case in cases):
         cases.append(
             f'    <testcase name="{WHOLE}" classname="salvo.compare" time="0">\n'
-            f'      <failure type="REGRESSED" message={_attribute(found.reason)}/>\n    </testcase>'
+            f'      <failure type="{found.verdict}" message={_attribute(found.reason)}/>\n    </testcase>'
         )
     text = "\n".join(cases)
     counts = (

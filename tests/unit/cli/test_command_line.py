@@ -40,6 +40,12 @@ COMMANDS = (
     "simulate",
     "manifest",
     "manifest show",
+    "compare",
+    "baseline",
+    "baseline set",
+    "baseline show",
+    "baseline list",
+    "baseline rm",
 )
 
 
@@ -99,6 +105,12 @@ def test_the_version_is_printed(capsys):
         ["report", "0199c2f4", "--history"],
         ["report", "--history", "--verbose"],
         ["manifest", "nonsense"],
+        ["compare"],
+        ["compare", "main", "--inconclusive", "pass"],
+        ["compare", "main", "--gate", "--inconclusive", "perhaps"],
+        ["compare", "main", "--margin", "0"],
+        ["compare", "main", "--alpha", "0.7"],
+        ["baseline", "set"],
         ["worker", "--loglevel", "loud"],
         ["validate", "missing.yaml"],
         ["resume", "latest", "--dry-run", "--budget-usd", "5"],
