@@ -8,7 +8,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Json
+from salvo_cli.options import Html, Json
 from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ EPILOG = epilog(
         "salvo compare main latest --gate -o junit.xml",
         "salvo compare main --gate --inconclusive pass --margin 0.1",
         "salvo compare main --markdown > comment.md",
+        "salvo compare main --html compare.html",
     ],
     "0 compared, whatever it came to",
     "with --gate: 0 SAME or IMPROVED · 1 REGRESSED · 4 INCONCLUSIVE",
@@ -79,6 +80,7 @@ def compare(
     inconclusive: Inconclusive = None,
     markdown: Markdown = False,
     junit: JUnit = None,
+    html: Html = None,
     as_json: Json = False,
 ) -> int:
     """Compare a run with a baseline: CANDIDATE against BASELINE, cell by cell and as a whole.
@@ -105,6 +107,8 @@ def compare(
         code = exit_code(found, inconclusive or "fail") if gate else exits.OK
         if junit is not None:
             write_junit(junit, found, sides, strict=code == exits.INCONCLUSIVE)
+        if html is not None:
+            await _write_page(site, html, found, sides)
         tell_ci(site.settings, found, sides, gated=gate and code != exits.OK)
         _print(found, sides, code, as_json=as_json, markdown=markdown)
         return code
@@ -139,6 +143,17 @@ async def _compared(
             told = f"warning: run {run_id} is {state}: it is compared as it stands"
             screen.print(plain(told, "yellow"), soft_wrap=True)
     return found, Sides(now_name.name if now_name else "", before_name.name if before_name else "")
+
+
+async def _write_page(site: Site, output: str, found: RunChange, sides: Sides) -> None:
+    from salvo_cli.comparison_files import write_text
+    from salvo_cli.render.pages.change import change_page
+    from salvo_core.history import RUNS_ON_A_PAGE, last_runs
+
+    now = await site.observer.summary(found.run_id)
+    before = await site.observer.summary(found.run_id_before)
+    past = await last_runs(site.observer, RUNS_ON_A_PAGE)
+    write_text(output, change_page(found, sides, now=now, before=before, past=past))
 
 
 def _print(found: RunChange, sides: Sides, code: int, *, as_json: bool, markdown: bool) -> None:
