@@ -47,6 +47,7 @@ from salvo_cli.commands import (
     wait,
     worker,
 )
+from salvo_cli.epilog import epilog
 from salvo_core.errors import SalvoError
 
 # Typer carries Click inside it or beside it, depending on its version; its BadParameter leads to
@@ -56,7 +57,8 @@ _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="salvo",
     help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
-    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.",
+    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.\n\n"
+    + epilog([], *(f"{code:>3} {means}" for code, means in exits.CODES.items())),
     rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
