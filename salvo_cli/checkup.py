@@ -12,8 +12,9 @@ from typing import Any, Literal
 from salvo_cli.wiring import Site, Surroundings
 from salvo_core.errors import SalvoError
 from salvo_core.fleet.registry import WorkerCard
+from salvo_core.manifest.cluster import require_every_slot, require_no_cluster
 from salvo_core.manifest.connection import connect, translated
-from salvo_core.manifest.memory import Memory
+from salvo_core.manifest.memory import MESSAGES, Memory
 from salvo_core.settings import without_password
 from salvo_core.store.files import FileStore
 from salvo_core.version import VERSION
@@ -62,8 +63,12 @@ async def redis_findings(site: Site) -> AsyncIterator[Finding]:
     yield _policy(told)
     yield _memory(told)
     yield await _round_trip(site)
-    if site.settings.broker_url and site.settings.broker_url != site.settings.redis_url:
-        yield await _broker(site.settings.broker_url)
+    apart = bool(site.settings.broker_url) and site.settings.broker_url != site.settings.redis_url
+    async for finding in _cluster(site.manifest.redis, address, told, queue=not apart):
+        yield finding
+    if apart:
+        async for finding in _queue(site.settings.broker_url):
+            yield finding
 
 
 def _version(told: dict[str, Any], address: str) -> Finding:
@@ -91,29 +96,35 @@ def _persistence(told: dict[str, Any]) -> Finding:
     )
 
 
-def _policy(told: dict[str, Any]) -> Finding:
+def _policy(
+    told: dict[str, Any], subject: str = "eviction", dropped: str = "rows of running trials"
+) -> Finding:
     memory = Memory.told(told)
     policy = memory.policy
     if not memory.evicts:
-        return Finding("ok", "eviction", f"maxmemory-policy {policy}")
+        return Finding("ok", subject, f"maxmemory-policy {policy}")
     return Finding(
         "fail",
-        "eviction",
-        f"maxmemory-policy {policy} drops keys, and with them rows of running trials",
+        subject,
+        f"maxmemory-policy {policy} drops keys, and with them {dropped}",
         "set `maxmemory-policy noeviction`",
         server=True,
     )
 
 
-def _memory(told: dict[str, Any]) -> Finding:
+def _memory(
+    told: dict[str, Any],
+    subject: str = "memory",
+    refused: str = "a full Redis refuses new trials and their turns",
+) -> Finding:
     used, most = int(told.get("used_memory", 0)), int(told.get("maxmemory", 0))
     mib = f"{used / 2**20:,.0f} MiB used"
     if not most:
-        return Finding("ok", "memory", f"{mib}, no limit set")
+        return Finding("ok", subject, f"{mib}, no limit set")
     seen = f"{mib} of {most / 2**20:,.0f} MiB"
     if used < MEMORY_SHARE_HIGH * most:
-        return Finding("ok", "memory", seen)
-    return Finding("warn", "memory", seen, "raise maxmemory: a full Redis refuses new trials and their turns")
+        return Finding("ok", subject, seen)
+    return Finding("warn", subject, seen, f"raise maxmemory: {refused}")
 
 
 async def _round_trip(site: Site) -> Finding:
@@ -130,17 +141,38 @@ async def _round_trip(site: Site) -> Finding:
     return Finding("warn", "round trip", seen, "run workers near Redis: each turn costs a few round trips")
 
 
-async def _broker(url: str) -> Finding:
+async def _cluster(
+    client: Any, address: str, told: dict[str, Any], *, queue: bool, manifest: bool = True
+) -> AsyncIterator[Finding]:
+    """Say what is wrong with a server that belongs to a cluster; nothing of one that does not."""
+    if not int(told.get("cluster_enabled", 0)):
+        return
+    try:
+        if manifest:
+            await require_every_slot(client, address)
+        if queue:
+            await require_no_cluster(client, address)
+    except SalvoError as error:
+        yield Finding("fail", "redis cluster", error.message, error.hint, server=True)
+    else:
+        yield Finding("ok", "redis cluster", f"{address} keeps every slot, and the queue is elsewhere")
+
+
+async def _queue(url: str) -> AsyncIterator[Finding]:
+    """Yield what there is to say of a Redis that the queue has to itself."""
     address, client = without_password(url), connect(url, connections_max=1)
     try:
         with translated(address):
-            await client.ping()
+            told: dict[str, Any] = await client.info()
+        yield Finding("ok", "broker", f"answers at {address}")
+        yield _policy(told, "broker eviction", MESSAGES)
+        yield _memory(told, "broker memory", "a full queue takes no new trials")
+        async for finding in _cluster(client, address, told, queue=True, manifest=False):
+            yield finding
     except SalvoError as error:
-        advice = "is SALVO_BROKER_URL right?"
-        return Finding("fail", "broker", error.message, advice, server=True)
+        yield Finding("fail", "broker", error.message, "is SALVO_BROKER_URL right?", server=True)
     finally:
         await client.aclose()
-    return Finding("ok", "broker", f"answers at {address}")
 
 
 async def store_findings(site: Site, here: Surroundings) -> AsyncIterator[Finding]:

@@ -97,16 +97,23 @@ class Session:
         self, ref: str, command: str, *, detach: bool, budget: Budget | None = None
     ) -> int:
         """Let a run go on; follow it to its report unless detach is set; return the exit code."""
+        from salvo_core.manifest.pulse import mercy, silence_s
         from salvo_core.resume import resume
 
         async with interruptible() as stop, open_site(self._here, self._servers.embedded) as site:
             run_id = await site.observer.resolve(ref)
+            lease_s = site.settings.lease_s
+            left_s = await mercy(
+                site.manifest, silence_s=silence_s(lease_s, site.settings.sweep_s), mercy_s=lease_s
+            )
             resumed = await resume(
                 run_id,
                 store=site.store,
                 manifest=site.manifest,
                 dispatcher=site.dispatcher,
                 budget=budget,
+                # An embedded server ends after its last worker, so nobody's lease outlives it.
+                merciful=left_s > 0 and not self._here.settings.embedded,
             )
             self._say(f"run {run_id}: {plural(resumed.left, 'trial')} left")
             if not detach or resumed.left == 0:

@@ -46,6 +46,7 @@ async def resume(
     manifest: Manifest,
     dispatcher: Dispatcher,
     budget: Budget | None = None,
+    merciful: bool = False,
 ) -> Resumed:
     """Let a run go on: unpause it, finish its submission, take back dead leases, send what is missing.
 
@@ -58,6 +59,8 @@ async def resume(
         manifest: Where it stands.
         dispatcher: Sends what is missing.
         budget: Its limits are raised to these, and trials that were skipped for want of money wait again.
+        merciful: Leave leases alone that ran out: Redis was away, and whoever holds them could not say that
+            they are there. Sweeps take back what nobody spoke for.
 
     Raises:
         UsageError: The run has no plan in the store, so nobody knows what it should run; or its budget
@@ -80,7 +83,8 @@ async def resume(
     if await seal(run_id, store=store, manifest=manifest) is not None:
         return Resumed(0, 0, "sealed", 0)
     await manifest.unpause(run_id)
-    await manifest.expire(run_id)
+    if not merciful:
+        await manifest.expire(run_id)
     # First what had been released before, then what is released from there on: nothing twice.
     published = await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
     seeded, sent = await spread(plan, manifest=manifest, dispatcher=dispatcher)

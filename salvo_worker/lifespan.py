@@ -11,21 +11,24 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+
+from redis.asyncio import Redis
 
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.adapters.transport import Transport
 from salvo_core.attempt import Bench, attempt
-from salvo_core.clock import SystemClock
-from salvo_core.errors import SalvoError
+from salvo_core.clock import Clock, SystemClock
+from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
-from salvo_core.fleet.intake import REDIS, STORE, Intake
+from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect, translated
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
-from salvo_core.manifest.memory import read_memory
-from salvo_core.manifest.pulse import pulse
+from salvo_core.manifest.memory import MESSAGES, Memory, read_memory
+from salvo_core.manifest.pulse import pulse, silence_s
 from salvo_core.rebuild import Rebuilder
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
@@ -92,19 +95,11 @@ class Lifespan:
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
         store = self._opened_store()
-        transport = Transport(settings.concurrency)
-        adapters = AdapterRegistry(
-            profiles=self.project.providers,
-            allow_imports=settings.allow_imports,
-            secrets=settings,
-            transport=transport,
-            clock=clock,
-            prices=self.project.prices,
-            site_secrets=settings.signing_keys,
-        )
-        self._learned(adapters.known_secrets())
+        adapters = self._opened_adapters(clock)
         signer = Signer(settings.signing_keys)
-        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
+        dispatcher = CeleryDispatcher(
+            settings.broker_url or settings.redis_url, signer, queued_max=settings.queued_max
+        )
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         renewal_s = settings.lease_s / RENEWALS_PER_LEASE
         self._rebuilder = Rebuilder(
@@ -135,6 +130,11 @@ class Lifespan:
             asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
             asyncio.create_task(self._probe_at_first(), name="probe"),
         ]
+        queue: Redis | None = None
+        if settings.broker_url not in (None, settings.redis_url):  # looked at here, used by Celery
+            queue = connect(settings.broker_url, connections_max=1, retries_max=0)
+            look = partial(self._mind_queue, queue, without_password(settings.broker_url))
+            beside.append(asyncio.create_task(self._every(SILENT_AFTER_S / 3, look), name="queue"))
         logger.info("worker %s is ready: %d trials at once", self.name, settings.concurrency)
         try:
             yield
@@ -144,11 +144,29 @@ class Lifespan:
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(SalvoError):
                 await self._workers.gone(self.name)
+            await self._bench.turnstiles.aclose()
             functions.close()
             await adapters.aclose()
             await dispatcher.aclose()
             await store.aclose()
             await manifest.aclose()
+            if queue is not None:
+                await queue.aclose()
+
+    def _opened_adapters(self, clock: Clock) -> AdapterRegistry:
+        """Return the adapters of this worker's profiles; what they hold of secrets is struck out of the log."""
+        settings = self.settings
+        adapters = AdapterRegistry(
+            profiles=self.project.providers,
+            allow_imports=settings.allow_imports,
+            secrets=settings,
+            transport=Transport(settings.concurrency),
+            clock=clock,
+            prices=self.project.prices,
+            site_secrets=settings.signing_keys,
+        )
+        self._learned(adapters.known_secrets())
+        return adapters
 
     def _opened_store(self) -> Store:
         """Return the store, watched: the first write that fails shuts the gate in front of new trials."""
@@ -178,10 +196,17 @@ class Lifespan:
 
     async def _mind_eviction(self, bench: Bench) -> None:
         memory = await read_memory(bench.manifest.redis, bench.manifest.address)
+        self._heed(REDIS, memory, "rows of running trials")
+
+    async def _mind_queue(self, redis: Redis, address: str) -> None:
+        with contextlib.suppress(RedisUnavailable):  # Celery says so, and waits
+            self._heed(BROKER, await read_memory(redis, address), f"{MESSAGES}, on the queue's Redis")
+
+    def _heed(self, subject: str, memory: Memory, dropped: str) -> None:
         if memory.evicts:
-            self._intake.shut(REDIS, f"maxmemory-policy {memory.policy} would drop rows of running trials")
+            self._intake.shut(subject, f"maxmemory-policy {memory.policy} would drop {dropped}")
         else:
-            self._intake.open(REDIS)
+            self._intake.open(subject)
 
     @property
     def leaving(self) -> bool:
@@ -241,7 +266,7 @@ class Lifespan:
         bench = self._bench
         assert bench is not None
         lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
-        mercy_s = await pulse(bench.manifest, silence_s=max(lease_s / 2, 3 * sweep_s), mercy_s=lease_s)
+        mercy_s = await pulse(bench.manifest, silence_s=silence_s(lease_s, sweep_s), mercy_s=lease_s)
         lock_ms = round(sweep_s * 3000)
         if await self._sweep_is_ours(bench, lock_ms):
             open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -60,6 +60,24 @@ def bucket(minio: MinioServer, aws_credentials: None) -> str:
     name = f"salvo-{uuid.uuid4().hex[:20]}"
     minio.client().create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _each_script_names_keys_of_one_slot() -> Iterator[None]:
+    """Refuse, in every test, a call of any script that a Redis Cluster would refuse."""
+    from redis.commands.core import AsyncScript
+    from redis.crc import key_slot
+
+    called = AsyncScript.__call__
+
+    async def checked(self: Any, keys: Any = None, args: Any = None, client: Any = None) -> Any:
+        slots = {key_slot(str(key).encode()) for key in keys or ()}
+        assert len(slots) <= 1, f"keys of several slots: {keys}"
+        return await called(self, keys, args, client)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AsyncScript, "__call__", checked)
+        yield
 
 
 @pytest.fixture(scope="session")

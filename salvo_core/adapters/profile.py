@@ -7,7 +7,8 @@ up on the worker, at first use, through a ``SecretSource``.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -63,6 +64,26 @@ def header_value(text: str) -> str:
     return text
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be asked of a provider by all workers together; None is no limit.
+
+    Attributes:
+        requests_per_min: Exchanges that begin, evenly spread.
+        tokens_per_min: Tokens of requests and answers.
+        concurrency_max: Exchanges under way at once.
+    """
+
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    concurrency_max: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return not (self.requests_per_min is self.tokens_per_min is self.concurrency_max is None)
+
+
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(header_value)]
 
@@ -82,6 +103,35 @@ class Timeouts(Frozen):
     """For the whole exchange, whatever trickles in."""
 
 
+class BreakerTerms(Frozen):
+    """When all workers stop asking a provider that fails, and how they find out that it is back."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    failures: int = Field(default=20, ge=1, le=10_000)
+    """In a row, of one kind, that open it; that a key or an account is refused opens it at once."""
+    trials: int = Field(default=5, ge=1, le=1000)
+    """At least so many different trials among them: one conversation that always fails is its own trouble."""
+    window_s: float = Field(default=60.0, gt=0, le=3600)
+    """A failure so long after the last begins a new streak."""
+    wait_first_s: float = Field(default=1.0, gt=0, le=600)
+    """To the first probe; it doubles with each that fails."""
+    wait_s_max: float = Field(default=60.0, gt=0, le=600)
+    """Where the doubling ends."""
+    probe_s: float = Field(default=60.0, gt=0, le=3600)
+    """A probe that has said nothing for so long is made again by another trial."""
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        if self.trials > self.failures:
+            raise ValueError(f"so few failures ({self.failures}) cannot be of so many trials ({self.trials})")
+        if self.wait_first_s > self.wait_s_max:
+            raise ValueError(
+                f"the first wait ({self.wait_first_s:g} s) is longer than the longest ({self.wait_s_max:g} s)"
+            )
+        return self
+
+
 class Profile(Frozen):
     """A provider under a name of the project's choosing.
 
@@ -98,6 +148,11 @@ class Profile(Frozen):
         auth_scheme: The word before the key; by default ``Bearer`` in ``Authorization``, else none.
         timeouts: Instead of the worker's.
         retries_max: Most retries of a turn; None leaves it to the worker.
+        breaker: When workers stop asking it for a while.
+        requests_per_min: Most exchanges a minute of all workers together, evenly spread; None finds out by
+            being refused.
+        tokens_per_min: Most tokens a minute, requests and answers, of all workers together.
+        concurrency_max: Most exchanges under way at once, of all workers together.
         trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
         prices: By model name, before the maintained price table.
         turn_cost_usd_max: Of an agent behind ``http``: what one exchange with it costs at most, US dollars,
@@ -106,7 +161,7 @@ class Profile(Frozen):
     """
 
     # An error of validation must not print a header that holds a token.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, allow_inf_nan=False)
 
     adapter: Literal["openai", "anthropic", "http"]
     base_url: Annotated[str, AfterValidator(checked_base_url)] = Field(default="", repr=False)
@@ -118,6 +173,10 @@ class Profile(Frozen):
     auth_scheme: HeaderValue | None = None
     timeouts: Timeouts | None = None
     retries_max: int | None = Field(default=None, ge=0, le=20)
+    breaker: BreakerTerms = BreakerTerms()
+    requests_per_min: float | None = Field(default=None, ge=0.1, le=1e7)
+    tokens_per_min: float | None = Field(default=None, ge=1, le=1e12)
+    concurrency_max: int | None = Field(default=None, ge=1, le=100_000)
     trace_header: bool = True
     prices: dict[str, ModelRates] = Field(default_factory=dict)
     turn_cost_usd_max: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
@@ -131,3 +190,8 @@ class Profile(Frozen):
                 "elsewhere the request itself bounds an exchange, by max_tokens"
             )
         return self
+
+    @property
+    def allowance(self) -> Allowance:
+        """What all workers together may ask of it."""
+        return Allowance(self.requests_per_min, self.tokens_per_min, self.concurrency_max)

@@ -22,7 +22,7 @@ from salvo_core.adapters.endpoint import Endpoint, Wire
 from salvo_core.adapters.failures import clean
 from salvo_core.adapters.foreign import ForeignAdapter
 from salvo_core.adapters.prices import ModelRates, PriceTable
-from salvo_core.adapters.profile import Profile, SecretSource
+from salvo_core.adapters.profile import Allowance, BreakerTerms, Profile, SecretSource
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.retrying import Backoff
 from salvo_core.adapters.script import Script
@@ -123,6 +123,11 @@ class AdapterRegistry:
             return self._backoff
         return replace(self._backoff, retries_max=profile.retries_max)
 
+    def breaker_terms(self, name: str) -> BreakerTerms:
+        """Return when workers stop asking an adapter's provider for a while."""
+        profile = self._profiles.get(name)
+        return BreakerTerms() if profile is None else profile.breaker
+
     def price_usd(self, name: str, model: str, usage: Usage) -> float | None:
         """Return what the tokens of one exchange cost, US dollars, unrounded; None if no price is known.
 
@@ -136,6 +141,10 @@ class AdapterRegistry:
     def reaches_provider(self, name: str) -> bool:
         """Tell whether an adapter asks a provider over the network, one that all its trials share."""
         return name in self._profiles or name in _WIRES
+
+    def allowance(self, name: str) -> Allowance:
+        """Return what all workers together may ask of an adapter's provider, as this project states it."""
+        return self._profiles[name].allowance if name in self._profiles else Allowance()
 
     def output_tokens_max(self, name: str, model: str) -> int | None:
         """Return how long an answer may be, tokens, where the request does not say; None if nobody knows.

@@ -12,7 +12,7 @@ provider answers, and forgets itself. Time is the server's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 from redis.asyncio import Redis
 
+from salvo_core.adapters.profile import BreakerTerms
 from salvo_core.manifest.connection import translated
 
 BREAKERS = "salvo:breaker"
@@ -28,31 +29,14 @@ REASON_CHARS_MAX = 400
 _SCRIPTS = ("breaker_enter", "breaker_failed", "breaker_worked", "breaker_due")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """When a breaker opens, and how it closes.
+LEAVE_S = 5.0
+"""How long whoever probed last leaves the next probe to others."""
 
-    Attributes:
-        failures: In a row, of one kind, that open it.
-        trials: At least so many different trials among them: one conversation that always fails is its own.
-        window_s: A failure so long after the last begins a new streak.
-        wait_first_s: To the first probe; it doubles with each that fails.
-        wait_s_max: Where the doubling ends.
-        probe_s: A probe that has said nothing for so long is made again by another trial.
-        leave_s: How long whoever probed last leaves the next probe to others.
-        kept_s: A breaker that nobody asks about for so long is forgotten.
-        kept_refused_s: The same, of a provider that does not accept who we are: its runs are paused.
-    """
+KEPT_S = 600.0
+"""A breaker that nobody asks about for so long is forgotten."""
 
-    failures: int = 20
-    trials: int = 5
-    window_s: float = 60.0
-    wait_first_s: float = 1.0
-    wait_s_max: float = 60.0
-    probe_s: float = 60.0
-    leave_s: float = 5.0
-    kept_s: float = 600.0
-    kept_refused_s: float = 24 * 3600.0
+KEPT_REFUSED_S = 24 * 3600.0
+"""The same, of a provider that does not accept who we are: its runs are paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +78,23 @@ class Breakers:
     Args:
         redis: As the manifest's.
         address: The server for people.
-        terms: When they open and close.
+        terms_of: When the breaker of a provider opens and closes, in the eyes of who asks; who only looks
+            needs none.
+        leave_s: How long whoever probed last leaves the next probe to others.
     """
 
-    def __init__(self, redis: Redis, address: str, terms: Terms | None = None) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        address: str,
+        terms_of: Callable[[str], BreakerTerms] = lambda _: BreakerTerms(),
+        *,
+        leave_s: float = LEAVE_S,
+    ) -> None:
         self._redis = redis
         self._address = address
-        self.terms = terms or Terms()
+        self._terms_of = terms_of
+        self._leave_s = leave_s
         self._scripts = {name: redis.register_script(_text(name)) for name in _SCRIPTS}
         self._troubled: dict[str, bool] = {}
         """Whether this process saw a breaker of that name, when it last looked; success is told only then."""
@@ -118,9 +112,8 @@ class Breakers:
         self._troubled[provider] = state is not None
         if state in (None, "closed"):
             return "go"
-        reply = await self._run(
-            "breaker_enter", provider, who, _ms(self.terms.probe_s), _ms(self.terms.leave_s)
-        )
+        probe_s = self._terms_of(provider).probe_s
+        reply = await self._run("breaker_enter", provider, who, _ms(probe_s), _ms(self._leave_s))
         if reply[0] != "wait":
             return cast(Literal["go", "probe"], reply[0])
         _, due_ms, now_state, kind, open_ms, reason = reply
@@ -139,13 +132,13 @@ class Breakers:
             probe: Whether ``enter`` let it pass as a probe.
             at_once: Whether one such failure is enough.
         """
-        terms = self.terms
+        terms = self._terms_of(provider)
         self._troubled[provider] = True
         return str(
             await self._run(
                 "breaker_failed", provider, who, kind, int(probe), int(at_once), reason[:REASON_CHARS_MAX],
                 terms.failures, terms.trials, _ms(terms.window_s), _ms(terms.wait_first_s),
-                _ms(terms.wait_s_max), _ms(terms.kept_refused_s if at_once else terms.kept_s),
+                _ms(terms.wait_s_max), _ms(KEPT_REFUSED_S if at_once else KEPT_S),
             )
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from salvo_core.errors import SalvoError
 
 logger = logging.getLogger(__name__)
 
-STORE, REDIS = "store", "redis"
+STORE, REDIS, BROKER = "store", "redis", "broker"
 WAIT_FIRST_S, WAIT_MAX_S = 0.5, 5.0
 """Pauses between two looks at a gate that is shut; the longest is how late a leaving worker notices."""
 

@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 5.0
 REPLY_TIMEOUT_S = 15.0
 RETRIES_MAX = 2
 SCHEMES = ("redis", "rediss", "unix")
+CLUSTER_HINT = "use a Redis of its own, Sentinel for failover, or a proxy that speaks plain Redis"
 
 
 def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_MAX) -> Redis:
@@ -116,6 +117,12 @@ def explain(error: exceptions.RedisError, address: str) -> RedisUnavailable:
             isinstance(error, exceptions.BusyLoadingError) or text.startswith("LOADING"),
             "is still loading its data",
             "try again in a moment",
+        ),
+        (
+            # (What redis-py makes of MOVED says no more than slot and node.)
+            isinstance(error, exceptions.AskError | exceptions.ClusterDownError | exceptions.TryAgainError),
+            "is a node of a Redis Cluster and sends us to another one, where Salvo does not follow",
+            CLUSTER_HINT,
         ),
         (
             text.startswith("MISCONF"),

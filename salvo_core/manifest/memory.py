@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from salvo_core.errors import NotFound, RedisUnavailable
+from salvo_core.manifest.cluster import require_every_slot
 from salvo_core.manifest.connection import translated
 from salvo_core.manifest.live import Manifest
 
@@ -28,6 +29,9 @@ MESSAGE_BYTES = 1050
 
 SHARE_MAX = 0.9
 """Of maxmemory that rows and messages may fill; the rest is for the journals of trials under way."""
+
+ROWS, MESSAGES = "rows and turns of running trials", "messages of queued trials"
+"""What a Redis that evicts drops: the manifest's, and the queue's where that has one of its own."""
 
 RUNS_LOOKED_AT_MAX = 500
 """Open runs whose growth is added up; more are not, for whoever orders a run waits meanwhile."""
@@ -75,16 +79,20 @@ async def read_memory(redis: Any, address: str) -> Memory:
         return Memory.told(await redis.info("memory"))
 
 
-def require_lasting(memory: Memory, address: str) -> None:
+def require_lasting(memory: Memory, address: str, *, dropped: str = ROWS) -> None:
     """Refuse a Redis that drops keys when it is full.
+
+    Args:
+        memory: Of the Redis.
+        address: The server, already masked.
+        dropped: What would be lost.
 
     Raises:
         RedisUnavailable: It does.
     """
     if memory.evicts:
         raise RedisUnavailable(
-            f"Redis at {address} has maxmemory-policy {memory.policy}: "
-            "it would drop rows and turns of running trials",
+            f"Redis at {address} has maxmemory-policy {memory.policy}: it would drop {dropped}",
             hint="set `maxmemory-policy noeviction`",
         )
 
@@ -100,8 +108,9 @@ async def require_room(manifest: Manifest, *, trials: int, queued: int) -> None:
         queued: Messages that are in the queue at once, at most.
 
     Raises:
-        RedisUnavailable: It has too little, or evicts.
+        RedisUnavailable: It has too little, evicts, or keeps only some of a cluster's keys.
     """
+    await require_every_slot(manifest.redis, manifest.address)
     memory = await read_memory(manifest.redis, manifest.address)
     require_lasting(memory, manifest.address)
     if not memory.limit_bytes:

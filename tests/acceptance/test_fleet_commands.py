@@ -3,7 +3,13 @@
 import pytest
 import redis
 
+from salvo_core.identity import trace_id_for
+from salvo_core.manifest import keys
+from salvo_core.manifest.connection import connect
+from salvo_core.manifest.live import Manifest
 from tests.acceptance.typing_person import Person, until
+from tests.servers.process import start_on_free_port
+from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.servers
 
@@ -134,3 +140,50 @@ def test_errors_of_a_run_are_retried_and_it_is_extended_from_the_shell(fleet: Pe
     assert _passed(fleet) == 5
     assert "nothing to add" in fleet.types("extend", "latest", "-n", "5").out
     assert fleet.types("extend", "latest", "-n", "-3").code == 64
+
+
+def test_a_queue_whose_redis_begins_to_evict_keeps_workers_waiting_and_status_and_doctor_say_why(
+    person: Person, redis_url: str
+):
+    with start_on_free_port(lambda port: RedisServer("valkey", port=port)) as queue, queue.client() as client:
+        person.environ |= {
+            "SALVO_REDIS_URL": redis_url,
+            "SALVO_BROKER_URL": queue.url,
+            "SALVO_STORE_URL": f"file://{person.folder}/objects",
+        }
+        worker = person.start("worker", "-c", "2")
+        until(lambda: client.exists("_kombu.binding.salvo.trials"), "the worker has looked at its queue", 120)
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        why = (
+            "1 worker, 1 of them taking no new trials: maxmemory-policy allkeys-lru would drop "
+            "messages of queued trials, on the queue's Redis"
+        )
+        person.types("submit", person.scenario("slow", "[{text: good}]", latency_s=0.5), "-n", "300", "-q")
+        until(lambda: why in " ".join(person.types("status").out.split()), "status says so", 120)
+        told = person.types("doctor", "--json")
+        findings = {one["subject"]: (one["level"], one["seen"]) for one in told.document["findings"]}
+        level, seen = findings["broker eviction"]
+        assert (told.code, level, "messages of queued trials" in seen) == (69, "fail", True)
+        refused = person.types("worker")
+        assert (refused.code, "drop messages of queued trials" in refused.err) == (69, True)
+        client.config_set("maxmemory-policy", "noeviction")
+        until(lambda: "no new trials" not in person.types("status").out, "trials go on", 120)
+        assert person.types("cancel", "latest").code == 0
+        worker.terminate()
+        assert person.ended(worker).code == 0
+
+
+async def test_resume_takes_no_lease_back_that_nobody_could_renew_because_redis_was_away(
+    person: Person, redis_url: str
+):
+    person.environ |= {"SALVO_REDIS_URL": redis_url, "SALVO_STORE_URL": f"file://{person.folder}/objects"}
+    run_id = person.types("submit", person.scenario("trial", "[{text: good}]"), "-n", "2", "-q").out.strip()
+    manifest = Manifest(connect(redis_url), redis_url)
+    await manifest.claim(run_id, 0, trace_id_for(run_id, 0), "w1", lease_s=30)
+    await manifest.redis.zadd(keys.leases(run_id), {"0": 1})
+    for silent_s, taken in ((60, 0), (0, 1)):
+        now_ms = (await manifest.counts(run_id)).now_ms
+        await manifest.redis.hset(keys.PULSE, "heard_ms", now_ms - silent_s * 1000)
+        assert person.types("resume", run_id, "--detach").code == 0
+        assert (await manifest.counts(run_id)).expired == taken
+    await manifest.aclose()

@@ -6,13 +6,18 @@ import asyncio
 
 import pytest
 
-from salvo_core.fleet.breaker import Breakers, Terms, Wait
+from salvo_core.adapters.profile import BreakerTerms
+from salvo_core.fleet.breaker import Breakers, Wait
 from salvo_core.manifest.connection import connect
 
 pytestmark = pytest.mark.servers
 
-TERMS = Terms(failures=6, trials=3, wait_first_s=0.05, wait_s_max=0.2, leave_s=0.3, probe_s=0.3)
+TERMS = BreakerTerms(failures=6, trials=3, wait_first_s=0.05, wait_s_max=0.2, probe_s=0.3)
 NAME = "openai"
+
+
+def worker(redis, url, terms=TERMS):
+    return Breakers(redis, url, lambda _: terms, leave_s=0.3)
 
 
 @pytest.fixture
@@ -20,7 +25,7 @@ async def fleet(redis_url):
     """Two workers' views of the same breakers."""
     redis = connect(redis_url)
     await redis.delete(f"salvo:breaker:{{{NAME}}}")
-    yield Breakers(redis, redis_url, TERMS), Breakers(redis, redis_url, TERMS)
+    yield worker(redis, redis_url), worker(redis, redis_url)
     await redis.aclose()
 
 
@@ -133,10 +138,21 @@ async def test_a_prober_that_dies_is_replaced(fleet):
 
 async def test_somebody_who_mended_it_lets_the_next_probe_go_at_once(redis_url, fleet):
     one, _ = fleet
-    patient = Breakers(connect(redis_url), redis_url, Terms())
+    patient = Breakers(connect(redis_url), redis_url)
     await patient.failed(NAME, "a", "authentication", "key revoked", at_once=True)
     for _ in range(3):
         await until_probe(patient, "a")
         await patient.failed(NAME, "a", "authentication", "key revoked", at_once=True, probe=True)
         await patient.mended([NAME])
     assert await one.enter(NAME, "a") == "probe"
+
+
+async def test_each_worker_judges_a_provider_by_its_own_terms(redis_url):
+    redis = connect(redis_url)
+    await redis.delete(f"salvo:breaker:{{{NAME}}}")
+    strict = worker(redis, redis_url, BreakerTerms(failures=2, trials=1, wait_first_s=7, wait_s_max=9))
+    patient = worker(redis, redis_url, BreakerTerms(failures=50))
+    assert await fail(patient, 10) == "closed"
+    assert await fail(strict, 1) == "open"  # it would have opened long since
+    assert 6 < (await patient.enter(NAME, "z")).due_s <= 7
+    await redis.aclose()

@@ -8,7 +8,7 @@ from salvo_core.errors import NotFound
 from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
 from salvo_core.manifest.claims import Claim, Refusal
-from salvo_core.manifest.pulse import pulse
+from salvo_core.manifest.pulse import mercy, pulse
 from salvo_core.manifest.rows import Row
 from tests.contracts.manifest_runs import Run, check_counters, result, turn
 
@@ -111,6 +111,21 @@ async def test_after_a_silence_of_all_workers_leases_are_left_alone_for_a_while(
     assert 29 < await pulse(manifest, silence_s=15, mercy_s=30) <= 30  # and for all workers, until it is over
     await manifest.redis.hset(keys.PULSE, "mercy_until_ms", heard_ms)
     assert await pulse(manifest, silence_s=15, mercy_s=30) == 0
+
+
+async def test_who_is_no_worker_is_told_of_the_silence_and_does_not_end_it(manifest):
+    await manifest.redis.delete(keys.PULSE)
+    assert await mercy(manifest, silence_s=15, mercy_s=30) == 0
+    assert not await manifest.redis.exists(keys.PULSE)
+    await pulse(manifest, silence_s=15, mercy_s=30)
+    assert await mercy(manifest, silence_s=15, mercy_s=30) == 0
+    heard_ms = int(await manifest.redis.hget(keys.PULSE, "heard_ms")) - 60_000
+    await manifest.redis.hset(keys.PULSE, "heard_ms", heard_ms)
+    for _ in range(2):
+        assert await mercy(manifest, silence_s=15, mercy_s=30) == 30
+    assert await manifest.redis.hgetall(keys.PULSE) == {"heard_ms": str(heard_ms)}
+    assert 25 < await pulse(manifest, silence_s=15, mercy_s=30) <= 30
+    assert 0 < await mercy(manifest, silence_s=15, mercy_s=30) <= 30
 
 
 async def test_renewing_many_runs_takes_one_call_and_each_tells_its_own_state(manifest):

@@ -120,3 +120,17 @@ async def test_one_conversation_that_always_fails_ends_alone(fleet_on_files: Fle
         assert await breakers(fleet).troubles() == []
         counts = await fleet.until(plan, lambda c: c.statuses["passed"] == 2, "the others pass")
         assert counts.state == "running"
+
+
+async def test_a_profile_says_how_soon_its_provider_is_left_alone(fleet_on_files: Fleet) -> None:
+    fleet = fleet_on_files
+    terms = {"failures": 2, "trials": 1, "wait_first_s": 300, "wait_s_max": 300}
+    fleet.project(providers={"openai": {"adapter": "openai", "breaker": terms}})
+    async with fleet.provider({MODEL: {"turns": [{"error": {"kind": "server_error"}}]}}):
+        await fleet.start()
+        await fleet.submit(scenario(MODEL), trials=1)  # by default one trial alone opens nothing
+        watched = breakers(fleet)
+        await until(watched.troubles, "the breaker opens", deadline_s=60)
+        (trouble,) = await watched.troubles()
+        assert 200 < trouble.due_s <= 300
+        assert len(fleet.requests()) == 2

@@ -18,6 +18,7 @@ from salvo_core.fleet.registry import WorkerCard, WorkerRegistry
 from salvo_core.store.opening import open_store
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import TURNS, scenario, script
+from tests.integration.slow_line import SlowLine
 from tests.servers.minio import MinioServer
 from tests.servers.process import start_on_free_port
 from tests.servers.redis import RedisServer
@@ -159,6 +160,30 @@ async def test_finished_conversations_wait_for_a_minio_that_is_away(
     assert set(fleet.asked().values()) == {1}
     assert len(fleet.asked()) == plan.total * TURNS
     assert {trace.attempt for trace in traces} == {1}
+
+
+async def test_a_store_whose_answers_take_longer_than_a_lease_costs_time_and_nothing_else(
+    redis_server: RedisServer, minio: MinioServer, bucket: str
+) -> None:
+    redis_server.flush()
+    async with SlowLine.to(minio.endpoint_url) as line:
+        fleet = Fleet(redis_server, f"s3://{bucket}", s3_endpoint_url=line.url)
+        async with fleet.provider(BUSY):
+            await fleet.start(2)
+            plan = await fleet.submit(scenario(MODEL), trials=20)
+            await fleet.until_ended(plan, 1)
+            line.delay_s = 2.5  # a lease lasts 2 s
+            await fleet.sealed(plan, deadline_s=120)
+            line.delay_s = 0.0
+            traces = await fleet.audit(plan)
+        counts = await fleet.manifest.counts(plan.run_id)
+        assert all(worker.is_alive for worker in fleet.workers)
+        assert set(fleet.asked().values()) == {1}
+        assert {trace.attempt for trace in traces} == {1}
+        assert (counts.expired, counts.statuses["infra_error"]) == (0, 0)
+        for worker in fleet.workers:  # slow is not away
+            assert "no new trials are taken" not in worker.log()
+        await fleet.aclose()
 
 
 async def test_a_worker_that_comes_while_minio_is_away_waits_and_blames_no_trial(

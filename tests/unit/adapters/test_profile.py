@@ -51,6 +51,12 @@ def endpoint(
         {"auth_header": "a:b"},
         {"retries_max": -1},
         {"timeouts": {"turn_s": 0}},
+        {"breaker": {"failures": 0}},
+        {"breaker": {"failures": 4}},  # of five trials, as it is by default
+        {"breaker": {"wait_first_s": 61}},
+        {"breaker": {"wait_s_max": 601}},
+        {"breaker": {"window_s": float("inf")}},
+        {"breaker": {"opens_after": 3}},
         {"timeouts": {"read_s": float("inf")}},
         {"prices": {"m": {"input_usd_per_mtok": -1, "output_usd_per_mtok": 1}}},
         {"prices": {"m": {"input_usd_per_mtok": 1}}},

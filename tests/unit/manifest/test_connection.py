@@ -59,6 +59,8 @@ async def test_addresses_of_the_three_forms_are_taken_and_nothing_is_sent(url):
         (exceptions.ResponseError("OOM command not allowed"), "out of memory"),
         (exceptions.ResponseError("Error running script: @user: -OOM command not allowed"), "out of memory"),
         (exceptions.BusyLoadingError("LOADING Redis is loading the dataset in memory"), "still loading"),
+        (exceptions.MovedError("5649 127.0.0.1:7001"), "a node of a Redis Cluster"),
+        (exceptions.ClusterDownError("Hash slot not served"), "a node of a Redis Cluster"),
         (exceptions.ResponseError("MISCONF Errors writing to the AOF file"), "cannot write to its disk"),
         (exceptions.ConnectionError("Connection refused"), "cannot be reached"),
         (exceptions.TimeoutError("Timeout reading from socket"), "cannot be reached"),
@@ -97,6 +99,12 @@ def test_all_keys_of_a_run_carry_one_hash_tag():
     assert len(set(every)) == 6
     assert {key[key.index("{") : key.index("}") + 1] for key in every} == {f"{{{run}}}"}
     assert all(key.count("{") == 1 for key in every)
+
+
+async def test_no_test_here_calls_a_script_that_a_cluster_would_refuse():
+    script = connect("redis://localhost:1/0", retries_max=0).register_script("return 1")
+    with pytest.raises(AssertionError, match="keys of several slots"):
+        await script(keys=["salvo:{a}:run", "salvo:{b}:run"])
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -29,6 +29,8 @@ class Told:
         self._runs = dict(runs)
 
     async def info(self, section):
+        if section == "cluster":
+            return {"cluster_enabled": 0}
         assert section == "memory"
         return self._info
 
