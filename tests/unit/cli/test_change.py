@@ -203,3 +203,13 @@ def test_the_steps_summary_is_added_to_and_one_that_cannot_be_written_costs_noth
 def test_elsewhere_nobody_is_told_anything(capsys):
     tell_ci(resolve({}), found(*FALLEN), Sides(), gated=True)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_names_however_long_or_hostile_stay_within_the_terminal_and_act_on_nothing(width):
+    long = "a conversation of many turns with somebody who changes their mind about the refund"
+    for name in (long, HOSTILE):
+        text = shown(found(*FALLEN, name=name, label=name), width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "\x1b" not in text
+        assert "-35 (-45 to -24)" in text
