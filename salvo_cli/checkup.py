@@ -256,8 +256,12 @@ def core_findings(cards: Sequence[WorkerCard], cores: int) -> Iterator[Finding]:
         )
 
 
+STALL_S_TOLD = 0.5
+"""A step of a worker's loop that took so long is told to people; shorter ones are counted on its card."""
+
+
 def gate_findings(cards: Sequence[WorkerCard]) -> Iterator[Finding]:
-    """Yield which workers begin no trial at present, and whose store lacks a defence."""
+    """Yield whose workers begin no trial, whose store lacks a defence, and whose loop was held up."""
     if shut := [card for card in cards if card.shut]:
         yield Finding(
             "warn",
@@ -271,6 +275,15 @@ def gate_findings(cards: Sequence[WorkerCard]) -> Iterator[Finding]:
             "worker stores",
             f"{len(ignoring)} of {len(cards)} workers have a store that ignores conditional writes",
             "results stay right: every attempt writes under a name of its own, and Redis fences",
+        )
+    if slow := [card for card in cards if card.stall_s_longest > STALL_S_TOLD]:
+        worst = max(slow, key=lambda card: card.stall_s_longest)
+        yield Finding(
+            "warn",
+            "worker loops",
+            f"{worst.name} was held up for {worst.stall_s_longest:.1f} s at a time, "
+            f"and {worst.stalls:,} times for more than 5 ms",
+            "its log names the step; everything else on that worker waited, leases too",
         )
 
 

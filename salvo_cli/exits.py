@@ -11,6 +11,10 @@ from salvo_core.errors import SalvoError
 OK = 0
 NOT_ALL = 1
 """``import`` skipped something that it found."""
+REGRESSED = 1
+"""``compare --gate``: worse than the baseline."""
+INCONCLUSIVE = 4
+"""``compare --gate``: the trials cannot tell. A verdict's code too."""
 USAGE = 64
 INFRA_ERROR = 3
 """The verdict's code, also of a run that waits for somebody to mend a provider's account."""
@@ -21,6 +25,22 @@ TIMED_OUT = 75
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 """Whoever read our output went away (``salvo list | head``): what SIGPIPE would have made of it."""
+
+CODES: dict[int, str] = {
+    0: "done · PASS · compare --gate: SAME or IMPROVED",
+    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export: not all",
+    2: "HARD FAIL: a required assertion failed",
+    3: "INFRA_ERROR: a provider or a machine failed, not the agent",
+    4: "INCONCLUSIVE: the trials cannot tell, or were cancelled",
+    64: "usage: the command, a scenario or the configuration is wrong",
+    65: "something that is stored is damaged",
+    69: "Redis or the store is unavailable",
+    70: "a bug of ours",
+    75: "wait --timeout ran out; the run goes on",
+    130: "interrupted",
+    141: "nobody reads the output",
+}
+"""Every code of every command. What a command's own help says of its codes is more exact."""
 
 VERDICT_CODES = "0 PASS · 1 FAIL or PARTIAL · 2 HARD FAIL · 3 INFRA ERROR"
 SERVER_CODES = "64 usage · 69 Redis or store unavailable"

@@ -17,7 +17,9 @@ import typer
 from salvo_cli import exits
 from salvo_cli.commands import (
     audit,
+    baseline,
     cancel,
+    compare,
     config,
     doctor,
     export,
@@ -48,6 +50,7 @@ from salvo_cli.commands import (
     worker,
 )
 from salvo_cli.deciding import with_rule_apart
+from salvo_cli.epilog import epilog
 from salvo_core.errors import SalvoError
 
 # Typer carries Click inside it or beside it, depending on its version; its BadParameter leads to
@@ -60,7 +63,8 @@ COLLECTED_EVERY = 20_000
 app = typer.Typer(
     name="salvo",
     help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
-    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.",
+    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.\n\n"
+    + epilog([], *(f"{code:>3} {means}" for code, means in exits.CODES.items())),
     rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -100,6 +104,7 @@ for _name, _does, _module, _function in (
     ("trials", "A run, trial by trial.", trials, trials.trials),
     ("trace", "One trial as a conversation.", trace, trace.trace),
     ("report", "What a run came to.", report, report.report),
+    ("compare", "A run against a baseline; a gate for CI.", compare, compare.compare),
     ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
     ("reeval", "Recorded trials judged again; the agent is not asked.", reeval, reeval.reeval),
     ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
@@ -120,6 +125,7 @@ for _name, _does, _module, _function in (
     ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):
     app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
+app.add_typer(baseline.app, short_help="Names for runs that others are compared with.")
 app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 

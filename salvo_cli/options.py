@@ -22,6 +22,10 @@ RunJson = Annotated[
     bool,
     typer.Option("--json", "--format-json", help="Print one JSON document on stdout, nothing else there."),
 ]  # the second is the predecessor's name
+Html = Annotated[
+    str | None,
+    typer.Option("--html", metavar="FILE", help="Write a web page, too: one file with plots, no scripts."),
+]
 Verbose = Annotated[
     bool,
     typer.Option(

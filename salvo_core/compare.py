@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from salvo_core.errors import UsageError
+import asyncio
+
+from salvo_core.errors import NotFound, UsageError
 from salvo_core.observe import Observer
+from salvo_core.run.baselines import Baseline, find_baseline
 from salvo_core.run.change import Demands, RunChange, Side, change
 from salvo_core.run.pairing import pairs_of, unlike
 from salvo_core.run.plan import Plan
 
 DIFFERENCES_TOLD = 5
+
+
+async def resolve_side(ref: str, observer: Observer) -> tuple[str, Baseline | None]:
+    """Return the id of the run that a word of a comparison means, and the baseline if it names one.
+
+    Args:
+        ref: A baseline's name, else as ``Observer.resolve``: no baseline's name is either.
+        observer: Where both are looked up.
+
+    Raises:
+        NotFound: It is neither.
+    """
+    if (baseline := await find_baseline(ref, observer.store)) is not None:
+        return baseline.run_id, baseline
+    try:
+        return await observer.resolve(ref), None
+    except NotFound as error:
+        hint = f"{error.hint}; `salvo baseline list` shows the baselines"
+        raise NotFound(f"{error.message}, nor is there a baseline of that name", hint=hint) from None
 
 
 async def compare(
@@ -25,8 +47,14 @@ async def compare(
 
     Raises:
         NotFound: Nobody knows one of them.
-        UsageError: They have no cell in common; or cells differ in what was asked or how it was graded.
+        UsageError: They are one run; they have no cell in common; or cells differ in what was asked or how
+            it was graded.
     """
+    if candidate == baseline:
+        raise UsageError(
+            f"both are run {candidate}: there is nothing to compare",
+            hint="name another run or a baseline: see `salvo list` and `salvo baseline list`",
+        )
     now, before = await observer.plan(candidate), await observer.plan(baseline)
     if not pairs_of(now, before):
         raise UsageError(
@@ -41,11 +69,12 @@ async def compare(
             + (f"; and {more} more" if more > 0 else ""),
             hint="`salvo reeval` grades an earlier run by today's assertions; --force compares all the same",
         )
-    return change(
+    sides = (
         Side(now, [row async for row in observer.rows(candidate)]),
         Side(before, [row async for row in observer.rows(baseline)]),
-        demands,
     )
+    # Bootstraps and exact tails of many cells take seconds.
+    return await asyncio.to_thread(change, *sides, demands)
 
 
 def _names(plan: Plan) -> str:

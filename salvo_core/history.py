@@ -25,6 +25,9 @@ from salvo_core.store.homes import stored_ids
 LOOKED_AT_MAX = 1_000
 """Runs that one look back opens at most, newest first."""
 
+RUNS_ON_A_PAGE = 30
+"""Runs whose pass rates a web page shows, the newest."""
+
 _AT_ONCE = 16
 _Item = TypeVar("_Item")
 

@@ -229,6 +229,17 @@ class Settings:
         """Whether the environment says that a container is around this process."""
         return any(self.environ.get(name) for name in ("KUBERNETES_SERVICE_HOST", "container"))
 
+    @property
+    def step_summary(self) -> Path | None:
+        """The file to which a step of a GitHub workflow adds what it wants shown; None elsewhere."""
+        named = self.environ.get("GITHUB_STEP_SUMMARY", "").strip()
+        return Path(named) if named else None
+
+    @property
+    def annotates(self) -> bool:
+        """Whether a GitHub workflow reads what this process prints, workflow commands too."""
+        return self.environ.get("GITHUB_ACTIONS", "").strip().lower() == "true"
+
     def secret(self, name: str) -> str | None:
         """Return a variable that holds a provider's key or base URL; None when unset or empty."""
         return self.environ.get(name) or None

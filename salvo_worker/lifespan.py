@@ -41,6 +41,7 @@ from salvo_core.store.watched import WatchedStore
 from salvo_core.sweep import Sweeper
 from salvo_core.version import VERSION
 from salvo_worker.dispatch import CeleryDispatcher
+from salvo_worker.stalls import Stalls
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Lifespan:
         self._intake = Intake(self._probe, is_leaving=lambda: self.leaving)
         self._conditional_writes: bool | None = None
         self._started_ms = round(time.time() * 1000)
+        self._stalls = Stalls()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -107,6 +109,7 @@ class Lifespan:
         )
         leases.reseat = self._rebuilder.reseat
         functions = FunctionHosts(ImportGate(settings.allow_imports))
+        self._stalls.watch(asyncio.get_running_loop())
         self._bench = Bench(
             store,
             manifest,
@@ -154,7 +157,7 @@ class Lifespan:
                 await queue.aclose()
 
     def _opened_adapters(self, clock: Clock) -> AdapterRegistry:
-        """Return the adapters of this worker's profiles; what they hold of secrets is struck out of the log."""
+        """Return the adapters of this worker's profiles; their secrets are struck out of the log."""
         settings = self.settings
         adapters = AdapterRegistry(
             profiles=self.project.providers,
@@ -241,6 +244,7 @@ class Lifespan:
         assert bench is not None
         await self._mind_eviction(bench)
         self._learned(bench.adapters.known_secrets())
+        self._stalls.tell()
         await self._workers.beat(
             WorkerCard(
                 name=self.name,
@@ -254,6 +258,8 @@ class Lifespan:
                 signing=Signer(self.settings.signing_keys).fingerprints,
                 shut=self._intake.reason,
                 conditional_writes=self._conditional_writes,
+                stalls=self._stalls.count,
+                stall_s_longest=round(self._stalls.longest_s, 4),
             )
         )
 

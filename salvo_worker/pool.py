@@ -80,6 +80,15 @@ def _nothing() -> None:
     pass
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the cheapest loop there is here: uvloop's, where it exists; None is Python's own."""
+    try:
+        import uvloop  # absent on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 class AsyncioPool(BasePool):  # type: ignore[misc]
     """Runs each task as a coroutine; ``limit`` of them at once.
 
@@ -113,7 +122,8 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
 
     def _run_loop(self) -> None:
         try:
-            asyncio.run(self._main())
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(self._main())
         except BaseException as error:
             self._failure = error
         finally:

@@ -51,7 +51,8 @@ DOORS = (
 ONLY_IN = {
     "boto3": ("salvo_core/store/",),
     "botocore": ("salvo_core/store/",),
-    "httpx": ("salvo_core/adapters/transport.py",),
+    "httpx": ("salvo_core/adapters/line.py",),
+    "aiohttp": ("salvo_core/adapters/line.py",),
     "yaml": ("salvo_core/scenario/source.py",),
     "celery": ("salvo_worker/",),
     "kombu": ("salvo_worker/",),

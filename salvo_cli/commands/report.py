@@ -11,6 +11,7 @@ from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     Details,
     Exact,
+    Html,
     Json,
     Legacy,
     ModelsShown,
@@ -35,6 +36,7 @@ EPILOG = epilog(
         "salvo report latest --k 3,5 --exact      pass@3, pass^5, exact intervals",
         "salvo report latest --json > summary.json",
         "salvo report --history --limit 30        pass rates from run to run",
+        "salvo report latest --html report.html   a page with plots",
         "salvo report latest --legacy             the first Salvo's JSON",
     ],
     "0 shown, whatever the verdict: `salvo wait` exits by it",
@@ -72,6 +74,7 @@ def report(
     tries: TriesShown = None,
     exact: Exact = False,
     legacy: Legacy = False,
+    html: Html = None,
     as_json: Json = False,
 ) -> int:
     """Report a run: verdict and reason, each cell in numbers, what failed most.
@@ -83,7 +86,7 @@ def report(
 
     asked = _asked(tries, exact, about_one=not (history or legacy))
     if history:
-        _refuse_beside_history(run, more=more, legacy=legacy)
+        _refuse_beside_history(run, more=more, legacy=legacy, html=html is not None)
     elif limit is not None:
         raise UsageError("--limit says how many runs --history shows", hint="add --history, or leave it out")
     if legacy and (failures or more):
@@ -100,6 +103,8 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
+        if html is not None:
+            await _write_page(site, html, summary)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
             plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
@@ -121,13 +126,21 @@ def _asked(tries: str | None, exact: bool, *, about_one: bool) -> dict[str, Any]
     return {"exact": exact} | ({"tries": ks} if ks else {})
 
 
-def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
-    if run != "latest" or more or legacy:
-        given = "a run" if run != "latest" else "--verbose" if more else "--legacy"
+def _refuse_beside_history(run: str, *, more: bool, legacy: bool, html: bool) -> None:
+    if run != "latest" or more or legacy or html:
+        given = "a run" if run != "latest" else "--verbose" if more else "--legacy" if legacy else "--html"
         raise UsageError(
             f"--history is about several runs, {given} about one",
             hint="`salvo report --history --scenario NAME` narrows it",
         )
+
+
+async def _write_page(site: Site, output: str, summary: Summary) -> None:
+    from salvo_cli.comparison_files import write_text
+    from salvo_cli.render.pages.run import run_page
+    from salvo_core.history import RUNS_ON_A_PAGE, last_runs
+
+    write_text(output, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE)))
 
 
 def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:

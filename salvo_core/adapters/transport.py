@@ -1,16 +1,13 @@
 """The network, behind one call: a JSON object out, a JSON object back or a ``ProviderError``.
 
-One keep-alive client per request in flight, handed out last in, first out. A single
-pool is quadratic in its connections, because every request scans and polls all of
-them; a client of its own for each slot costs a fraction. All share one TLS context:
+One keep-alive line per request in flight, handed out last in, first out. A single
+pool is quadratic in its connections where every request scans and polls all of
+them; a line of its own for each slot costs a fraction. All share one TLS context:
 loading the certificate store is the other expensive thing.
 
-A client whose exchange did not run to its end (timeout, reset, cancellation) is
+A line whose exchange did not run to its end (timeout, reset, cancellation) is
 closed and dropped: what its connection would carry next is anybody's guess, and
-httpcore may keep the place of a cancelled connect for ever. Nothing of httpx leaves
-this file. Proxies and certificates are found the way every HTTP tool finds them
-(``HTTPS_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``); httpx reads those itself. This
-machine's own addresses never go through a proxy.
+a library may keep the place of a cancelled connect for ever.
 """
 
 from __future__ import annotations
@@ -22,14 +19,12 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-
 from salvo_core.adapters import strict_json
 from salvo_core.adapters.failures import Peer, failure_from_reply, page_title
+from salvo_core.adapters.line import Answer, Line, open_line, tls_context, translated
 from salvo_core.adapters.profile import Timeouts
 from salvo_core.errors import ProviderError, ProviderPermanent, ProviderTransient
 from salvo_core.identity import canonical_json
@@ -37,10 +32,6 @@ from salvo_core.trace.redaction import MARKER
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """Most bytes of an answer, decompressed."""
-
-_IDLE_S_MAX = 30.0  # below the idle limit of common load balancers (60 s), above a slow tool
-
-_BASE_HEADERS = {"content-type": "application/json", "accept": "application/json", "user-agent": "salvo"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +51,6 @@ class Reply:
     elapsed_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-
 class Transport:
     """Bounded HTTP for one event loop.
 
@@ -82,8 +66,8 @@ class Transport:
         self.concurrency_max = concurrency_max
         self._timeouts = timeouts or Timeouts()
         self._slots = asyncio.Semaphore(concurrency_max)
-        self._idle: dict[str, list[httpx.AsyncClient]] = {}  # by origin: one client, one connection, one host
-        self._clients = 0  # idle and busy
+        self._idle: dict[str, list[Line]] = {}  # by origin: one line, one connection, one host
+        self._lines = 0  # idle and busy
         self._closing: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
         self._closed = False
@@ -129,105 +113,65 @@ class Transport:
     async def aclose(self) -> None:
         """Close every idle connection; those in use close when their request ends."""
         self._closed = True
-        for clients in self._idle.values():
-            while clients:
-                self._discard(clients.pop())
+        for lines in self._idle.values():
+            while lines:
+                self._discard(lines.pop())
         await asyncio.gather(*self._closing)
 
     async def _exchange(
         self, peer: Peer, url: str, headers: Mapping[str, str], payload: bytes, timeouts: Timeouts
-    ) -> _Answer:
-        """One request on one client; the client goes back only if the answer was read to its end."""
+    ) -> Answer:
+        """One request on one line; the line goes back only if the answer was read to its end."""
         origin = _origin(url)
         with ExitStack() as unless_finished:
-            client = self._take(peer, origin)
-            unless_finished.callback(self._discard, client)
+            line = self._take(peer, origin)
+            unless_finished.callback(self._discard, line)
+            deadline = asyncio.timeout(timeouts.turn_s)
             try:
-                async with asyncio.timeout(timeouts.turn_s):
-                    answer = await _send(client, url, headers, payload, timeouts)
-            except TimeoutError as error:
-                raise ProviderTransient(
-                    f"{peer.where} did not finish its answer within {timeouts.turn_s:g} s"
-                ) from error
-            except Exception as error:  # wide on purpose: this is the one place where httpx ends
-                raise _translated(peer, error, timeouts) from error
+                async with deadline:
+                    answer = await line.post(url, headers, payload, timeouts, bytes_max=BODY_BYTES_MAX)
+            except Exception as error:  # wide on purpose: this is the one place where libraries end
+                if deadline.expired():
+                    raise ProviderTransient(
+                        f"{peer.where} did not finish its answer within {timeouts.turn_s:g} s"
+                    ) from error
+                raise translated(peer, error, timeouts, bytes_max=BODY_BYTES_MAX) from error
             unless_finished.pop_all()
         if self._closed:
-            self._discard(client)
+            self._discard(line)
         else:
-            self._idle.setdefault(origin, []).append(client)
+            self._idle.setdefault(origin, []).append(line)
         return answer
 
-    def _take(self, peer: Peer, origin: str) -> httpx.AsyncClient:
+    def _take(self, peer: Peer, origin: str) -> Line:
         idle = self._idle.get(origin)
         if idle:
             return idle.pop()
-        if self._clients >= self.concurrency_max:
-            # We hold a slot, so fewer than all clients are busy: some other origin has an idle one.
-            self._discard(next(clients for clients in self._idle.values() if clients).pop(0))
-        client = self._open(peer, origin)
-        self._clients += 1
-        return client
-
-    def _open(self, peer: Peer, origin: str) -> httpx.AsyncClient:
+        if self._lines >= self.concurrency_max:
+            # We hold a slot, so fewer than all lines are busy: some other origin has an idle one.
+            self._discard(next(lines for lines in self._idle.values() if lines).pop(0))
         if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        try:
-            return httpx.AsyncClient(
-                headers=_BASE_HEADERS,
-                verify=self._tls,
-                limits=httpx.Limits(
-                    max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_S_MAX
-                ),
-                # A cookie from one trial must not steer the next: trials are independent.
-                cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-                follow_redirects=False,
-                # A proxy of the company's cannot reach a server on this machine (local model, simulator).
-                trust_env=not _on_this_machine(origin),
-            )
-        except (ImportError, ValueError, httpx.InvalidURL) as error:  # all of them about a proxy variable
-            raise ProviderPermanent(
-                f"the proxy set in this worker's environment cannot be used: {peer.quote(str(error))}",
-                hint="Check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; SOCKS needs the package httpx[socks].",
-            ) from error
+            self._tls = tls_context()
+        line = open_line(peer, origin, self._tls)
+        self._lines += 1
+        return line
 
-    def _discard(self, client: httpx.AsyncClient) -> None:
-        """Close a client beside the caller, who may be in the middle of being cancelled."""
-        self._clients -= 1
-        task = asyncio.get_running_loop().create_task(_close(client))
+    def _discard(self, line: Line) -> None:
+        """Close a line beside the caller, who may be in the middle of being cancelled."""
+        self._lines -= 1
+        task = asyncio.get_running_loop().create_task(_close(line))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-async def _close(client: httpx.AsyncClient) -> None:
+async def _close(line: Line) -> None:
     try:
-        await client.aclose()
+        await line.aclose()
     except Exception as error:  # whatever a broken connection says on its way out, it is gone
         logging.getLogger(__name__).debug("closing a connection: %s", type(error).__name__)
 
 
-async def _send(
-    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], payload: bytes, timeouts: Timeouts
-) -> _Answer:
-    limits = httpx.Timeout(
-        connect=timeouts.connect_s, read=timeouts.read_s, write=timeouts.write_s, pool=timeouts.connect_s
-    )
-    async with client.stream("POST", url, content=payload, headers=dict(headers), timeout=limits) as response:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > BODY_BYTES_MAX:
-                raise _BodyTooLarge
-            chunks.append(chunk)
-        return _Answer(response.status_code, dict(response.headers), b"".join(chunks))
-
-
-class _BodyTooLarge(Exception):
-    """The answer went past BODY_BYTES_MAX; the rest of it was not read."""
-
-
-def _without(secrets: Iterable[str], answer: _Answer) -> _Answer:
+def _without(secrets: Iterable[str], answer: Answer) -> Answer:
     body = answer.body
     for secret in filter(None, secrets):
         if (echoed := secret.encode()) in body:
@@ -235,58 +179,9 @@ def _without(secrets: Iterable[str], answer: _Answer) -> _Answer:
     return replace(answer, body=body)
 
 
-def _translated(peer: Peer, error: Exception, timeouts: Timeouts) -> ProviderError:
-    """Return our word for an exception of the HTTP library."""
-    said = f"{type(error).__name__} {peer.quote(str(error))}".strip()
-    if isinstance(error, httpx.ConnectTimeout):
-        return ProviderTransient(
-            f"{peer.where} could not be connected within {timeouts.connect_s:g} s", unsent=True
-        )
-    if isinstance(error, httpx.ReadTimeout):
-        return ProviderTransient(f"{peer.where} sent nothing for {timeouts.read_s:g} s")
-    if isinstance(error, _BodyTooLarge):
-        return ProviderPermanent(f"{peer.where} answered with more than {BODY_BYTES_MAX >> 20} MiB")
-    if isinstance(
-        error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError | UnicodeError
-    ):
-        return ProviderPermanent(
-            f"{peer.where} cannot be asked: {said}", hint="Check base_url, the key and the headers."
-        )
-    if _caused_by(error, ssl.SSLCertVerificationError):
-        return ProviderPermanent(
-            f"{peer.where} has a certificate that this worker does not trust: {said}",
-            hint="Set SSL_CERT_FILE to your organisation's certificates, or correct base_url.",
-        )
-    if isinstance(error, httpx.ConnectError):
-        return ProviderTransient(
-            f"{peer.where} cannot be connected: {said}",
-            hint="Is the server running, and is base_url right?",
-            unsent=True,
-        )
-    if isinstance(error, httpx.HTTPError | OSError):
-        return ProviderTransient(f"{peer.where} broke off: {said}")
-    if isinstance(error, RuntimeError) and "closed" in str(error):
-        # uvloop says so when the other side closed a kept connection under our write (uvloop issue 506).
-        return ProviderTransient(f"{peer.where} closed the connection")
-    return ProviderPermanent(f"{peer.where} cannot be asked: {said}")
-
-
-def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
-    while error is not None:
-        if isinstance(error, kind):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _on_this_machine(origin: str) -> bool:
-    host = urlsplit(origin).hostname or ""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _encoded(peer: Peer, body: Mapping[str, Any]) -> bytes:
@@ -299,7 +194,7 @@ def _encoded(peer: Peer, body: Mapping[str, Any]) -> bytes:
         ) from error
 
 
-def _document_of(peer: Peer, answer: _Answer) -> dict[str, Any]:
+def _document_of(peer: Peer, answer: Answer) -> dict[str, Any]:
     """Return the object in a good answer; raise what a bad one stands for."""
     text = answer.body.decode("utf-8-sig", "replace")  # a model may be cut in the middle of a character
     try:
@@ -318,7 +213,7 @@ def _document_of(peer: Peer, answer: _Answer) -> dict[str, Any]:
     return document
 
 
-def _unreadable(peer: Peer, answer: _Answer, text: str, error: ValueError) -> ProviderError:
+def _unreadable(peer: Peer, answer: Answer, text: str, error: ValueError) -> ProviderError:
     """A success that is no JSON: for good if the wrong thing answered, else half a body."""
     content_type = answer.headers.get("content-type", "")
     if "html" in content_type or text.lstrip()[:1] == "<":

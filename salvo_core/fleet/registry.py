@@ -32,6 +32,10 @@ class WorkerCard(BaseModel):
     """Why it takes no new trials at present; empty while it does."""
     conditional_writes: bool | None = None
     """Whether its store honours them; None while it could not be asked."""
+    stalls: int = 0
+    """Steps of its loop that took more than 5 ms while everything else on it waited, since it began."""
+    stall_s_longest: float = 0.0
+    """The longest of them, seconds."""
 
 
 class WorkerRegistry:

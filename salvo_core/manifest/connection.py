@@ -13,6 +13,7 @@ from redis.backoff import ExponentialBackoff
 
 from salvo_core.errors import RedisUnavailable, UsageError
 from salvo_core.manifest.address import SENTINEL_SCHEMES, scheme_of, sentinel_address, tls_of
+from salvo_core.manifest.batching import BatchingRedis
 from salvo_core.manifest.sentinel import SentinelPool
 from salvo_core.settings import without_password
 
@@ -66,7 +67,7 @@ def connect(url: str, *, connections_max: int = 64, retries_max: int = RETRIES_M
             f"the Redis URL {without_password(url)!r} cannot be read",
             hint="is the port a number? In a password, write / as %2F, # as %23, ? as %3F and @ as %40",
         ) from None
-    return Redis.from_pool(pool)
+    return BatchingRedis.from_pool(pool)
 
 
 @contextmanager

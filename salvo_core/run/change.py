@@ -115,7 +115,7 @@ class CellChange(Frozen):
     latency: RatioFound | None
     tokens: RatioFound | None
     moved: Moved | None
-    """Where the verdict is REGRESSED."""
+    """Where the verdict is REGRESSED and some assertion failed more often."""
 
 
 class RunChange(Frozen):
@@ -294,6 +294,8 @@ def _moved(a: _Fold, b: _Fold) -> Moved | None:
         return None
     rise = {label: count / a.scored - b.failed[label] / b.scored for label, count in a.failed.items()}
     label = max(rise, key=lambda one: (rise[one], one))
+    if rise[label] <= 0:  # the fall is of what no assertion says
+        return None
     return Moved(
         assertion=label,
         failed=a.failed[label],
@@ -343,6 +345,9 @@ class _Whole:
     high: float | None
     bound: float | None
     """What it is at least, with one-sided confidence 1 - alpha, and whatever trials without a grade did."""
+    least: float
+    """What trials without a grade leave possible, those of cells without any grade too."""
+    most: float
     p: Directed
     chi_squared: float | None
     two_sided: float | None
@@ -350,19 +355,20 @@ class _Whole:
     @classmethod
     def of(cls, pairs: Sequence[tuple[Rates, Rates]], alpha: float) -> _Whole:
         told = [(now, before) for now, before in pairs if now.scored and before.scored]
+        least = math.fsum(_bounded(a, b) for a, b in pairs) / len(pairs) if pairs else -1.0
+        most = -math.fsum(_bounded(b, a) for a, b in pairs) / len(pairs) if pairs else 1.0
         contrast = stratified([(now.counted, before.counted) for now, before in told])
         p = Directed(1.0, 1.0) if contrast is None else contrast.exact
         chi, two_sided = (None, None) if contrast is None else (contrast.statistic, contrast.p)
         now = of_these_cells([a.counted for a, _ in told])
         before = of_these_cells([b.counted for _, b in told])
         if now is None or before is None:
-            return cls(None, None, None, None, p, chi, two_sided)
+            return cls(None, None, None, None, least, most, p, chi, two_sided)
         difference, se = now.mean - before.mean, math.hypot(now.se, before.se)
         normal = NormalDist(sigma=se)
         half = normal.inv_cdf(0.975)
-        least = math.fsum(_bounded(a, b) for a, b in told) / len(told)
         bound = min(difference - normal.inv_cdf(1 - alpha), least)
-        return cls(difference, difference - half, difference + half, bound, p, chi, two_sided)
+        return cls(difference, difference - half, difference + half, bound, least, most, p, chi, two_sided)
 
 
 def _overall(cells: Sequence[CellChange], whole: _Whole, demands: Demands) -> tuple[Verdict, str]:
@@ -382,6 +388,8 @@ def _overall(cells: Sequence[CellChange], whole: _Whole, demands: Demands) -> tu
         return "INCONCLUSIVE", "too few graded trials" + beside
     told = f"{whole.difference:+.1%} over all cells"
     if whole.p.worse < demands.alpha and whole.difference <= -demands.margin:
+        if whole.most > -demands.margin:
+            return "INCONCLUSIVE", f"{told}; trials without a grade could explain it{beside}"
         return "REGRESSED", f"{told} (p = {whole.p.worse:.2g}), though no cell alone shows it"
     if whole.bound <= -demands.margin:
         return "INCONCLUSIVE", f"{told}: a fall of {demands.margin:.0%} is not ruled out{beside}"

@@ -26,6 +26,11 @@ WHERE_TRACE_IDS_ARE = "`salvo trials RUN` shows the trace ids of a run"
 _PREFIX = re.compile(r"[0-9a-f-]{4,36}")
 
 
+def looks_like_an_id(word: str) -> bool:
+    """Tell whether a word may be an id, or the beginning of one, and so cannot be a name for anything."""
+    return bool(_PREFIX.fullmatch(word))
+
+
 class References:
     """Finds runs and trials by what people call them.
 

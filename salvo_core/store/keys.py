@@ -12,6 +12,7 @@
     runs/<run_id>/packs/<first>.<last>.<digest>.i<bytes>.json.zst    traces of a sealed run, in one object
     runs/<run_id>/manifest.json.zst
     runs/<run_id>/summary.json
+    baselines/<name>.json        which run a name stands for, in comparisons
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
@@ -31,7 +32,10 @@ REEVALS = "reevals/"
 HOMES = (RUNS, REEVALS)
 ORDERS = "orders/"
 ALIASES = "aliases/"
+BASELINES = "baselines/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_BASELINE = re.compile(r"baselines/([a-z0-9][a-z0-9._-]{0,63})\.json")
 _ALIAS_NAME = re.compile(r"aliases/([0-9a-f-]{36})\.json")
 _TRACES = re.compile(r"((?:runs|reevals)/[0-9a-f-]{36}/)traces/")
 _TRACE = re.compile(r"((?:runs|reevals)/[0-9a-f-]{36}/)traces/([0-9a-f-]{36}\.a\d{1,6}\.json\.zst)")
@@ -127,6 +131,24 @@ def alias(trace_id: str) -> str:
 def parse_alias(key: str) -> str | None:
     """Return the trace id of an alias's key, or None if it is no such key."""
     found = _ALIAS_NAME.fullmatch(key)
+    return found[1] if found else None
+
+
+def is_baseline_name(name: str) -> bool:
+    """Tell whether a baseline may be called so: it is a file's name everywhere, and never a path."""
+    return bool(_BASELINE_NAME.fullmatch(name))
+
+
+def baseline(name: str) -> str:
+    """Return where it is kept which run a baseline's name stands for."""
+    if not is_baseline_name(name):
+        raise UsageError(f"{name[:80]!r} is no name of a baseline")
+    return f"{BASELINES}{name}.json"
+
+
+def parse_baseline(key: str) -> str | None:
+    """Return the name of a baseline's key, or None if it is no such key."""
+    found = _BASELINE.fullmatch(key)
     return found[1] if found else None
 
 

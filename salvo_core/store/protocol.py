@@ -48,7 +48,11 @@ class Store(Protocol):
         ...
 
     async def put(self, key: str, body: bytes) -> None:
-        """Store body under key, replacing what is there. Only for documents that can be derived again."""
+        """Store body under key, replacing what is there: the last writer wins, and no reader sees half.
+
+        Only for documents that can be derived again, and for a baseline, which is one person's choice of a
+        run at a time.
+        """
         ...
 
     async def get(self, key: str) -> bytes:

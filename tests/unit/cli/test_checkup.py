@@ -69,6 +69,14 @@ def test_workers_that_begin_no_trial_are_counted_and_one_of_them_says_why():
     )  # fmt: skip
 
 
+def test_a_worker_whose_loop_was_held_up_for_long_is_told_of():
+    assert not list(checkup.gate_findings([card(stalls=9, stall_s_longest=0.2)]))
+    (finding,) = checkup.gate_findings([card(), card(name="w2", stalls=1200, stall_s_longest=2.5)])
+    assert (finding.level, finding.seen) == (
+        "warn", "w2 was held up for 2.5 s at a time, and 1,200 times for more than 5 ms",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("honours", "told"), [(True, 0), (None, 0), (False, 1)])
 def test_a_store_without_conditional_writes_is_told_once_it_is_known(honours, told):
     found = list(checkup.gate_findings([card(conditional_writes=honours), card()]))

@@ -11,8 +11,9 @@ from rich.console import Console
 
 from salvo_cli import exits, main, options
 from salvo_cli.ordering import print_single_votes
-from salvo_core.errors import NotFound, RedisUnavailable, StoreRefused, UsageError
+from salvo_core.errors import NotFound, RedisUnavailable, SalvoError, StoreRefused, UsageError
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
+from salvo_core.run.verdict import EXIT_CODES
 from salvo_core.scenario.loading import load_paths
 from salvo_core.scenario.project import load_project
 from salvo_core.submit import Order
@@ -42,6 +43,12 @@ COMMANDS = (
     "simulate",
     "manifest",
     "manifest show",
+    "compare",
+    "baseline",
+    "baseline set",
+    "baseline show",
+    "baseline list",
+    "baseline rm",
 )
 
 
@@ -67,6 +74,19 @@ def test_the_help_lists_every_command_whole(capsys):
     text = capsys.readouterr().out
     assert all(f"  {command} " in text for command in COMMANDS if " " not in command)
     assert "..." not in text.partition("Commands:")[2]
+
+
+def test_every_exit_code_is_in_the_one_table_and_the_help_shows_it(capsys):
+    errors, found = [SalvoError], set()
+    while errors:
+        found.add((error := errors.pop()).exit_code)
+        errors += [one for one in error.__subclasses__() if one.__module__.startswith("salvo_")]
+    named = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert found | named | set(EXIT_CODES.values()) == set(exits.CODES)
+    main.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"{code} {means}" in text for code, means in exits.CODES.items())
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error(capsys):
@@ -108,6 +128,12 @@ def test_the_version_is_printed(capsys):
         ["report", "0199c2f4", "--history"],
         ["report", "--history", "--verbose"],
         ["manifest", "nonsense"],
+        ["compare"],
+        ["compare", "main", "--inconclusive", "pass"],
+        ["compare", "main", "--gate", "--inconclusive", "perhaps"],
+        ["compare", "main", "--margin", "0"],
+        ["compare", "main", "--alpha", "0.7"],
+        ["baseline", "set"],
         ["worker", "--loglevel", "loud"],
         ["validate", "missing.yaml"],
         ["resume", "latest", "--dry-run", "--budget-usd", "5"],

@@ -139,3 +139,28 @@ def test_cells_without_a_counterpart_are_listed():
 def test_the_same_rows_give_the_same_bytes():
     once, again = changed([(70, 30)], [(95, 5)]), changed([(70, 30)], [(95, 5)])
     assert once.model_dump_json() == again.model_dump_json()
+
+
+def test_a_cell_that_lost_all_its_trials_is_not_hidden_by_the_others():
+    found = changed([(490, 10), (0, 0)], [(490, 10), (490, 10)], trials=500, cells=2)
+    assert found.cells[0].verdict == "SAME"
+    assert found.verdict == "INCONCLUSIVE"
+
+
+def test_a_fall_over_all_cells_that_lost_trials_could_explain_is_no_regression():
+    kept, lost = [(30, 8)] * 12, [(26, 4)] * 12
+    before = [(37, 3)] * 12
+    assert changed(kept, before, trials=40, cells=12).verdict == "REGRESSED"
+    found = changed(lost, before, trials=40, cells=12)
+    assert found.p_worse < 0.05
+    assert found.verdict == "INCONCLUSIVE"
+    assert "without a grade" in found.reason
+
+
+def test_no_assertion_is_blamed_that_did_not_fail_more_often():
+    order = plan(trials=40)
+    baseline = order.model_copy(update={"run_id": BASELINE_ID})
+    silent = [row(index, "failed" if index < 30 else "passed") for index in range(40)]
+    found = change(Side(order, silent), Side(baseline, rows(baseline, (40, 0))))
+    assert found.verdict == "REGRESSED"
+    assert found.cells[0].moved is None

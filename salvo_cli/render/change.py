@@ -1,0 +1,222 @@
+"""A run against a baseline: the verdict, each cell then and now, and for what fell two traces to open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from salvo_cli.render.console import Marks, one_line, plain
+from salvo_cli.render.naming import cell_names
+from salvo_cli.render.numbers import percent, plural
+from salvo_cli.render.tables import Cell, table
+from salvo_core.run.change import CellChange, RatioFound, RunChange, Verdict
+
+WIDE = 140
+"""Columns from which cost, latency and tokens stand beside each cell."""
+
+CELLS_SHOWN_MAX = 60
+EXPLAINED_MAX = 5
+NAMED_MAX = 10
+LABEL_CHARACTERS_MAX = 120
+
+STYLES: dict[Verdict, str] = {
+    "REGRESSED": "bold red",
+    "IMPROVED": "bold green",
+    "SAME": "green",
+    "INCONCLUSIVE": "bold yellow",
+}
+WORST_FIRST: tuple[Verdict, ...] = ("REGRESSED", "INCONCLUSIVE", "IMPROVED", "SAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What a person called the two runs.
+
+    Attributes:
+        candidate: A baseline's name, empty where it was a run.
+        baseline: As candidate.
+    """
+
+    candidate: str = ""
+    baseline: str = ""
+
+
+def named(run_id: str, name: str) -> str:
+    """Return a run with the name it was called by: ``main (run 0199...)``."""
+    return f"{name} (run {run_id})" if name else f"run {run_id}"
+
+
+def names_of(cells: Sequence[CellChange]) -> list[str]:
+    """Return what to call the cells, in their order; where two models are compared, both are named."""
+    names = cell_names(cells)
+    return [
+        name
+        if cell.model == cell.model_before
+        else f"{one_line(cell.scenario_name, 60)} · {one_line(cell.model, 60)},"
+        f" was {one_line(cell.model_before, 60)}"
+        for name, cell in zip(names, cells, strict=True)
+    ]
+
+
+def ranked(cells: Sequence[CellChange]) -> list[int]:
+    """Return the places of the cells, those first that a person should look at first."""
+    return sorted(
+        range(len(cells)),
+        key=lambda place: (WORST_FIRST.index(cells[place].verdict), cells[place].difference or 0),
+    )
+
+
+def change(found: RunChange, *, sides: Sides, width: int, signs: Marks) -> RenderableType:
+    """Return a run against a baseline.
+
+    Args:
+        found: What changed.
+        sides: What the two runs were called.
+        width: Columns to fill.
+        signs: Marks that the terminal can show.
+    """
+    names = names_of(found.cells)
+    order = ranked(found.cells)
+    parts: list[RenderableType] = [_head(found, sides, signs), Text("")]
+    parts.append(_cells(found, names, order[:CELLS_SHOWN_MAX], width, signs))
+    if len(order) > CELLS_SHOWN_MAX:
+        parts.append(
+            Text(f"and {plural(len(order) - CELLS_SHOWN_MAX, 'more cell')}: --json has all", style="dim")
+        )
+    if width < WIDE and (ratios := _ratios(found, names, order[:CELLS_SHOWN_MAX], signs)) is not None:
+        parts += [Text(""), ratios]
+    parts += _fallen(found, names, order)
+    parts += _beside(found)
+    return Group(*parts)
+
+
+def verdict_mark(verdict: Verdict, signs: Marks) -> Text:
+    """Return a verdict with its mark, coloured."""
+    mark = {"REGRESSED": signs.failed, "IMPROVED": signs.passed, "SAME": signs.passed, "INCONCLUSIVE": "?"}
+    return Text(f"{mark[verdict]} {verdict}", style=STYLES[verdict])
+
+
+def _head(found: RunChange, sides: Sides, signs: Marks) -> RenderableType:
+    first = verdict_mark(found.verdict, signs)
+    first.append(
+        f"   {plural(len(found.cells), 'cell')}, a fall counts from {points(found.margin)} points on"
+    )
+    now, before = named(found.run_id, sides.candidate), named(found.run_id_before, sides.baseline)
+    return Group(first, plain(found.reason), plain(f"        {now}\nagainst {before}", "dim"))
+
+
+def _cells(
+    found: RunChange, names: Sequence[str], order: Sequence[int], width: int, signs: Marks
+) -> RenderableType:
+    heads = ["cell", "pass rate", "points", "p", "verdict"]
+    if width >= WIDE:
+        heads += ["cost", "latency", "tokens", "would show"]
+    rows: list[list[Cell]] = []
+    for place in order:
+        cell = found.cells[place]
+        row: list[Cell] = [
+            names[place],
+            f"{rate(cell.before.rate)} {signs.arrow} {rate(cell.now.rate)}",
+            difference(cell),
+            p_value(cell),
+            verdict_mark(cell.verdict, signs),
+        ]
+        if width >= WIDE:
+            row += [ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), _detectable(cell)]
+        rows.append(row)
+    return table(heads, rows, right=("pass rate", "p"), wide="cell")
+
+
+def _ratios(
+    found: RunChange, names: Sequence[str], order: Sequence[int], signs: Marks
+) -> RenderableType | None:
+    rows: list[list[Cell]] = [
+        [names[place], ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), _detectable(cell)]
+        for place, cell in ((place, found.cells[place]) for place in order)
+        if cell.cost or cell.latency or cell.tokens
+    ]
+    if not rows:
+        return None
+    return table(
+        ("median, now by then", "cost", "latency", "tokens", "would show"), rows, wide="median, now by then"
+    )
+
+
+def _fallen(found: RunChange, names: Sequence[str], order: Sequence[int]) -> list[RenderableType]:
+    fallen = [place for place in order if found.cells[place].verdict == "REGRESSED"]
+    parts: list[RenderableType] = []
+    for place in fallen[:EXPLAINED_MAX]:
+        cell = found.cells[place]
+        parts += [Text(""), plain(names[place], "bold red")]
+        now, before = cell.now, cell.before
+        told = [f"passed {now.passed} of {now.scored}, before {before.passed} of {before.scored}"]
+        if (moved := cell.moved) is not None:
+            label = one_line(moved.assertion, LABEL_CHARACTERS_MAX)
+            told.append(
+                f"{label}: failed {moved.failed} of {cell.now.scored},"
+                f" before {moved.failed_before} of {cell.before.scored}"
+            )
+            told.append(f"salvo trace {moved.trace_id}   fails now")
+            if moved.trace_id_before:
+                told.append(f"salvo trace {moved.trace_id_before}   passed then")
+        parts += [Padding(plain(line), (0, 0, 0, 2)) for line in told]
+    if len(fallen) > EXPLAINED_MAX:
+        parts += [Text(""), Text(f"and {len(fallen) - EXPLAINED_MAX} more that regressed", style="dim")]
+    return parts
+
+
+def _beside(found: RunChange) -> list[RenderableType]:
+    """Return what keeps the comparison from being the whole story."""
+    parts: list[RenderableType] = []
+    for what, labels in (
+        ("only in the candidate", found.added),
+        ("no longer there", found.removed),
+        ("compared all the same", found.unlike),
+    ):
+        if labels:
+            shown = ", ".join(one_line(label, LABEL_CHARACTERS_MAX) for label in labels[:NAMED_MAX])
+            more = f" and {len(labels) - NAMED_MAX} more" if len(labels) > NAMED_MAX else ""
+            parts.append(plain(f"{what}: {shown}{more}", "yellow"))
+    return [Text(""), *parts] if parts else []
+
+
+def rate(value: float | None) -> str:
+    """Return a pass rate for people; a dash where nothing was graded."""
+    return "-" if value is None else percent(value)
+
+
+def points(share: float) -> str:
+    """Return a share in percentage points: ``5``, ``2.5``, ``-25``."""
+    return f"{share * 100:.3g}"
+
+
+def difference(cell: CellChange) -> str:
+    """Return a cell's difference in percentage points with its 95 % interval: ``-25 (-35 to -14)``."""
+    if cell.difference is None:
+        return "-"
+    low, high = (f"{100 * end:+.0f}" for end in (cell.difference_low, cell.difference_high))
+    return f"{100 * cell.difference:+.0f} ({low} to {high})"
+
+
+def p_value(cell: CellChange) -> str:
+    """Return how surprising a cell's difference is where there is none, in the direction that it has."""
+    if cell.difference is None:
+        return "-"
+    p = cell.p_worse if cell.difference <= 0 else cell.p_better
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def ratio(found: RatioFound | None) -> str:
+    """Return a ratio of medians with its 95 % interval: ``x1.20 (1.10-1.31)``."""
+    if found is None:
+        return "-"
+    high = "" if found.high is None else f"{found.high:.2f}"
+    return f"x{found.ratio:.2f} ({found.low:.2f}-{high})"
+
+
+def _detectable(cell: CellChange) -> str:
+    return "-" if cell.detectable is None else f"-{points(cell.detectable)}"

@@ -1,0 +1,158 @@
+"""A run as a page: its verdict, its cells in figures and plots, what failed, and how it went before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from salvo_cli.render.naming import cell_names
+from salvo_cli.render.numbers import moment, percent, plural, score, seconds, spent_in_all, usd
+from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates, trend
+from salvo_cli.render.pages.sheet import page, section, table, text, tone
+from salvo_core.history import History
+from salvo_core.run.summary import CellSummary, Summary
+
+CELLS_MAX = 200
+"""Rows of one table or plot; a page is to be read."""
+
+FAILURES_MAX = 100
+
+
+def run_page(summary: Summary, past: History | None = None) -> str:
+    """Return the page of a run.
+
+    Args:
+        summary: The run in numbers, ended or not.
+        past: The last runs, for how its cells went; None leaves that out.
+    """
+    cells = summary.cells[:CELLS_MAX]
+    names = cell_names(summary.cells)[:CELLS_MAX]
+    left = len(summary.cells) - len(cells)
+    return page(
+        f"{summary.verdict.replace('_', ' ')}: run {summary.run_id}",
+        _head(summary),
+        f'<p class="open">{plural(left, "more cell")} not shown</p>' if left else "",
+        section(
+            "Pass rates, with 95 % intervals",
+            pass_rates([bar_of(cell, name) for cell, name in zip(cells, names, strict=True)]),
+        ),
+        section("Cells", cells_table(cells, names)),
+        section(
+            "Cost of a trial against pass rate", cost_against_rate(_spots(cells, names)), _numbered(cells)
+        ),
+        section("What failed", _failures(cells, names)),
+        section("What infrastructure ended", _infrastructure(cells, names)),
+        section("From run to run", history_table(past, cells)) if past else "",
+    )
+
+
+def _head(summary: Summary) -> str:
+    word = summary.verdict.replace("_", " ")
+    figures = [
+        f"{summary.counts['passed']:,} of {plural(summary.total, 'trial')} passed",
+        spent_in_all(
+            summary.cost.total_usd,
+            summary.cost.unknown,
+            summary.judge_cost.total_usd,
+            summary.judge_cost.unknown,
+        ),
+    ]
+    if summary.wall_s is not None:
+        figures.append(seconds(summary.wall_s))
+    labels = " · ".join(f"{name}={value}" for name, value in sorted(summary.labels.items()))
+    state = "" if summary.state == "sealed" else f'<p class="open">The run is {text(summary.state)}.</p>\n'
+    return (
+        f'<h1 class="{tone(summary.verdict)}">{text(word)}</h1>\n<p>{text(summary.reason, 1000)}</p>\n{state}'
+        f"<p>{text(' · '.join(figures))}</p>\n"
+        f'<p class="quiet">run <code>{text(summary.run_id)}</code> · {text(moment(summary.created_at))}'
+        f"{' · ' + text(labels, 1000) if labels else ''}</p>\n"
+    )
+
+
+def bar_of(cell: CellSummary, name: str) -> Bar:
+    """Return a cell on the scale of pass rates."""
+    measured = Measured(cell.pass_rate, cell.pass_rate_low, cell.pass_rate_high) if cell.scored else None
+    return Bar(name, tone(cell.verdict), measured)
+
+
+def cells_table(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
+    """Return a run's cells in figures."""
+    rows = [
+        [
+            str(number),
+            text(name),
+            f'<span class="{tone(cell.verdict)}">{text(cell.verdict.replace("_", " "))}</span>',
+            f"{cell.counts['passed']:,}/{cell.trials:,}",
+            f"{percent(cell.pass_rate)} ({percent(cell.pass_rate_low)}–{percent(cell.pass_rate_high)})"
+            if cell.scored
+            else "–",
+            score(cell.score.mean) if cell.scored else "–",
+            seconds(cell.latency_s.p50) if cell.latency_s else "–",
+            text(usd(cell.cost.mean_usd)),
+        ]
+        for number, (cell, name) in enumerate(zip(cells, names, strict=True), 1)
+    ]
+    heads = ("#", "cell", "verdict", "passed", "pass rate", "score", "latency p50", "cost a trial")
+    return table(heads, rows, numbers=heads[:1] + heads[3:])
+
+
+def _spots(cells: Sequence[CellSummary], names: Sequence[str]) -> list[Spot]:
+    return [
+        Spot(number, name, tone(cell.verdict), cell.cost.mean_usd, cell.pass_rate)
+        for number, (cell, name) in enumerate(zip(cells, names, strict=True), 1)
+        if cell.cost.mean_usd is not None and cell.scored
+    ]
+
+
+def _numbered(cells: Sequence[CellSummary]) -> str:
+    """Say why a plot of costs is missing or lacks cells; empty where it is whole."""
+    lacking = sum(cell.cost.mean_usd is None or not cell.scored for cell in cells)
+    if not lacking:
+        return ""
+    return f'<p class="quiet">{plural(lacking, "cell")} without a known price or a grade left out</p>'
+
+
+def _failures(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
+    rows = [
+        [
+            text(name),
+            text(failure.label),
+            f"{failure.fail_count:,}/{cell.scored:,}",
+            f"<code>salvo trace {text(failure.trace_ids[0])}</code>" if failure.trace_ids else "",
+        ]
+        for cell, name in zip(cells, names, strict=True)
+        for failure in cell.failures
+    ]
+    if not rows:
+        return ""
+    return table(("cell", "assertion", "failed", "a trial to open"), rows[:FAILURES_MAX], numbers=("failed",))
+
+
+def _infrastructure(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
+    rows = [
+        [text(name), text(errors.kind.replace("_", " ")), f"{errors.count:,}", text(errors.message, 500)]
+        for cell, name in zip(cells, names, strict=True)
+        for errors in cell.infra_errors
+    ]
+    return (
+        table(("cell", "kind", "trials", "what was said"), rows[:FAILURES_MAX], numbers=("trials",))
+        if rows
+        else ""
+    )
+
+
+def history_table(past: History, cells: Sequence[CellSummary]) -> str:
+    """Return how these cells went from run to run; empty where no two runs graded any of them."""
+    meant = {(cell.scenario_name, cell.model) for cell in cells}
+    rows = [
+        [
+            text(f"{one.scenario} · {one.model}{', edited on the way' if one.edited else ''}"),
+            trend(one.rates),
+            percent(one.known[0]),
+            percent(one.known[-1]),
+            str(len(one.known)),
+        ]
+        for one in past.trends
+        if (one.scenario, one.model) in meant
+    ]
+    heads = ("cell", "pass rate, oldest run first", "first", "last", "runs")
+    return table(heads, rows[:CELLS_MAX], numbers=("first", "last", "runs")) if rows else ""
