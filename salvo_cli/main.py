@@ -31,6 +31,7 @@ from salvo_cli.commands import (
     manifest,
     pack,
     pause,
+    plan_run,
     rebuild,
     reeval,
     replay,
@@ -48,6 +49,7 @@ from salvo_cli.commands import (
     wait,
     worker,
 )
+from salvo_cli.deciding import with_rule_apart
 from salvo_cli.epilog import epilog
 from salvo_core.errors import SalvoError
 
@@ -94,6 +96,7 @@ for _name, _does, _module, _function in (
     ("init", "Write a project that runs at once.", init, init.init),
     ("validate", "Check scenario files; report every problem.", validate, validate.validate),
     ("run", "Run scenarios N times; exit by the verdict.", run_scenarios, run_scenarios.run),
+    ("plan", "What a run would take, and could show.", plan_run, plan_run.plan),
     ("submit", "Order a run, print its id, return at once.", submit, submit.submit),
     ("status", "Where a run stands; --watch follows it.", status, status.status),
     ("wait", "Return when a run ends; exit by its verdict.", wait, wait.wait),
@@ -146,7 +149,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     as_json = any(option in arguments for option in ("--json", "--format-json", "--legacy"))
     try:
-        code = typer.main.get_command(app)(args=list(arguments), prog_name="salvo", standalone_mode=False)
+        given = with_rule_apart(arguments)
+        code = typer.main.get_command(app)(args=given, prog_name="salvo", standalone_mode=False)
     except SalvoError as error:
         return _fail(as_json, exits.kind_of(error), error.message, error.hint, error.exit_code, error)
     except _ClickUsageError as error:

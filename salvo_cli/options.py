@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from salvo_core.trace.recording import RecordingMode
 
 TRIALS_MAX = 1_000_000
+TRIES_MAX = 4
+K_MAX = 1_000
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else there.")]
 RunJson = Annotated[
@@ -127,10 +129,47 @@ EarlyStop = Annotated[
     bool,
     typer.Option(
         "--early-stop",
-        help="Skip a cell's trials that have not begun once they cannot change its verdict: after a "
-        "hard fail, or when the threshold is out of reach. With -j, fewer have begun by then.",
+        help="Skip a cell's trials that have not begun once its verdict is decided: after a hard fail, or "
+        "when its bar is out of reach. A rule may follow, sprt or confidence. With -j, fewer have begun.",
     ),
 ]
+StopRule = Annotated[
+    str | None,
+    typer.Option(
+        "--stop-rule", metavar="RULE",
+        help="Of --early-stop: curtail, or a test of the pass rate after every trial, which also "
+        "passes early: sprt or confidence [curtail].",
+    ),
+]  # fmt: skip
+PassRate = Annotated[
+    float | None,
+    typer.Option(
+        "--pass-rate", metavar="P",
+        help="Judge cells by their pass rate: all of its interval must lie above this.",
+    ),
+]  # fmt: skip
+Confidence = Annotated[
+    float | None,
+    typer.Option("--confidence", metavar="C", help="Of that interval, 0.5 to 1 [0.95]."),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(
+        "--alpha", metavar="A",
+        help="With sprt or confidence: chance of passing an agent that should not [0.05].",
+    ),
+]  # fmt: skip
+Beta = Annotated[
+    float | None,
+    typer.Option("--beta", metavar="B", help="With sprt: chance of failing one that should not [0.05]."),
+]
+Indifference = Annotated[
+    float | None,
+    typer.Option(
+        "--indifference", metavar="D",
+        help="With sprt: an agent this near to the pass rate may be called either [0.05].",
+    ),
+]  # fmt: skip
 Recording = Annotated[
     str | None,
     typer.Option(
@@ -154,6 +193,33 @@ ScenarioShown = Annotated[
 ModelsShown = Annotated[
     list[str] | None, typer.Option("--model", "-m", metavar="MODEL", help="Only this model; repeatable.")
 ]
+
+TriesShown = Annotated[
+    str | None,
+    typer.Option("--k", metavar="K,...", help="The k of pass@k and pass^k, such as 3,5 [1,2,4,8]."),
+]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Clopper-Pearson intervals, which never cover less than they say.")
+]
+
+
+def tries_of(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers that ``--k 3,5`` stands for, None if it was not given.
+
+    Raises:
+        UsageError: They are no such numbers, or too many to be shown side by side.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    found = sorted({int(word) for word in words if word.isascii() and word.isdigit() and len(word) <= 4})
+    if not all(word.isascii() and word.isdigit() for word in words) or not 0 < len(words) <= TRIES_MAX:
+        raise UsageError(
+            f"--k {text[:40]!r} is not a list of tries", hint=f"such as --k 3,5; {TRIES_MAX} at most"
+        )
+    if len(found) < len(set(words)) or not 1 <= found[0] <= found[-1] <= K_MAX:
+        raise UsageError(f"--k {text[:40]!r}: each k is from 1 to {K_MAX:,}", hint="such as --k 3,5")
+    return tuple(found)
 
 
 def verdicts(words: list[str] | None) -> frozenset[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salvo_cli.deciding import Deciding
 from salvo_cli.options import pairs, priority, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
 from salvo_core.errors import UsageError
@@ -34,7 +35,7 @@ class Asked:
     budget_usd: float | None = None
     budget_tokens: int | None = None
     allow_unpriced: bool = False
-    early_stop: bool = False
+    deciding: Deciding = field(default_factory=Deciding)
     recording: str | None = None
     priority: str | None = None
 
@@ -69,7 +70,7 @@ class Asked:
             recording=project.recorded.model_copy(update={"mode": mode} if mode else {}),
             judge=project.judge,
             secrets=open_adapters(here).known_secrets(),
-            early_stop=self.early_stop,
+            **self.deciding.fields,
             budget=budget_of(self.budget_usd, self.budget_tokens, allow_unpriced=self.allow_unpriced),
             priority=preferred,
         )
@@ -203,6 +204,8 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
     """
     from datetime import UTC, datetime
 
+    from salvo_core.foresee import POWER, RATE_ASSUMED
+    from salvo_core.stats.contrast import detectable_drop
     from salvo_core.submit import calls_max, judge_calls_max, judge_terms, make_plan
 
     plan = make_plan(order, now=datetime.now(UTC))
@@ -220,6 +223,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
                 "model": cell.model,
                 "adapter": cell.adapter,
                 "threshold": cell.threshold,
+                "gate": None if cell.gate is None else cell.gate.model_dump(mode="json"),
                 "trials": plan.trials,
                 "calls_max": calls_max(one, scenarios, pricing.retries_max),
                 "judge_calls_max": judge_calls_max(one, scenarios, pricing.retries_max),
@@ -243,8 +247,10 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
         "calls_max": sum(cell["calls_max"] for cell in cells),
         "judge_calls_max": sum(cell["judge_calls_max"] for cell in cells),
         "cost_usd_max": None if None in limits else sum(limits),
+        "detects": detectable_drop(plan.trials, plan.trials, RATE_ASSUMED, power=POWER),
         "concurrency_max": order.concurrency_max,
         "early_stop": order.early_stop,
+        "stop_rule": None if order.sequential is None else order.sequential.model_dump(mode="json"),
     }
 
 

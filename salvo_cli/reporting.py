@@ -16,6 +16,7 @@ from salvo_core.manifest.rows import Row
 from salvo_core.manifest.traces import TraceManifest
 from salvo_core.run.plan import Plan
 from salvo_core.run.quoting import QUOTED_MAX
+from salvo_core.run.reliability import TRIES, reliability
 from salvo_core.run.summary import Summary
 from salvo_core.trace.model import Trace
 
@@ -32,6 +33,8 @@ async def print_report(
     cells: Sequence[int] | None = None,
     failures_only: bool = False,
     more: bool = False,
+    tries: Sequence[int] = TRIES,
+    exact: bool = False,
 ) -> None:
     """Print a run's report on stdout; the arguments are those of ``render.report.report``."""
     screen = console()
@@ -43,6 +46,8 @@ async def print_report(
         cells=cells,
         failures_only=failures_only,
         more=more,
+        tries=tries,
+        exact=exact,
     )
     screen.print(drawn)
 
@@ -99,8 +104,10 @@ async def tell_reevaluation(
         await print_report(site, summary, more=True)
 
 
-def run_document(command: str, summary: Summary, exit_code: int) -> dict[str, Any]:
-    """Return the document of ``--json`` for a run that was reported."""
+def run_document(
+    command: str, summary: Summary, exit_code: int, *, tries: Sequence[int] = TRIES, exact: bool = False
+) -> dict[str, Any]:
+    """Return the document of ``--json`` for a run that was reported; arguments as in ``render.report``."""
     return {
         "schema": f"salvo.cli.{command}/1",
         "run_id": summary.run_id,
@@ -108,6 +115,7 @@ def run_document(command: str, summary: Summary, exit_code: int) -> dict[str, An
         "verdict": summary.verdict,
         "exit_code": exit_code,
         "summary": summary.model_dump(mode="json"),
+        "reliability": reliability(summary, tries, exact=exact).model_dump(mode="json"),
     }
 
 

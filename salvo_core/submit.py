@@ -17,6 +17,7 @@ from functools import cached_property
 
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, UsageError
+from salvo_core.evaluation.gate import Gate
 from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.judge.panel import judges_in
@@ -29,8 +30,9 @@ from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
-from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
+from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
 from salvo_core.run.route import Priority
+from salvo_core.run.sequential import Sequential
 from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
@@ -54,13 +56,15 @@ class Order:
         models: Each scenario runs with each; empty means the scenario's own.
         trials: Repetitions of each cell, 1..TRIALS_MAX.
         threshold: Overrides the scenarios'; 0..1.
+        gate: As ``threshold``: judge every cell by its pass rate.
         concurrency_max: Trials of this run queued or running at once; None leaves it to the workers.
         labels: Free notes kept in the plan.
         idempotency_key: Two orders with one key are one run.
         recording: What traces keep.
         judge: How judges are asked where an assertion does not say.
         priority: Against other runs.
-        early_stop: Skip a cell's remaining trials once its verdict is out of reach.
+        early_stop: Skip a cell's remaining trials once its verdict is decided.
+        sequential: With ``early_stop``: the rule that decides; every cell must have a gate it fits.
         budget: What the run may spend in all; None is no limit.
         secrets: Exact values that the submitter knows to be secret: struck out of what is stored.
     """
@@ -69,6 +73,7 @@ class Order:
     models: Sequence[str] = ()
     trials: int = 3
     threshold: float | None = None
+    gate: Gate | None = None
     concurrency_max: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
@@ -76,6 +81,7 @@ class Order:
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
     priority: Priority = "normal"
     early_stop: bool = False
+    sequential: Sequential | None = None
     budget: Budget | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
@@ -104,7 +110,8 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
     if order.concurrency_max is not None and order.concurrency_max < 1:
         raise UsageError(f"{order.concurrency_max} trials at once would never end: at least 1 is expected")
     models = tuple(dict.fromkeys(order.models))
-    overridden = {} if order.threshold is None else {"threshold": order.threshold}
+    given = {"threshold": order.threshold, "gate": order.gate}
+    overridden = {name: value for name, value in given.items() if value is not None}
     own = [cell_of(loaded, order.recording.mode, order.redactor) for loaded in order.scenarios]
     cells = tuple(
         cell.model_copy(update={"model": model, **overridden})
@@ -120,6 +127,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
             f"{len(cells):,} cells of {order.trials:,} trials are more than {INDEX_MAX:,} trials",
             hint="split the run",
         )
+    _require_decidable(order.sequential, cells)
     return Plan(
         run_id=run_id or new_run_id(),
         created_at=now,
@@ -132,8 +140,23 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         recording=order.recording,
         judge=order.judge,
         early_stop=order.early_stop,
+        sequential=order.sequential,
         budget=order.budget,
     )
+
+
+def _require_decidable(rule: Sequential | None, cells: Sequence[Cell]) -> None:
+    """Refuse a stop rule that some cell could not be decided by, before anything is written."""
+    for cell in cells if rule is not None else ():
+        assert rule is not None
+        if problem := rule.problem(cell.gate):
+            hint = (
+                "give --pass-rate 0.9, or the scenario a `gate:`"
+                if cell.gate is None
+                else "give a smaller --indifference, or --early-stop confidence"
+            )
+            where = f"{cell.scenario_file}: " if cell.scenario_file else ""
+            raise UsageError(f"{where}cell {cell.label!r} cannot be decided early: {problem}", hint=hint)
 
 
 def calls_max(plan: Plan, scenarios: Mapping[str, Scenario], retries_max: Callable[[str], int]) -> int:

@@ -26,6 +26,7 @@ DOORS = (
     "relinquish",
     "attempt",
     "submit",
+    "foresee",
     "resume",
     "cancel",
     "pause",

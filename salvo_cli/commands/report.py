@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import Details, Html, Json, Legacy, ModelsShown, Run, ScenarioShown, filter_words
+from salvo_cli.options import (
+    Details,
+    Exact,
+    Html,
+    Json,
+    Legacy,
+    ModelsShown,
+    Run,
+    ScenarioShown,
+    TriesShown,
+    filter_words,
+    tries_of,
+)
 from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +33,7 @@ EPILOG = epilog(
         "salvo report",
         "salvo report 0199c2f4 --failures",
         "salvo report latest --scenario refund --model gpt-4o",
+        "salvo report latest --k 3,5 --exact      pass@3, pass^5, exact intervals",
         "salvo report latest --json > summary.json",
         "salvo report --history --limit 30        pass rates from run to run",
         "salvo report latest --html report.html   a page with plots",
@@ -58,6 +71,8 @@ def report(
         ),
     ] = None,
     more: Details = False,
+    tries: TriesShown = None,
+    exact: Exact = False,
     legacy: Legacy = False,
     html: Html = None,
     as_json: Json = False,
@@ -69,6 +84,7 @@ def report(
     """
     from salvo_cli.wiring import in_site
 
+    asked = _asked(tries, exact, about_one=not (history or legacy))
     if history:
         _refuse_beside_history(run, more=more, legacy=legacy, html=html is not None)
     elif limit is not None:
@@ -94,10 +110,20 @@ def report(
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
         return await _report(
             site, summary, scenario, models or [],
-            failures=failures, more=more, legacy=legacy, as_json=as_json,
+            failures=failures, more=more, legacy=legacy, as_json=as_json, asked=asked,
         )  # fmt: skip
 
     return in_site(act)
+
+
+def _asked(tries: str | None, exact: bool, *, about_one: bool) -> dict[str, Any]:
+    """Return which tries and intervals a report is to show, by the names of ``render.report``."""
+    ks = tries_of(tries)
+    if (ks or exact) and not about_one:
+        raise UsageError(
+            "--k and --exact are about the report of one run", hint="leave out --history and --legacy"
+        )
+    return {"exact": exact} | ({"tries": ks} if ks else {})
 
 
 def _refuse_beside_history(run: str, *, more: bool, legacy: bool, html: bool) -> None:
@@ -137,6 +163,7 @@ async def _report(
     more: bool,
     legacy: bool,
     as_json: bool,
+    asked: dict[str, Any],
 ) -> int:
     from salvo_cli.render.console import print_json
     from salvo_cli.reporting import legacy_document, only_cell, print_report, run_document
@@ -149,9 +176,11 @@ async def _report(
         if failures:
             cells = [place for place in cells if _troubled(summary, place)]
         shown = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
-        print_json(run_document("report", shown, summary.exit_code) | {"cells_total": len(summary.cells)})
+        print_json(
+            run_document("report", shown, summary.exit_code, **asked) | {"cells_total": len(summary.cells)}
+        )
     elif cells:
-        await print_report(site, summary, cells=cells, failures_only=failures, more=more)
+        await print_report(site, summary, cells=cells, failures_only=failures, more=more, **asked)
     else:
         names = sorted({f"{cell.scenario_name[:60]} ({cell.model[:40]})" for cell in summary.cells})
         message = f"no cell of run {summary.run_id} has {filter_words(scenario, models)}"

@@ -9,25 +9,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salvo_cli import exits
+from salvo_cli.deciding import Deciding
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     AllowInfra,
     AllowUnpriced,
+    Alpha,
+    Beta,
     BudgetTokens,
     BudgetUsd,
     Concurrency,
+    Confidence,
     EarlyStop,
     Epochs,
     IdempotencyKey,
+    Indifference,
     Labels,
     Legacy,
     Models,
     Parallel,
+    PassRate,
     Paths,
     PriorityWord,
     Quiet,
     Recording,
     RunJson,
+    StopRule,
     Tags,
     Threshold,
     Trials,
@@ -46,6 +53,7 @@ EPILOG = epilog(
         "salvo run scenarios/ -m gpt-4o -m claude-haiku-4-5   scenarios x models",
         "salvo run scenarios/ --tag team=checkout --threshold 0.9",
         "salvo run scenarios/ -n 50 -j 5 --early-stop         fail with few trials",
+        "salvo run scenarios/ -n 200 -j 10 --pass-rate 0.9 --early-stop sprt",
         "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
         "salvo run scenarios/ -n 200 --budget-usd 5   what does not fit is skipped",
         "salvo run scenarios/ --json > result.json",
@@ -63,7 +71,13 @@ def run(
     concurrency: Concurrency = None,
     priority: PriorityWord = None,
     threshold: Threshold = None,
+    pass_rate: PassRate = None,
+    confidence: Confidence = None,
     early_stop: EarlyStop = False,
+    stop_rule: StopRule = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    indifference: Indifference = None,
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
@@ -98,21 +112,13 @@ def run(
     from salvo_cli.wiring import surroundings
 
     asked = Asked(
-        paths=paths or (),
-        trials=epochs or trials,
-        models=models or (),
-        concurrency_max=concurrency or parallel,
-        threshold=threshold,
-        early_stop=early_stop,
-        tags=tags or [],
-        labels=labels or [],
-        idempotency_key=idempotency_key,
-        budget_usd=budget_usd,
-        budget_tokens=budget_tokens,
-        allow_unpriced=allow_unpriced,
-        recording=recording,
-        priority=priority,
-    )
+        paths=paths or (), trials=epochs or trials, models=models or (),
+        concurrency_max=concurrency or parallel, threshold=threshold,
+        deciding=Deciding(pass_rate, confidence, early_stop, stop_rule, alpha, beta, indifference),
+        tags=tags or [], labels=labels or [], idempotency_key=idempotency_key,
+        budget_usd=budget_usd, budget_tokens=budget_tokens, allow_unpriced=allow_unpriced,
+        recording=recording, priority=priority,
+    )  # fmt: skip
     here = surroundings()
     if dry_run:
         return _dry_run(here, asked, as_json=as_json or legacy)

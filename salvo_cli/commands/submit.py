@@ -6,23 +6,30 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from salvo_cli import exits
+from salvo_cli.deciding import Deciding
 from salvo_cli.epilog import epilog
 from salvo_cli.options import (
     AllowUnpriced,
+    Alpha,
+    Beta,
     BudgetTokens,
     BudgetUsd,
     Concurrency,
+    Confidence,
     EarlyStop,
     Epochs,
     IdempotencyKey,
+    Indifference,
     Json,
     Labels,
     Models,
     Parallel,
+    PassRate,
     Paths,
     PriorityWord,
     Quiet,
     Recording,
+    StopRule,
     Tags,
     Threshold,
     Trials,
@@ -51,7 +58,13 @@ def submit(
     concurrency: Concurrency = None,
     priority: PriorityWord = None,
     threshold: Threshold = None,
+    pass_rate: PassRate = None,
+    confidence: Confidence = None,
     early_stop: EarlyStop = False,
+    stop_rule: StopRule = None,
+    alpha: Alpha = None,
+    beta: Beta = None,
+    indifference: Indifference = None,
     tags: Tags = None,
     labels: Labels = None,
     idempotency_key: IdempotencyKey = None,
@@ -75,21 +88,13 @@ def submit(
     from salvo_cli.wiring import open_site, surroundings
 
     asked = Asked(
-        paths=paths or (),
-        trials=epochs or trials,
-        models=models or (),
-        concurrency_max=concurrency or parallel,
-        threshold=threshold,
-        early_stop=early_stop,
-        tags=tags or [],
-        labels=labels or [],
-        idempotency_key=idempotency_key,
-        budget_usd=budget_usd,
-        budget_tokens=budget_tokens,
-        allow_unpriced=allow_unpriced,
-        recording=recording,
-        priority=priority,
-    )
+        paths=paths or (), trials=epochs or trials, models=models or (),
+        concurrency_max=concurrency or parallel, threshold=threshold,
+        deciding=Deciding(pass_rate, confidence, early_stop, stop_rule, alpha, beta, indifference),
+        tags=tags or [], labels=labels or [], idempotency_key=idempotency_key,
+        budget_usd=budget_usd, budget_tokens=budget_tokens, allow_unpriced=allow_unpriced,
+        recording=recording, priority=priority,
+    )  # fmt: skip
     here = surroundings()
     order = asked.order(here)
     print_warnings(console(stderr=True), here, order)

@@ -44,11 +44,37 @@ def forecast(document: dict[str, Any]) -> RenderableType:
     else:
         apart = ", judges apart" if document["judge_calls_max"] else ""
         parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}{apart}", style="dim"))
-    if document["early_stop"]:
-        told = "early stop: a cell whose verdict is out of reach skips its trials that have not begun"
-        parts.append(Text(told, style="dim"))
+    parts += [Text(line, style="dim") for line in _deciding(document)]
+    parts.append(plain(_shows(document), "dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
     return Group(*parts)
+
+
+def _deciding(document: dict[str, Any]) -> list[str]:
+    """Return by which bars cells are judged, where not by the average score, and how early."""
+    told: dict[str, int] = {}
+    for cell in document["cells"]:
+        if gate := cell["gate"]:
+            bar = f"pass rate above {gate['pass_rate']:g} at {gate['confidence']:.0%} confidence"
+            told[bar] = told.get(bar, 0) + 1
+    lines = [f"gate: {bar}, of {plural(cells, 'cell')}" for bar, cells in told.items()]
+    if rule := document["stop_rule"]:
+        chances = f"alpha {rule['alpha']:g}"
+        if rule["rule"] == "sprt":
+            chances += f", beta {rule['beta']:g}, indifference {rule['indifference']:g}"
+        lines.append(f"early stop: a cell ends once {rule['rule']} has decided its gate ({chances})")
+    elif document["early_stop"]:
+        lines.append("early stop: a cell whose verdict is out of reach skips its trials that have not begun")
+    return lines
+
+
+def _shows(document: dict[str, Any]) -> str:
+    """Return what a comparison with as many trials could find, and where to read more."""
+    if document["detects"] is None:
+        told = "too few trials a cell to find any fall of a 90% pass rate"
+    else:
+        told = f"a fall of a 90% pass rate by {document['detects'] * 100:.0f} points would be found in a cell"
+    return f"{told}; `salvo plan` tells more, and what past runs took"
 
 
 def _judges(document: dict[str, Any]) -> list[RenderableType]:

@@ -24,9 +24,19 @@ from salvo_cli.render.numbers import (
     usd,
     verdict_text,
 )
+from salvo_cli.render.reliability import (
+    INTERVALS,
+    bounds_told,
+    reliability_table,
+    run_level,
+    saved_told,
+    score_told,
+    tries_told,
+)
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_cli.render.troubles import failures, infrastructure
 from salvo_core.manifest.rows import TERMINAL, Status
+from salvo_core.run.reliability import TRIES, CellReliability, Reliability, reliability
 from salvo_core.run.stopping import DECIDED
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import WORST_FIRST
@@ -44,6 +54,8 @@ def report(
     cells: Sequence[int] | None = None,
     failures_only: bool = False,
     more: bool = False,
+    tries: Sequence[int] = TRIES,
+    exact: bool = False,
 ) -> RenderableType:
     """Return the report of a run, finished or not.
 
@@ -56,15 +68,20 @@ def report(
         cells: Places of the cells to show, at least one; None shows all. The head is the run's.
         failures_only: Leave the table of figures out, and tell all of what failed.
         more: Add how every figure spreads, and tell all of what failed.
+        tries: Each k of pass@k and pass^k.
+        exact: Take Clopper-Pearson intervals for pass rates.
     """
     parts: list[RenderableType] = [_headline(summary, signs)]
     name = dict(enumerate(cell_names(summary.cells)))
+    known = reliability(summary, tries, exact=exact)
+    summary = _with_intervals(summary, known)
     if cells is not None and len(cells) < len(summary.cells):
         parts.append(Text(f"shown: {len(cells)} of {plural(len(summary.cells), 'cell')}", style="yellow"))
         summary = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
     parts.append(Text(""))
     if not failures_only:
-        parts += _figures(summary.cells, name, width, signs)
+        parts += _figures(summary.cells, known, name, width, signs, more=more)
+        parts += run_level(known, signs, more=more)
         parts += judges(summary.cells, name, signs)
     if more:
         parts += details(summary.cells, name, signs)
@@ -77,16 +94,32 @@ def report(
     return Group(*parts)
 
 
+def _with_intervals(summary: Summary, known: Reliability) -> Summary:
+    """Return the summary with the intervals that were asked for, or that hold, in the stored ones' place."""
+    cells = tuple(
+        cell.model_copy(update={"pass_rate_low": one.pass_rate_low, "pass_rate_high": one.pass_rate_high})
+        for cell, one in zip(summary.cells, known.cells, strict=True)
+    )
+    return summary.model_copy(update={"cells": cells})
+
+
 def _figures(
-    cells: Sequence[CellSummary], name: Mapping[int, str], width: int, signs: Marks
+    cells: Sequence[CellSummary],
+    known: Reliability,
+    name: Mapping[int, str],
+    width: int,
+    signs: Marks,
+    *,
+    more: bool,
 ) -> list[RenderableType]:
     if len(cells) == 1:
         # In a run of several, the head is not about this cell alone.
         ruling = [_ruling(cells[0], signs), Text("")] if len(name) > 1 else []
-        return [*ruling, _single(cells[0], signs), Text("")]
+        return [*ruling, _single(cells[0], known.cells[cells[0].cell], signs, more=more), Text("")]
+    trusted = reliability_table(cells, known, signs, more=more)
     if width >= WIDE:
-        return [_wide(cells, name, signs), Text("")]
-    return [_quality(cells, name, signs), Text(""), _effort(cells, signs), Text("")]
+        return [_wide(cells, name, signs), Text(""), *trusted]
+    return [_quality(cells, name, signs), Text(""), _effort(cells, signs), Text(""), *trusted]
 
 
 def _ruling(cell: CellSummary, signs: Marks) -> RenderableType:
@@ -152,28 +185,38 @@ def _other_counts(cell: CellSummary) -> str:
     return ", ".join([*told, *([f"{unfinished:,} to come"] if unfinished else [])]) or "0"
 
 
-def _early_stop(cell: CellSummary) -> str:
+def _early_stop(cell: CellSummary, known: CellReliability) -> str:
     """Return where the cell stopped, why, and what that spared."""
     assert cell.early_stop is not None
     stop, skipped = cell.early_stop, cell.skipped.get(DECIDED, 0)
-    return f"after {stop.after:,} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped"
+    saved = saved_told(known)
+    return (
+        f"after {stop.after:,} of {plural(cell.trials, 'trial')}: {stop.reason}; {skipped:,} skipped{saved}"
+    )
 
 
-def _single(cell: CellSummary, signs: Marks) -> RenderableType:
+def _single(cell: CellSummary, known: CellReliability, signs: Marks, *, more: bool) -> RenderableType:
     spread = cell.score
+    label = f" {signs.dot} {known.label}" if cell.scored > 1 else ""
+    bounds = f"; the pass rate of all is {bounds_told(known, signs)}" if known.missing and cell.scored else ""
     pairs: list[tuple[str, Cell]] = [
         ("scenario", cell.scenario_name),
         ("model", f"{cell.model} via {cell.adapter}"),
         ("passed", f"{_passed(cell)} trials"),
         *([("failed", _failed(cell))] if cell.counts["failed"] + cell.counts["hard_fail"] else []),
-        ("pass rate", f"{_rate(cell, signs)}  of {plural(cell.scored, 'graded trial')}, 95% interval"),
+        (
+            "pass rate",
+            f"{_rate(cell, signs)}  of {plural(cell.scored, 'graded trial')}, "
+            f"{INTERVALS[known.interval]}{label}",
+        ),
+        *tries_told(known, more=more, signs=signs),
         (
             "score",
-            f"mean {score(spread.mean)}  min {score(spread.min)}  p50 {score(spread.p50)}  "
+            f"mean {score_told(cell, known, signs)}  min {score(spread.min)}  p50 {score(spread.p50)}  "
             f"p95 {score(spread.p95)}  threshold {score(cell.threshold)}",
         ),
-        ("not graded", _other_counts(cell)),
-        *([("early stop", _early_stop(cell))] if cell.early_stop else []),
+        ("not graded", _other_counts(cell) + bounds),
+        *([("early stop", _early_stop(cell, known))] if cell.early_stop else []),
     ]
     if cell.latency_s is not None:
         pairs.append(("latency", f"p50 {seconds(cell.latency_s.p50)}  p95 {seconds(cell.latency_s.p95)}"))

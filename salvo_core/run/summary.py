@@ -8,106 +8,23 @@ same bytes. Rows are folded one at a time; what is kept of each is a few floats.
 
 from __future__ import annotations
 
-from array import array
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from pydantic import Field
-
-from salvo_core.evaluation.gate import Gate
 from salvo_core.manifest.budget import Spending
 from salvo_core.manifest.counters import RunState
-from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row, Status
-from salvo_core.run.costs import NO_COST, Cost, CostFold, cost_of
+from salvo_core.manifest.rows import STATUSES, TERMINAL, Row, Status
+from salvo_core.run.cells import CellFold, CellSummary, equal_weights
+from salvo_core.run.costs import NO_COST, Cost, cost_of
 from salvo_core.run.facts import AssertionFacts
-from salvo_core.run.failures import Failure, FailureFold, InfraErrors, InfraFold
-from salvo_core.run.judges import JudgeFold, JudgeSummary
-from salvo_core.run.plan import Cell, Plan
-from salvo_core.run.spread import Spread
-from salvo_core.run.stopping import DECIDED, Stop, StopFold
-from salvo_core.run.verdict import EXIT_CODES, Decided, Ruling, Tally, Verdict, ruling, score_of, worst
-from salvo_core.stats.intervals import wilson
+from salvo_core.run.plan import Plan
+from salvo_core.run.verdict import EXIT_CODES, Verdict, worst
+from salvo_core.run.workers import WorkerTally, worker_tallies
 from salvo_core.trace import codec
 from salvo_core.trace.model import Frozen
 
 SCHEMA = "salvo.summary/1"
-
-
-_NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
-
-
-class CellSummary(Frozen):
-    """One cell in numbers. Scores, times and tokens are over graded trials only (I6)."""
-
-    cell: int
-    """Its place in the plan, 0-based."""
-    scenario_name: str
-    scenario_file: str
-    scenario_digest: str
-    model: str
-    adapter: str
-    tags: dict[str, str]
-    threshold: float
-    gate: Gate | None = None
-    """Of the pass rate, where it decides instead of the average score."""
-    verdict: Verdict
-    reason: str
-    verdict_allow_infra: Verdict
-    """What the graded trials alone come to, infrastructure errors left out."""
-    trials: int
-    """Ordered."""
-    counts: dict[Status, int]
-    """Trials by status; they sum to ``trials``."""
-    scored: int
-    """Graded trials: the n behind every rate and spread here."""
-    pass_rate: float = Field(ge=0, le=1)
-    """Of the graded trials; 0 when there are none."""
-    pass_rate_low: float
-    """Wilson interval of the pass rate, 95 %."""
-    pass_rate_high: float
-    pass_rate_worst: float
-    """Of all trials ordered, as if each that has no grade had failed."""
-    pass_rate_best: float
-    """As if each that has no grade had passed."""
-    score: Spread
-    """Zeros when no trial was graded."""
-    latency_s: Spread | None
-    """Conversation alone, seconds; None when no trial was graded."""
-    duration_s: Spread | None
-    """Claim to grade, seconds."""
-    tokens: Spread | None
-    """Input and output together, per trial."""
-    turns: Spread | None
-    """Exchanges that came back, per trial."""
-    cost: Cost
-    """Of the agent."""
-    judge_cost: Cost = NO_COST
-    """Of the judges, over the trials in which any was asked; apart from ``cost``."""
-    judges: tuple[JudgeSummary, ...] = ()
-    """In the scenario's order."""
-    unaffordable: int = 0
-    """Trials that the budget kept from beginning, or stopped."""
-    retries: int
-    """Exchanges that failed and were tried again or ended the trial."""
-    trials_with_retries: int
-    outcomes: dict[str, int]
-    """Trials by outcome, of those that left a result; sorted by name."""
-    infra_errors: tuple[InfraErrors, ...]
-    """By kind, most frequent first."""
-    failures: tuple[Failure, ...]
-    """By assertion, worst first."""
-    skipped: dict[str, int] = Field(default_factory=dict)
-    """Trials that were skipped, by reason; sorted by name."""
-    cost_usd: Spread | None = None
-    """Of the agent, per trial of known cost; None when none is known."""
-    early_stop: Stop | None = None
-    """Where the cell was decided, if trials were skipped for it."""
-
-    @property
-    def label(self) -> str:
-        """Scenario and model, for people."""
-        return f"{self.scenario_name} · {self.model}"
+__all__ = ["SCHEMA", "CellSummary", "Summary", "summarise"]
 
 
 class Summary(Frozen):
@@ -148,6 +65,8 @@ class Summary(Frozen):
     """Trials that had ended otherwise before somebody had them tried again (`salvo retry`)."""
     labels: dict[str, str]
     """The submitter's notes, from the plan."""
+    workers: tuple[WorkerTally, ...] = ()
+    """Those who graded most trials, at most ``WORKERS_MAX``, most trials first; empty in older summaries."""
     cells: tuple[CellSummary, ...]
     """In the plan's order."""
 
@@ -192,7 +111,7 @@ def summarise(
         ValueError: A row is not of this plan, comes twice, or is graded without a score.
     """
     folds = [
-        _CellFold(number, cell, plan, assertions.get(number) or _equal_weights(cell))
+        CellFold(number, cell, plan, assertions.get(number) or equal_weights(cell))
         for number, cell in enumerate(plan.cells)
     ]
     seen = bytearray(plan.total)
@@ -228,138 +147,9 @@ def summarise(
         retries=sum(cell.retries for cell in cells),
         retried=sum(fold.retried for fold in folds),
         labels=plan.labels,
+        workers=worker_tallies([fold.workers for fold in folds]),
         cells=cells,
     )
-
-
-class _CellFold:
-    """Collects the rows of one cell, in any order."""
-
-    def __init__(self, number: int, cell: Cell, plan: Plan, facts: Sequence[AssertionFacts]) -> None:
-        self.number = number
-        self.cell = cell
-        self.trials = plan.trials
-        self.stops = StopFold(plan, number)
-        self.sequential = plan.sequential
-        self.counts: dict[Status, int] = dict.fromkeys(STATUSES, 0)
-        self.scores = array("d")
-        self.latencies_s = array("d")
-        self.durations_s = array("d")
-        self.tokens = array("d")
-        self.turns = array("d")
-        self.costs = CostFold()
-        self.judge_costs = CostFold()
-        self.judges = JudgeFold(facts)
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.retries = 0
-        self.trials_with_retries = 0
-        self.retried = 0
-        self.outcomes: dict[str, int] = defaultdict(int)
-        self.unaffordable = 0
-        self.infra_errors = InfraFold()
-        self.failures = FailureFold(facts)
-
-    def add(self, row: Row, trial: int) -> None:
-        self.counts[row.status] += 1
-        self.unaffordable += row.unaffordable
-        self.stops.add(row, trial)
-        self.infra_errors.add(row)
-        self.failures.add(row)
-        self.judges.add(row)
-        if row.status in SCORED:
-            self.scores.append(score_of(row))
-        if row.result is not None:
-            self._add_result(row.result, graded=row.status in SCORED)
-
-    def _add_result(self, result: Result, *, graded: bool) -> None:
-        self.outcomes[result.outcome] += 1
-        self.input_tokens += result.input_tokens
-        self.output_tokens += result.output_tokens
-        self.retries += result.retries
-        self.trials_with_retries += result.retries > 0
-        self.retried += result.retried > 0
-        self.costs.add(result.cost_usd)
-        if result.judged or result.judge_cost_usd != 0:
-            self.judge_costs.add(result.judge_cost_usd)
-        if graded:
-            self.latencies_s.append(result.latency_s)
-            self.durations_s.append(result.duration_s)
-            self.tokens.append(result.input_tokens + result.output_tokens)
-            self.turns.append(result.turns)
-
-    def summary(self) -> CellSummary:
-        # A trial whose row was never made has not begun either.
-        unseen = self.trials - sum(self.counts.values())
-        scored, passed = len(self.scores), self.counts["passed"]
-        interval = wilson(passed, scored)
-        stop, skipped = self.stops.stop(), self.stops.skipped
-        strict, lenient = self._ruling(stop, allow_infra=False), self._ruling(stop, allow_infra=True)
-        early = "" if stop is None else f"; {stop.told(self.trials, skipped.get(DECIDED, 0))}"
-        return CellSummary(
-            cell=self.number,
-            scenario_name=self.cell.scenario_name,
-            scenario_file=self.cell.scenario_file,
-            scenario_digest=self.cell.scenario_digest,
-            model=self.cell.model,
-            adapter=self.cell.adapter,
-            tags=self.cell.tags,
-            threshold=self.cell.threshold,
-            gate=self.cell.gate,
-            verdict=strict.verdict,
-            reason=strict.reason + early + self._rests_on(),
-            verdict_allow_infra=lenient.verdict,
-            trials=self.trials,
-            counts=self.counts | {"pending": self.counts["pending"] + unseen},
-            scored=scored,
-            pass_rate=passed / scored if scored else 0.0,
-            pass_rate_low=interval.low,
-            pass_rate_high=interval.high,
-            pass_rate_worst=passed / self.trials,
-            pass_rate_best=(passed + self.trials - scored) / self.trials,
-            score=Spread.of(self.scores) if scored else _NO_SCORE,
-            latency_s=Spread.of(self.latencies_s) if scored else None,
-            duration_s=Spread.of(self.durations_s) if scored else None,
-            tokens=Spread.of(self.tokens) if scored else None,
-            turns=Spread.of(self.turns) if scored else None,
-            cost=cost_of([self.costs], passed),
-            judge_cost=cost_of([self.judge_costs], passed),
-            judges=self.judges.summaries(),
-            unaffordable=self.unaffordable,
-            retries=self.retries,
-            trials_with_retries=self.trials_with_retries,
-            outcomes=dict(sorted(self.outcomes.items())),
-            infra_errors=self.infra_errors.ranked(),
-            failures=self.failures.ranked(),
-            skipped=dict(sorted(skipped.items())),
-            cost_usd=Spread.of(self.costs.known_usd) if self.costs.known_usd else None,
-            early_stop=stop,
-        )
-
-    def _rests_on(self) -> str:
-        """Say that the budget took trials out of the verdict; empty if it did not."""
-        if not self.unaffordable:
-            return ""
-        was = "trial was" if self.unaffordable == 1 else "trials were"
-        return f"; {self.unaffordable:,} {was} not run or not finished, the budget was used up"
-
-    def _ruling(self, stop: Stop | None, *, allow_infra: bool) -> Ruling:
-        tally = Tally(
-            trials=self.trials,
-            scores=self.scores,
-            passed=self.counts["passed"],
-            hard_fail=self.counts["hard_fail"],
-            infra_error=self.counts["infra_error"],
-        )
-        gate, decided = self.cell.gate, None
-        if gate is not None and self.sequential is not None:
-            reason = self.sequential.told(gate) if stop is None else stop.reason
-            decided = Decided(None if stop is None else stop.decision, reason)
-        return ruling(tally, self.cell.threshold, allow_infra=allow_infra, gate=gate, decided=decided)
-
-
-def _equal_weights(cell: Cell) -> tuple[AssertionFacts, ...]:
-    return tuple(AssertionFacts(label) for label in cell.assertions)
 
 
 def _run_reason(cells: Sequence[CellSummary], verdict: Verdict) -> str:

@@ -32,6 +32,32 @@ class Homogeneity(NamedTuple):
     flagged: tuple[int, ...]
 
 
+class Placed(NamedTuple):
+    """A group's trials of one stratum, or of several summed, beside what its place makes likely.
+
+    Attributes:
+        counted: Its trials.
+        expected: Passes at the common rate of each stratum.
+        variance: Of the passes, at that rate.
+    """
+
+    counted: Counted
+    expected: float
+    variance: float
+
+
+def placed(groups: Sequence[Counted]) -> list[Placed]:
+    """Return each group of one stratum beside what the stratum's common rate makes likely.
+
+    Args:
+        groups: Counts by group, shape (g,).
+    """
+    total = sum(n for _, n in groups)
+    rate = sum(group.passed for group in groups) / total if total else 0.0
+    noise = rate * (1 - rate)
+    return [Placed(g, g.n * rate, g.n * noise * (1 - g.n / total) if g.n else 0.0) for g in groups]
+
+
 def homogeneity(groups: Sequence[Counted], *, alpha: float = 0.01) -> Homogeneity | None:
     """Return a test of one pass rate for all groups, and which group stands out.
 
@@ -48,19 +74,34 @@ def homogeneity(groups: Sequence[Counted], *, alpha: float = 0.01) -> Homogeneit
     Source:
         Pearson (1900); adjusted residuals: Haberman, Biometrics 29 (1973).
     """
-    total = sum(n for _, n in groups)
-    passed = sum(group.passed for group in groups)
-    told = [n for _, n in groups if n]
-    if len(told) < 2 or passed in (0, total):
+    return homogeneity_in_strata(placed(groups), alpha=alpha)
+
+
+def homogeneity_in_strata(groups: Sequence[Placed], *, alpha: float = 0.01) -> Homogeneity | None:
+    """Return ``homogeneity`` for groups whose trials are of several strata, each with a rate of its own.
+
+    A worker that happened to get the hard cells is no bad worker: groups are compared within strata, and
+    the differences summed. With one stratum it is the same test; with several, the statistic is a close
+    approximation as long as groups share strata roughly alike.
+
+    Args:
+        groups: Sums over strata by group, shape (g,).
+        alpha: As there.
+
+    Returns:
+        As there.
+    """
+    total = sum(group.counted.n for group in groups)
+    told = [group for group in groups if group.counted.n]
+    if len(told) < 2 or not any(group.variance > 0 for group in told):
         return None
     from scipy.special import chdtrc  # a quarter of a second, for few commands
 
-    rate = passed / total
-    noise = rate * (1 - rate)
-    statistic = math.fsum((g.passed - g.n * rate) ** 2 / (g.n * noise) for g in groups if g.n)
     residuals = tuple(
-        (g.passed - g.n * rate) / math.sqrt(g.n * noise * (1 - g.n / total)) if 0 < g.n < total else 0.0
-        for g in groups
+        (g.counted.passed - g.expected) / math.sqrt(g.variance) if g.variance > 0 else 0.0 for g in groups
+    )
+    statistic = math.fsum(
+        residual**2 * (1 - g.counted.n / total) for residual, g in zip(residuals, groups, strict=True)
     )
     bound = NormalDist().inv_cdf(1 - alpha / len(told) / 2)
     flagged = tuple(place for place, residual in enumerate(residuals) if abs(residual) > bound)

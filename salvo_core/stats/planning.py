@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -89,3 +90,53 @@ def trials_per_arm(rate_a: float, rate_b: float, *, alpha: float = 0.05, power: 
     z = normal.inv_cdf(1 - alpha) + normal.inv_cdf(power)
     noise = rate_a * (1 - rate_a) + rate_b * (1 - rate_b)
     return math.ceil(z * z * noise / (rate_a - rate_b) ** 2)
+
+
+class Seen(NamedTuple):
+    """What trials used of some one unit: n of them, their mean, their standard deviation (n - 1)."""
+
+    mean: float
+    sd: float
+    n: int
+
+
+def together(parts: Sequence[Seen]) -> Seen | None:
+    """Return several sets of trials as the one set that they are, exactly.
+
+    Args:
+        parts: Of one unit, each of n >= 1 trials; of a single trial the deviation is 0.
+
+    Returns:
+        None where there are none.
+    """
+    n = sum(part.n for part in parts)
+    if n < 1:
+        return None
+    mean = math.fsum(part.mean * part.n for part in parts) / n
+    squares = math.fsum((part.n - 1) * part.sd**2 + part.n * (part.mean - mean) ** 2 for part in parts)
+    return Seen(mean, math.sqrt(squares / (n - 1)) if n > 1 else 0.0, n)
+
+
+def half_width_of_total(seen: Seen, trials: int, confidence: float = 0.95) -> float | None:
+    """Return how far the total of so many new trials may lie from ``trials * seen.mean``, either way.
+
+    A prediction, not an interval for the mean: the new trials scatter, and the mean that they scatter
+    about is known from ``seen.n`` trials only.
+
+    Args:
+        seen: Earlier trials of the same kind.
+        trials: New ones, >= 1.
+        confidence: Two-sided level, dimensionless, 0 < confidence < 1.
+
+    Returns:
+        In the unit of the trials; None from fewer than two trials, which show no scatter.
+
+    Source:
+        Student's t for the difference of a future sum and its estimate: sd * sqrt(m + m^2 / n).
+    """
+    if seen.n < 2:
+        return None
+    from scipy.special import stdtrit  # a quarter of a second, for few commands
+
+    t = float(stdtrit(seen.n - 1, (1 + confidence) / 2))
+    return t * seen.sd * math.sqrt(trials + trials * trials / seen.n)

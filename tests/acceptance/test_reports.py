@@ -145,3 +145,20 @@ def test_a_list_is_narrowed_by_scenario_model_label_and_verdict(person):
     assert names("--label", "commit=3f2a") == ["alpha"]
     nothing = person.types("list", "--label", "commit=none")
     assert (nothing.code, "no run is like that" in nothing.out) == (0, True)
+
+
+def test_a_cell_is_decided_early_reported_with_what_it_proves_and_planned_from_what_it_took(person):
+    file = person.scenario("alpha", GOOD)
+    asked = ("--pass-rate", "0.9", "--early-stop", "sprt", "-j", "2")
+    ran = person.types("run", file, "-n", "200", *asked, "--json")
+    (cell,), (known,) = ran.document["summary"]["cells"], ran.document["reliability"]["cells"]
+    assert (ran.code, cell["verdict"], cell["early_stop"]["after"]) == (0, "PASS", 27)
+    assert (known["interval"], known["saved_trials"]) == ("always_valid", cell["skipped"]["decided"])
+    shown = person.types("report", "--k", "3,5", "--exact")
+    assert shown.code == 0
+    assert "k=3 100%  k=5 100%  all of k pass" in shown.out
+    planned = person.types("plan", file, "-n", "50", "--detect", "0.1", "--json")
+    assert planned.code == 0
+    (foreseen,) = planned.document["cells"]
+    assert foreseen["expected"]["past_trials"] == cell["scored"]
+    assert planned.document["expected"]["calls"]["total"] == 50

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from salvo_core.evaluation.gate import Gate
 from salvo_core.manifest.rows import SCORED
+from salvo_core.run.sequential import Sequential
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import TURNS, scenario, script
 
@@ -45,3 +47,27 @@ async def test_decided_cells_stop_and_the_others_finish_though_a_worker_is_kille
     assert all(cell.skipped == {"decided": 20 - cell.scored} for cell in bad)
     assert len({trace_id for trace_id, _ in fleet.asked()}) == len(traces)
     assert len(fleet.asked()) == len(traces) * TURNS
+
+
+async def test_an_agent_that_always_passes_is_called_good_after_a_few_dozen_of_200_trials(
+    fleet: Fleet,
+) -> None:
+    async with fleet.provider({MODEL: script(0.02)}):
+        await fleet.start(2)
+        plan = await fleet.submit(
+            scenario(MODEL),
+            trials=200,
+            concurrency_max=AT_ONCE,
+            gate=Gate(pass_rate=0.9),
+            early_stop=True,
+            sequential=Sequential(rule="sprt"),
+        )
+        summary = await fleet.sealed(plan)
+        traces = await fleet.audit(plan)
+    (cell,) = summary.cells
+    # 0.85 against 0.95: each pass speaks for the better by ln(0.95 / 0.85), and ln(19) decides.
+    assert cell.early_stop is not None
+    assert (cell.early_stop.rule, cell.early_stop.decision, cell.early_stop.after) == ("sprt", "good", 27)
+    assert (cell.verdict, summary.exit_code) == ("PASS", 0)
+    assert cell.skipped == {"decided": 200 - cell.scored}
+    assert cell.scored == len(traces) < 200

@@ -32,7 +32,9 @@ def test_one_cell_shows_every_figure():
         "✓ PASS   1 cell · 4 of 4 trials ended",
         "passed      3/4 trials",
         "pass rate   75% (30–95)  of 4 graded trials, 95% interval",
-        "score       mean 0.88  min 0.50  p50 1.00  p95 1.00  threshold 0.80",
+        "pass@k      k=1 75%  k=2 100%  k=4 100%  at least one of k passes",
+        "pass^k      k=1 75%  k=2 50%  k=4 0%  all of k pass",
+        "score       mean 0.88 (0.48–1.00)  min 0.50  p50 1.00  p95 1.00  threshold 0.80",
         "latency     p50 1.00 s  p95 1.00 s",
         "tokens      p50 150  p95 150 a trial",
         "cost        $0.0400  $0.0133 a pass",
@@ -270,3 +272,57 @@ def test_details_tell_what_the_cheapest_and_the_dearest_trial_cost():
     assert next(line.split() for line in text.splitlines() if "cost  " in line and "0.0400" in line) == [
         "cost", "$0.0100", "$0.0250", "$0.0250", "$0.0400", "$0.0400",
     ]  # fmt: skip
+
+
+# -- how far the figures can be trusted ----------------------------------------------------------------
+
+
+def graded(passes, fails, **more):
+    return [row(i, "passed" if i < passes else "failed", **more) for i in range(passes + fails)]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_cell_is_named_by_what_its_trials_prove_and_intervals_are_the_asked_ones(width):
+    one = summary(graded(10, 10))
+    assert "50% (30–70)  of 20 graded trials, 95% interval · flaky" in shown(one, width)
+    assert "50% (27–73)  of 20 graded trials, exact 95% interval · flaky" in shown(one, width, exact=True)
+    assert "pass^k      k=3 11%  k=5 2%  all of k pass" in shown(one, width, tries=(3, 5))
+    assert "pass@k" not in shown(summary([row(0)]), width)
+
+
+def test_trials_without_a_grade_show_as_bounds_beside_their_number():
+    text = shown(summary([*graded(7, 1), row(8, "infra_error"), row(9, "infra_error")]))
+    assert "not graded  2 infra; the pass rate of all is 70%–90%" in text
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_several_cells_have_a_line_each_and_two_means_by_their_question(width):
+    given = [row(i, "passed" if i % 3 or i % 2 else "failed", 0.9) for i in range(24)]
+    text = shown(summary(given, cells=3), width)
+    assert "1/2/4/8" in text
+    assert "these cells  83% (" in text
+    assert "population   83% (" in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+
+
+def test_a_run_of_many_cells_leaves_the_lines_to_whoever_asks():
+    one = summary(rows(*[1, 0.5] * 40), cells=40)
+    assert "of each cell: --verbose" in shown(one)
+    assert "pass@k %" in shown(one, more=True)
+
+
+def test_a_worker_and_retries_that_matter_are_warnings_and_calm_is_silent():
+    odd = [
+        row(i, "passed" if i % 4 else "failed", worker=f"[w{i % 4}]", retries=int(i % 4 == 0))
+        for i in range(80)
+    ]
+    text = " ".join(shown(summary(odd)).split())
+    assert "warning: on worker [w0] 0 of 20 trials passed where 15.0 are expected (-8.9 sd)" in text
+    assert "warning: retried trials come out otherwise: 0 of 20 passed, never retried 60 of 60" in text
+    calm = [
+        row(i, "passed" if i % 5 else "failed", worker=f"w{i % 4}", retries=int(i % 7 == 0))
+        for i in range(80)
+    ]
+    assert "warning" not in shown(summary(calm))
+    assert "chi-squared" in shown(summary(calm), more=True)
