@@ -61,6 +61,10 @@ def worker(
         bool | None,
         typer.Option("--allow-root", help="Serve a fleet as root, outside a container.", show_default=False),
     ] = None,
+    beat: Annotated[
+        bool | None,
+        typer.Option("--beat", help="Also fire schedules of this project; several may.", show_default=False),
+    ] = None,
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
     tether: Annotated[str | None, typer.Option("--tether", hidden=True)] = None,
@@ -84,6 +88,7 @@ def worker(
         allow_root=allow_root,
         procs=procs,
         memory_max_mb=memory_max_mb,
+        beat=beat,
     )
     with ExitStack() as servers:
         hold_again = None
