@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 
 from redis.asyncio import Redis
 
@@ -135,18 +135,7 @@ class Lifespan:
         self._sweeper = Sweeper(
             store, manifest, dispatcher, clock, still_s=settings.sweep_s, rebuilder=self._rebuilder
         )
-        self._clockwork = Beat(
-            store, manifest, dispatcher, clock,
-            lambda schedule: order_of(schedule, self.project, adapters.known_secrets()),
-        )  # fmt: skip
-        beside = [
-            asyncio.create_task(leases.run(), name="leases"),
-            asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
-            asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
-            asyncio.create_task(self._probe_at_first(), name="probe"),
-        ]
-        if settings.beat:
-            beside.append(asyncio.create_task(self._every(BEAT_S, self._fire), name="beat"))
+        beside = self._duties(leases)
         queue: Redis | None = None
         if settings.broker_url not in (None, settings.redis_url):  # looked at here, used by Celery
             queue = connect(settings.broker_url, connections_max=1, retries_max=0)
@@ -168,6 +157,19 @@ class Lifespan:
             await manifest.aclose()
             if queue is not None:
                 await queue.aclose()
+
+    def _duties(self, leases: LeaseKeeper) -> list[asyncio.Task[None]]:
+        """Begin what a worker does beside its trials."""
+        settings = self.settings
+        duties = [
+            asyncio.create_task(leases.run(), name="leases"),
+            asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
+            asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
+            asyncio.create_task(self._probe_at_first(), name="probe"),
+        ]
+        if settings.beat:
+            duties.append(asyncio.create_task(self._every(BEAT_S, self._fire), name="beat"))
+        return duties
 
     def _opened_store(self) -> Store:
         """Return the store, watched: the first write that fails shuts the gate in front of new trials."""
@@ -277,10 +279,21 @@ class Lifespan:
 
     async def _fire(self) -> None:
         """Fire schedules if no other beat does."""
-        bench = self._bench
-        assert bench is not None
         if await self._elected(BEAT, BEAT_S):
             await self._clockwork.tick()
+
+    @cached_property
+    def _clockwork(self) -> Beat:
+        bench = self._bench
+        assert bench is not None
+        secrets = bench.adapters.known_secrets
+        return Beat(
+            bench.store,
+            bench.manifest,
+            bench.dispatcher,
+            bench.clock,
+            lambda schedule: order_of(schedule, self.project, secrets()),
+        )
 
     async def _elected(self, office: str, interval_s: float) -> bool:
         assert self._bench is not None
