@@ -153,13 +153,16 @@ class Beat:
             await self._carry_out(schedule, newest)
         return max(newest.due_at, schedule.since)
 
-    async def fire(self, schedule: Schedule, due_at: datetime, *, by_hand: bool = False) -> Firing:
+    async def fire(
+        self, schedule: Schedule, due_at: datetime, *, by_hand: bool = False, trials: int | None = None
+    ) -> Firing:
         """See to one due time; doing it again changes nothing and finishes what was begun.
 
         Args:
             schedule: The schedule.
             due_at: The due time; to the second.
             by_hand: A person asked; it is no due time of the schedule's.
+            trials: Of each cell, instead of the schedule's.
 
         Raises:
             UsageError, ScenarioInvalid: What it orders cannot be ordered now; nothing was written.
@@ -167,14 +170,14 @@ class Beat:
         try:
             firing = await read_firing(keys.firing(schedule.name, due_at, by_hand=by_hand), self.store)
         except ObjectMissing:
-            firing = await self._settle(schedule, due_at, by_hand=by_hand)
+            asked = Firing(schedule=schedule.name, due_at=due_at, by_hand=by_hand, trials=trials)
+            firing = await self._settle(schedule, asked)
         await self._carry_out(schedule, firing)
         return firing
 
-    async def _settle(self, schedule: Schedule, due_at: datetime, *, by_hand: bool) -> Firing:
-        firing = Firing(schedule=schedule.name, due_at=due_at, by_hand=by_hand)
-        before = await self._run_before(schedule, due_at) if schedule.overlap == "skip" else ""
-        if before and not by_hand:
+    async def _settle(self, schedule: Schedule, firing: Firing) -> Firing:
+        before = await self._run_before(schedule, firing.due_at) if schedule.overlap == "skip" else ""
+        if before and not firing.by_hand:
             why = f"skipped: run {before} was not over"
             return await note_firing(firing.model_copy(update={"why": why}), self.store)
         await asyncio.to_thread(self.order_for, schedule)  # or nothing is written
@@ -191,6 +194,7 @@ class Beat:
             except NotFound:
                 logger.warning("run %s, which the next one of its schedule ends, is gone", before)
         order = await asyncio.to_thread(self.order_for, schedule)
+        order = replace(order, trials=firing.trials or order.trials)
         # A Redis that lost its memory is told again which run it is.
         await self.manifest.reserve(_key(schedule, firing), firing.run_id)
         labels = {**order.labels, "due": firing.due_at.isoformat()}

@@ -9,7 +9,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
-from salvo_cli.options import BudgetUsd, Json, Models, Paths, Trials
+from salvo_cli.options import TRIALS_MAX, BudgetUsd, Json, Models, Paths, Trials
 from salvo_cli.wiring import in_site
 from salvo_core.errors import UsageError
 
@@ -161,8 +161,18 @@ def resume(name: _Name, as_json: Json = False) -> int:
 
 
 @app.command("trigger", short_help="Order a schedule's run now.", epilog=EPILOG)
-def trigger(name: _Name, as_json: Json = False) -> int:
-    """Order a schedule's run now, whether it is due or paused; its due times stay as they are."""
+def trigger(
+    name: _Name,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", "-n", min=1, max=TRIALS_MAX, metavar="N", help="Instead of the schedule's."),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Order a schedule's run now, whether it is due or paused; its due times stay as they are.
+
+    After a suspicion (`salvo schedule history`), such fresh trials confirm it or dismiss it.
+    """
     from salvo_cli.servers import Servers
     from salvo_cli.wiring import open_site, surroundings
 
@@ -175,7 +185,7 @@ def trigger(name: _Name, as_json: Json = False) -> int:
         async with open_site(here, servers.embedded) as site:
             one = await read_schedule(name, site.store, site.dispatcher.signer)
             now = site.clock.now().replace(microsecond=0)
-            firing = await beat_of(site).fire(one, now, by_hand=True)
+            firing = await beat_of(site).fire(one, now, by_hand=True, trials=trials)
             if not await site.registry.workers():
                 servers.begin_worker()
                 servers.leave_worker()
@@ -205,19 +215,29 @@ def history(
 
     async def act(site: Site) -> int:
         from salvo_cli.render.console import console, plain, print_json
-        from salvo_cli.render.schedules import firing_document, firings
-        from salvo_cli.timekeeping import past_of
+        from salvo_cli.render.schedules import cells_standing, firing_document, firings, standing_document
+        from salvo_cli.timekeeping import past_of, sealed_nights
         from salvo_core.run.schedule import read_schedule
+        from salvo_core.run.standings import standings
 
         one = await read_schedule(name, site.store, site.dispatcher.signer)
         past = await past_of(site, name, last)
+        stands = standings(await sealed_nights(site, past))
         if as_json:
-            shown = [firing_document(firing, verdict) for firing, verdict in past]
-            print_json({"schema": "salvo.cli.schedule-history/1", "schedule": name, "firings": shown})
+            print_json(
+                {
+                    "schema": "salvo.cli.schedule-history/1",
+                    "schedule": name,
+                    "firings": [firing_document(firing, verdict) for firing, verdict in past],
+                    "cells": [standing_document(stand) for stand in stands],
+                }
+            )
             return exits.OK
         screen = console()
         if past:
             screen.print(firings(past, one))
+            screen.print()
+            screen.print(cells_standing(stands))
         else:
             screen.print(plain("it has not been due yet"))
         return exits.OK

@@ -14,10 +14,12 @@ from salvo_cli.render.tables import Cell, facts, table
 
 if TYPE_CHECKING:
     from salvo_core.run.schedule import Firing, Schedule
+    from salvo_core.run.standings import Standing
 
 POINTS = 20
 """Verdicts that a list shows, the newest."""
 
+_PHASES = {"learning": "learning", "calm": "calm", "suspected": "suspected", "fallen": "FALLEN"}
 _HEIGHTS = {"PASS": 7, "PARTIAL": 4, "FAIL": 1, "HARD FAIL": 0, "HARD_FAIL": 0}
 
 
@@ -88,6 +90,35 @@ def firings(past: Sequence[tuple[Firing, str]], one: Schedule) -> RenderableType
         for firing, verdict in past
     ]
     return table(("due", "", "verdict", "run"), rows, wide="run", cut=True)
+
+
+def cells_standing(stands: Sequence[Standing]) -> RenderableType:
+    """Return where each cell stands after the nights, a line each."""
+    rows: list[list[Cell]] = [
+        [
+            _PHASES[stand.phase],
+            "" if stand.reference is None else f"{stand.reference:.0%}",
+            f"{stand.evidence:.1f}",
+            str(stand.nights),
+            f"{stand.scenario} · {stand.model}",
+        ]
+        for stand in stands
+    ]
+    heads = ("state", "measured by", "evidence", "nights", "cell")
+    return table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+
+
+def standing_document(stand: Standing) -> dict[str, Any]:
+    """Return where a cell stands for ``--json``; evidence in nats."""
+    return {
+        "scenario": stand.scenario,
+        "model": stand.model,
+        "nights": stand.nights,
+        "phase": stand.phase,
+        "evidence_nats": stand.evidence,
+        "reference": stand.reference,
+        "events": [{"run_id": run_id, "event": event} for run_id, event in stand.events],
+    }
 
 
 def firing_document(firing: Firing, verdict: str) -> dict[str, Any]:

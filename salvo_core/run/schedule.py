@@ -135,6 +135,8 @@ class Firing(Frozen):
     why: str = Field(default="", max_length=300)
     """Why nothing was run."""
     by_hand: bool = False
+    trials: int | None = Field(default=None, ge=1, le=TRIALS_MAX)
+    """What a person asked for instead of the schedule's."""
 
 
 def check(schedule: Schedule) -> None:
