@@ -23,6 +23,7 @@ from salvo_core.manifest.counters import RunCounts
 
 if TYPE_CHECKING:
     from salvo_core.fleet.breaker import Trouble
+    from salvo_core.fleet.limits import Queue
 
 LOOKS_PER_S = 4
 TERSE_EVERY_S = 5.0
@@ -97,6 +98,7 @@ class Follower:
         self._said = ""
         self._warned = False
         self._troubles: list[Trouble] = []
+        self._queues: list[Queue] = []
         self._troubles_due_s = 0.0
 
     async def until_sealed(self, stop: asyncio.Event, timeout_s: float | None = None) -> RunCounts | None:
@@ -177,7 +179,7 @@ class Follower:
         if now_s >= self._troubles_due_s:
             self._troubles_due_s = now_s + TROUBLES_EVERY_S
             moving = counts.state in progress.MOVING
-            self._troubles = await awaited(self._site, self._run_id) if moving else []
+            self._troubles, self._queues = await awaited(self._site, self._run_id) if moving else ([], [])
 
     async def _seal_if_nobody_does(self, counts: RunCounts) -> None:
         if counts.state != "finished":
@@ -198,10 +200,11 @@ class Follower:
                 workers=self._workers,
                 note=self._note,
                 troubles=self._troubles,
+                queues=self._queues,
             )
             live.update(view, refresh=True)
         elif self._screen is not None:
-            line, now_s = progress.terse(counts, self._troubles), self._now_s()
+            line, now_s = progress.terse(counts, self._troubles, self._queues), self._now_s()
             settled = counts.state in ("sealed", "paused")
             if line != self._said and (settled or now_s - self._said_at_s >= TERSE_EVERY_S):
                 self._said, self._said_at_s = line, now_s
@@ -218,13 +221,15 @@ async def cell_labels(site: Site, run_id: str) -> list[str]:
     return cell_names(plan.cells) if 1 < len(plan.cells) <= CELLS_LABELLED_MAX else []
 
 
-async def awaited(site: Site, run_id: str) -> list[Trouble]:
-    """Return the providers of a run that may not be asked now."""
+async def awaited(site: Site, run_id: str) -> tuple[list[Trouble], list[Queue]]:
+    """Return the providers of a run that may not be asked now, and those whose limits its trials wait for."""
     try:
         plan = await site.observer.plan(run_id)
     except SalvoError:
-        return []  # somebody lost it, and says so elsewhere
-    return await site.breakers.troubles({cell.adapter for cell in plan.cells} | {plan.judge.adapter})
+        return [], []  # somebody lost it, and says so elsewhere
+    providers = {cell.adapter for cell in plan.cells} | {plan.judge.adapter}
+    queues = await site.limits.queues(providers)
+    return await site.breakers.troubles(providers), [queue for queue in queues if run_id in queue.runs]
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

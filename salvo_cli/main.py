@@ -6,6 +6,7 @@ quick; each command imports what it needs when it runs.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,9 @@ from salvo_core.errors import SalvoError
 # Typer carries Click inside it or beside it, depending on its version; its BadParameter leads to
 # the base of everything a person can get wrong on a command line in both.
 _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+COLLECTED_EVERY = 20_000
+"""Objects made between two looks for garbage."""
 
 app = typer.Typer(
     name="salvo",
@@ -122,6 +126,9 @@ app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 def run() -> NoReturn:
     """Run the command line of this process and leave with its exit code."""
+    # A command makes a hundred thousand objects while it imports, and keeps them all: looking for garbage
+    # among them again and again is a tenth of its start.
+    gc.set_threshold(COLLECTED_EVERY)
     for stream in (sys.stdout, sys.stderr):
         # What a model said may hold anything: never fail because a terminal lacks a character.
         if hasattr(stream, "reconfigure"):
@@ -170,12 +177,13 @@ def _fail(
     from salvo_cli.render.problems import print_problems, problems_of
 
     screen = console(stderr=True)
-    problems = problems_of(error)
+    ci, patterns = _told_how() if getattr(error, "problems", ()) else (False, ())
+    problems = problems_of(error, patterns=patterns)
     if as_json:
         more = {"problems": problems} if problems else {}
         print_json(exits.error_document(kind, message, hint, code, **more))
     if problems:
-        print_problems(screen, getattr(error, "problems", ()), ci=_for_programs())
+        print_problems(screen, getattr(error, "problems", ()), ci=ci, patterns=patterns)
         screen.print()
     screen.print(plain("error: ", "bold red") + plain(message), soft_wrap=True)
     if hint:
@@ -183,15 +191,19 @@ def _fail(
     return code
 
 
-def _for_programs() -> bool:
-    """Tell whether problems are told one per line, also when it is the project's own file that has them."""
+def _told_how() -> tuple[bool, Sequence[str]]:
+    """Return whether problems are told one per line, and what of the project is struck out of them.
+
+    It may be the project's own file that has them, and then it says neither.
+    """
     from salvo_cli.wiring import environment, surroundings
     from salvo_core.settings import resolve
 
     try:
-        return bool(surroundings().settings.ci_mode)
+        here = surroundings()
     except SalvoError:
-        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode)
+        return bool(resolve({"CI": environment().get("CI", "")}).ci_mode), ()
+    return bool(here.settings.ci_mode), here.project.recording.custom_redaction_patterns
 
 
 def _crashed(as_json: bool, error: Exception) -> int:

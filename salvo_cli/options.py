@@ -10,6 +10,7 @@ import typer
 from salvo_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from salvo_core.run.route import Priority
     from salvo_core.trace.recording import RecordingMode
 
 TRIALS_MAX = 1_000_000
@@ -74,6 +75,13 @@ Concurrency = Annotated[
         "--max-concurrency", "-j", min=1, metavar="N", help="Trials of this run at once, over all workers."
     ),
 ]
+PriorityWord = Annotated[
+    str | None,
+    typer.Option(
+        "--priority", metavar="WORD",
+        help="high, normal or low: which run's trials workers take first [normal]. Equals take turns.",
+    ),
+]  # fmt: skip
 Parallel = Annotated[int | None, typer.Option("--parallel", min=1, hidden=True)]  # the predecessor's name
 Threshold = Annotated[
     float | None,
@@ -184,6 +192,20 @@ def recording_mode(word: str | None) -> RecordingMode | None:
         if mode == _folded(word).replace(" ", "_"):
             return mode
     raise UsageError(f"{word[:40]!r} is no way to record", hint=f"one of {', '.join(known)}")
+
+
+def priority(word: str | None) -> Priority:
+    """Return the priority that ``--priority`` names, ``normal`` if it was not given.
+
+    Raises:
+        UsageError: There is no such priority.
+    """
+    from salvo_core.run.route import PRIORITIES  # after --help
+
+    for known in PRIORITIES:
+        if known == _folded(word or "normal"):
+            return known
+    raise UsageError(f"{str(word)[:40]!r} is no priority", hint=f"one of {', '.join(PRIORITIES)}")
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from salvo_cli.options import pairs, recording_mode
+from salvo_cli.options import pairs, priority, recording_mode
 from salvo_cli.wiring import Surroundings, open_adapters
 from salvo_core.errors import UsageError
 
@@ -36,6 +36,7 @@ class Asked:
     allow_unpriced: bool = False
     early_stop: bool = False
     recording: str | None = None
+    priority: str | None = None
 
     def order(self, here: Surroundings) -> Order:
         """Return the order, its scenarios loaded and valid.
@@ -49,6 +50,7 @@ class Asked:
         from salvo_core.submit import Order
 
         mode = recording_mode(self.recording)
+        preferred = priority(self.priority)
         labels, tags = pairs(self.labels, "--label"), pairs(self.tags, "--tag")
         # Every scenario gets the models of the command line, so one without a model is complete.
         default_model = self.models[0] if self.models else None
@@ -69,6 +71,7 @@ class Asked:
             secrets=open_adapters(here).known_secrets(),
             early_stop=self.early_stop,
             budget=budget_of(self.budget_usd, self.budget_tokens, allow_unpriced=self.allow_unpriced),
+            priority=preferred,
         )
 
     def all_exist(self, here: Surroundings) -> bool:
@@ -115,7 +118,8 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
         # What a warning quotes is content, and a terminal is often a log that is kept.
         odd = [replace(problem, message=problem.title, hint="", source="") for problem in odd]
     if found := [*here.project.problems, *odd]:
-        print_problems(screen, found, ci=here.settings.ci_mode)
+        patterns = here.project.recording.custom_redaction_patterns
+        print_problems(screen, found, ci=here.settings.ci_mode, patterns=patterns)
         screen.print()
 
 

@@ -68,8 +68,8 @@ async def infra_messages(site: Site, summary: Summary) -> dict[str, str]:
 
 async def tell(site: Site, summary: Summary, exit_code: int, command: str, telling: Telling) -> None:
     """Put on stdout what a person asked to be told of a run, or a re-evaluation, that has ended."""
-    plan = await site.observer.plan(summary.run_id)
-    if plan.rescore is not None:
+    if await site.observer.is_reeval(summary.run_id):
+        plan = await site.observer.plan(summary.run_id)
         return await tell_reevaluation(site, plan, summary, exit_code, command, telling)
     recorded = await mark_recorded(site, summary.run_id) if telling.record else None
     if telling.legacy:

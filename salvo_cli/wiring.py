@@ -13,18 +13,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from salvo_cli.embedded import EmbeddedServer, Places
     from salvo_core.adapters.registry import AdapterRegistry
     from salvo_core.clock import Clock
     from salvo_core.fleet.breaker import Breakers
+    from salvo_core.fleet.limits import ProviderLimits
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.live import Manifest
     from salvo_core.observe import Observer
     from salvo_core.run.dispatch import Dispatcher
     from salvo_core.run.plan import TrialMessage
+    from salvo_core.run.route import Route
     from salvo_core.run.signature import Signer
     from salvo_core.scenario.project import Project
     from salvo_core.settings import Settings
@@ -113,6 +115,7 @@ class Site:
     registry: WorkerRegistry
     clock: Clock
     breakers: Breakers
+    limits: ProviderLimits
     server: EmbeddedServer | None
     """Our hold on the embedded server; None with a fleet."""
 
@@ -150,6 +153,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
     # The Redis client costs 0.1 s to import; the embedded server comes up meanwhile.
     from salvo_core.clock import SystemClock
     from salvo_core.fleet.breaker import Breakers
+    from salvo_core.fleet.limits import ProviderLimits
     from salvo_core.fleet.registry import WorkerRegistry
     from salvo_core.manifest.connection import connect
     from salvo_core.manifest.live import Manifest
@@ -169,7 +173,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
         addressing_style=settings.s3_addressing_style,
     )
     signer = Signer(settings.signing_keys)
-    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url, signer)
+    dispatcher = LazyDispatcher(settings.broker_url or settings.redis_url, signer, settings.queued_max)
     try:
         yield Site(
             here=here,
@@ -181,6 +185,7 @@ async def _opened(here: Surroundings, server: EmbeddedServer | None) -> AsyncIte
             registry=WorkerRegistry(redis, address),
             clock=SystemClock(),
             breakers=Breakers(redis, address),
+            limits=ProviderLimits(redis, address),
             server=server,
         )
     finally:
@@ -218,26 +223,32 @@ class LazyDispatcher:
     Args:
         broker_url: As in the settings.
         signer: Signs what it sends.
+        queued_max: As in the settings.
     """
 
     broker_url: str = field(repr=False)
     signer: Signer
+    queued_max: int
     _real: Dispatcher | None = field(default=None, init=False)
 
     def _made(self) -> Dispatcher:
         if self._real is None:
             from salvo_worker.dispatch import CeleryDispatcher  # 0.3 s of imports
 
-            self._real = CeleryDispatcher(self.broker_url, self.signer)
+            self._real = CeleryDispatcher(self.broker_url, self.signer, queued_max=self.queued_max)
         return self._real
 
-    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+    async def publish(self, messages: Iterable[TrialMessage], route: Route | None = None) -> int:
         """Send one message per trial; return how many were sent."""
-        return await self._made().publish(messages)
+        return await (self._made().publish(messages, route) if route else self._made().publish(messages))
 
-    async def queued(self) -> int:
-        """Return how many messages no worker has taken yet."""
-        return await self._made().queued()
+    async def queued(self, route: Route | None = None) -> int:
+        """Return how many messages no worker has taken yet, on one route or on all."""
+        return await self._made().queued(route)
+
+    async def lanes(self) -> Sequence[int]:
+        """Return how many messages no worker has taken yet, by lane."""
+        return await self._made().lanes()
 
     async def aclose(self) -> None:
         """Let go of connections, if there ever were any."""
@@ -316,6 +327,13 @@ def work(
     except ValueError as error:
         raise UsageError(f"--tether {error}", hint="it is for processes that --procs starts") from None
     return run_worker(settings, here.project, idle_exit_s=idle_exit_s, loglevel=loglevel, tether=tied)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process that ``work`` was called in: it may have threads that wait for a silent server."""
+    from salvo_worker.departure import leave_process
+
+    leave_process(code)
 
 
 async def _require_redis(url: str) -> None:

@@ -37,6 +37,8 @@ from salvo_core.evaluation.judge.panel import Forms
 from salvo_core.fleet.breaker import Breakers
 from salvo_core.fleet.gate import TrialGate, gate_of
 from salvo_core.fleet.intake import Intake
+from salvo_core.fleet.limits import ProviderLimits, Terms
+from salvo_core.fleet.turnstile import Turnstiles
 from salvo_core.judge import judge
 from salvo_core.manifest.claims import Refusal
 from salvo_core.manifest.leases import HeldTrial, LeaseKeeper
@@ -108,6 +110,13 @@ class Bench:
         return Breakers(self.manifest.redis, self.manifest.address, self.adapters.breaker_terms)
 
     @cached_property
+    def turnstiles(self) -> Turnstiles:
+        """Where this worker's exchanges wait for their turn within the fleet's limits."""
+        terms = Terms(lease_s=self.leases.lease_s)
+        limits = ProviderLimits(self.manifest.redis, self.manifest.address, terms)
+        return Turnstiles(limits, self.worker, self.adapters.allowance, self.clock)
+
+    @cached_property
     def ledger(self) -> Ledger:
         """The books of runs that have a budget."""
         return Ledger(self.manifest)
@@ -125,7 +134,9 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
     """
     try:
         if not await bench.intake.admits():
-            await bench.dispatcher.publish([message])  # we leave, and whoever can shall have it
+            await bench.dispatcher.publish(
+                [message], bench.orders.route(message.run_id)
+            )  # we leave, and whoever can shall have it
             return
         held = await bench.leases.claim(message.run_id, message.index, message.trace_id)
     except RedisUnavailable as error:
@@ -137,7 +148,7 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         if held.reason == "unknown" and bench.rebuilder is not None:
             await bench.rebuilder.consider(message.run_id)  # Redis may have lost the run
         if held.reason == "suspect":  # this worker is leaving, and another has room
-            await bench.dispatcher.publish([message])
+            await bench.dispatcher.publish([message], bench.orders.route(message.run_id))
         await follow_up(held, message.run_id, bench)
         return
     claim = held.claim
@@ -154,7 +165,7 @@ async def attempt(message: TrialMessage, bench: Bench) -> None:
         )
         if await bench.leases.give_back(claim) and bench.leases.leaving:
             # This message is used up, and no sweep looks for a trial while others keep the queue filled.
-            await bench.dispatcher.publish([message])
+            await bench.dispatcher.publish([message], bench.orders.route(message.run_id))
     except asyncio.CancelledError:
         # A worker told to leave now: others should not wait for the lease to run out.
         await asyncio.shield(bench.leases.give_back(claim))
@@ -334,6 +345,6 @@ async def _commit(
             index for index in committed.release if not (curtailed.decided and plan.cell_index(index) == cell)
         ] + list(curtailed.release)
         if wanted:
-            await bench.dispatcher.publish(plan.message(index) for index in wanted)
+            await bench.dispatcher.publish((plan.message(index) for index in wanted), plan.route)
     if committed.run_finished or curtailed.run_finished:
         await seal_or_say(claim.run_id, bench)

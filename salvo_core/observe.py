@@ -48,6 +48,7 @@ class Observer:
         self.manifest = manifest
         self._orders = Orders(store)
         self._references = References(store, manifest, self._orders)
+        self._homes: dict[str, str] = {}
 
     async def resolve(self, ref: str) -> str:
         """Return the id of the run, or of the re-evaluation, that a person's word means.
@@ -178,6 +179,15 @@ class Observer:
             budget=counts.budget,
         )
 
+    async def is_reeval(self, run_id: str) -> bool:
+        """Tell whether this is a re-evaluation; of whose sealed summary has been read, without another read.
+
+        Raises:
+            NotFound: Nobody knows the run.
+        """
+        home = self._homes.get(run_id) or (await self.plan(run_id)).home
+        return home == keys.REEVALS
+
     async def comparison(self, reeval_id: str) -> Comparison | None:
         """Return how a sealed re-evaluation differs from what it looked at; None where none is stored.
 
@@ -281,6 +291,7 @@ class Observer:
         """Return a sealed summary, and where it lies."""
         try:
             key, stored = await get_from_home(self.store, keys.summary, run_id)
+            self._homes[run_id] = keys.REEVALS if key.startswith(keys.REEVALS) else keys.RUNS
             return key, Summary.decode(stored, key)
         except ObjectMissing:
             raise await self._absent(run_id) from None

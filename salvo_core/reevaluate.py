@@ -33,7 +33,7 @@ from salvo_core.scenario.model import Scenario
 from salvo_core.scenario.snapshot import Snapshot
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
-from salvo_core.submit import open_run, require_room_for, spread
+from salvo_core.submit import in_lane, open_run, require_room_for, spread
 from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
@@ -170,8 +170,8 @@ async def reevaluate(prepared: Prepared, *, store: Store, manifest: Manifest, di
     Raises:
         StoreUnavailable, StoreRefused, RedisUnavailable: What is written stays; it can be resumed.
     """
-    await require_room_for(prepared.plan, manifest)
-    plan = prepared.plan.signed(dispatcher.signer)
+    await require_room_for(prepared.plan, manifest, dispatcher)
+    plan = (await in_lane(prepared.plan, dispatcher)).signed(dispatcher.signer)
     await _keep_snapshots(plan, prepared, store)
     await keep_scenarios(plan, prepared.scenarios, prepared.redactor, store)
     await store.put_if_absent(keys.plan(plan.run_id, plan.home), plan.encode()[0])

@@ -70,7 +70,8 @@ async def relinquish(message: TrialMessage, claim: Claim, bar: Barred, desk: Des
         if bar.bar == "refused":
             await desk.manifest.pause(claim.run_id, f"{bar.message}; {bar.hint}")
         if await desk.leases.give_back(claim) and bar.bar != "refused":
-            await desk.dispatcher.publish([message])  # to the end of the queue: others have its place
+            # To the end of the queue: others have its place.
+            await desk.dispatcher.publish([message], desk.orders.route(message.run_id))
     except RedisUnavailable as error:
         logger.warning("trial %s is not given back, its lease runs out instead: %s", claim.trace_id, error)
 
@@ -80,7 +81,7 @@ async def follow_up(ended: Refusal | Committed, run_id: str, desk: Desk) -> None
     try:
         if ended.release:
             plan = await desk.orders.plan(run_id)
-            await desk.dispatcher.publish(plan.message(index) for index in ended.release)
+            await desk.dispatcher.publish((plan.message(index) for index in ended.release), plan.route)
     except SalvoError as error:
         logger.warning("run %s: trials that may run now are sent by a sweep: %s", run_id, error)
     if ended.run_finished:

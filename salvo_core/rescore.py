@@ -40,6 +40,7 @@ from salvo_core.evaluation.rescoring import (
 )
 from salvo_core.fleet.breaker import Breakers
 from salvo_core.fleet.gate import gate_of
+from salvo_core.fleet.turnstile import Turnstiles
 from salvo_core.judge import brief_of, judge
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
@@ -82,6 +83,8 @@ class Desk(Protocol):
     def forms(self) -> Forms: ...  # noqa: D102
     @property
     def breakers(self) -> Breakers: ...  # noqa: D102
+    @property
+    def turnstiles(self) -> Turnstiles: ...  # noqa: D102
     @property
     def ledger(self) -> Ledger: ...  # noqa: D102
 

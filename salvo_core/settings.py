@@ -30,6 +30,7 @@ class Setting:
         default: The value nobody has to set.
         meaning: For ``salvo config`` and the documents.
         secret: Whether the value is never shown, also not in part.
+        in_file: Whether ``<variable>_FILE`` may name a file that holds it instead.
     """
 
     name: str
@@ -38,15 +39,20 @@ class Setting:
     default: Any
     meaning: str
     secret: bool = False
+    in_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A setting's value and where it came from; ``shown`` is fit for a screen."""
+    """A setting's value and where it came from; ``shown`` is fit for a screen.
+
+    ``file`` is the one that holds the value, None where the environment itself does.
+    """
 
     setting: Setting
     value: Any = field(repr=False)  # an address may hold a password
     source: Source
+    file: Path | None = None
 
     @property
     def shown(self) -> str:
@@ -73,11 +79,13 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _keys(text: str) -> tuple[str, ...]:
-    keys = _names(text)
+    keys = _names(text.replace("\n", ","))
     if not keys:
         raise ValueError("holds no key")  # or a stray comma would switch signing off
     if any(len(key.encode()) < KEY_BYTES_MIN for key in keys):
-        raise ValueError(f"holds a key of fewer than {KEY_BYTES_MIN} bytes (a comma parts two keys)")
+        raise ValueError(
+            f"holds a key of fewer than {KEY_BYTES_MIN} bytes (a comma or a line break parts two)"
+        )
     return keys
 
 
@@ -134,11 +142,20 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+QUEUED_MAX = 200_000
+"""Messages: some 130 MB of Redis, and minutes of work for a hundred workers."""
+
 PROCESSES_MAX = 256
 """Of one worker; a machine with more cores has room for a second one."""
 
 KEY_BYTES_MIN = 32
 """Of a signing key, as long as the hash: a shorter one could be tried out against one signature."""
+
+
+FILE = "_FILE"
+"""Ends a variable's name that names a file, as platforms hand out secrets. An empty file is an error."""
+
+FILE_BYTES_MAX = 16_384
 
 
 def _yes(text: str) -> bool:
@@ -147,8 +164,14 @@ def _yes(text: str) -> bool:
 
 
 TABLE: tuple[Setting, ...] = (
-    Setting("redis_url", "SALVO_REDIS_URL", _text, None, "Redis or Valkey of the manifest; unset: embedded"),
-    Setting("broker_url", "SALVO_BROKER_URL", _text, None, "Redis of the queue, if it is another one"),
+    Setting(
+        "redis_url", "SALVO_REDIS_URL", _text, None,
+        "Redis or Valkey of the manifest; unset: embedded", in_file=True,
+    ),
+    Setting(
+        "broker_url", "SALVO_BROKER_URL", _text, None,
+        "Redis of the queue, if it is another one", in_file=True,
+    ),
     Setting("store_url", "SALVO_STORE_URL", _text, None, "file:///folder or s3://bucket/prefix"),
     Setting("s3_endpoint_url", "SALVO_S3_ENDPOINT_URL", _text, None, "S3 server other than AWS, e.g. MinIO"),
     Setting("s3_region", "SALVO_S3_REGION", _text, None, "region; unset: as the AWS configuration says"),
@@ -165,10 +188,14 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_s", "SALVO_LEASE_S", _seconds(1, 3600), 30.0, "a worker silent for this loses its trials"),
     Setting("grace_s", "SALVO_GRACE_S", _seconds(1, 3600), 25.0, "how long a worker's warm stop may take"),
     Setting("sweep_s", "SALVO_SWEEP_S", _seconds(0.1, 600), 5.0, "how often workers look for abandoned work"),
+    Setting(
+        "queued_max", "SALVO_QUEUED_MAX", _whole(1000, 10_000_000), QUEUED_MAX,
+        "messages in the queue at once; workers' sweeps send the rest as it empties",
+    ),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
     Setting(
         "signing_keys", "SALVO_SIGNING_KEY", _keys, (),
-        "shared by submitters and workers: the first signs, all verify", secret=True,
+        "shared by submitters and workers: the first signs, all verify", secret=True, in_file=True,
     ),
     Setting("allow_root", "SALVO_ALLOW_ROOT", _yes_or_no, False, "whether a fleet's worker may run as root"),
     Setting("beat", "SALVO_BEAT", _yes_or_no, False, "whether workers also fire schedules"),
@@ -208,10 +235,15 @@ class Settings:
         return self.environ.get(name) or None
 
     def variables(self) -> dict[str, str]:
-        """Return the environment that makes a child process resolve to the same values."""
+        """Return the environment that makes a child process resolve to the same values.
+
+        What came from a file comes from it there too: no secret gets into an environment that was in none.
+        """
         found = {}
         for name, resolved in self.resolved.items():
-            if resolved.value is not None:
+            if resolved.file is not None:
+                found[resolved.setting.variable + FILE] = str(resolved.file)
+            elif resolved.value is not None:
                 text = _written(resolved.value)
                 if text:
                     found[self.resolved[name].setting.variable] = text
@@ -253,14 +285,46 @@ def resolve(
         value, source = setting.default, "default"
         if (project or {}).get(setting.name) is not None:
             value, source = (project or {})[setting.name], "salvo.yaml"
-        if text := environ.get(setting.variable, ""):
+        file = _named_file(setting, environ)
+        if file is not None:
+            value, source = _parsed(setting, _content(setting, file), setting.variable + FILE), "environment"
+        elif text := environ.get(setting.variable, ""):
             value, source = _parsed(setting, text, setting.variable), "environment"
         if (given := (flags or {}).get(setting.name)) is not None:
             # Of the right type already, but nobody has looked at its bounds yet.
             checked = given if isinstance(given, tuple) else _parsed(setting, str(given), setting.name)
-            value, source = checked, "flag"
-        found[setting.name] = Resolved(setting, value, source)  # type: ignore[arg-type]
+            value, source, file = checked, "flag", None
+        found[setting.name] = Resolved(setting, value, source, file)  # type: ignore[arg-type]
     return Settings(resolved=found, environ=environ)
+
+
+def _named_file(setting: Setting, environ: Mapping[str, str]) -> Path | None:
+    named = environ.get(setting.variable + FILE, "") if setting.in_file else ""
+    if named and environ.get(setting.variable):
+        raise UsageError(
+            f"{setting.variable} and {setting.variable}{FILE} are both set",
+            hint=f"set one of them; {setting.name}: {setting.meaning}",
+        )
+    return Path(named).absolute() if named else None
+
+
+def _content(setting: Setting, file: Path) -> str:
+    called = f"{setting.variable}{FILE}={without_password(str(file))[:200]}"
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(FILE_BYTES_MAX + 1)
+        text = content.decode("utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not plain text"
+        raise UsageError(
+            f"{called} cannot be read: {reason}", hint=f"it must hold {setting.name}: {setting.meaning}"
+        ) from None  # the text of a decoding error quotes the secret
+    if len(content) > FILE_BYTES_MAX:
+        raise UsageError(
+            f"{called} is larger than {FILE_BYTES_MAX:,} bytes",
+            hint=f"it must hold {setting.name} and nothing else: {setting.meaning}",
+        )
+    return text
 
 
 def _parsed(setting: Setting, text: str, called: str) -> Any:

@@ -22,6 +22,7 @@ from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.identity import INDEX_MAX, new_run_id
 from salvo_core.manifest.budget import Budget
+from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.ledger import Ledger
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.memory import require_room
@@ -29,6 +30,7 @@ from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Plan
+from salvo_core.run.route import Priority
 from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
 from salvo_core.scenario.model import Scenario
@@ -38,6 +40,9 @@ from salvo_core.store.protocol import Store
 from salvo_core.trace.recording import Recording
 from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
+
+LET_IN_ALWAYS = 5000
+"""Messages of each run: what a fleet takes, at a thousand trials a second, between two sweeps."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Order:
         idempotency_key: Two orders with one key are one run.
         recording: What traces keep.
         judge: How judges are asked where an assertion does not say.
+        priority: Against other runs.
         early_stop: Skip a cell's remaining trials once its verdict is out of reach.
         budget: What the run may spend in all; None is no limit.
         secrets: Exact values that the submitter knows to be secret: struck out of what is stored.
@@ -68,6 +74,7 @@ class Order:
     idempotency_key: str | None = None
     recording: Recording = field(default_factory=Recording)
     judge: JudgeDefaults = field(default_factory=JudgeDefaults)
+    priority: Priority = "normal"
     early_stop: bool = False
     budget: Budget | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
@@ -119,6 +126,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         cells=cells,
         trials=order.trials,
         concurrency_max=order.concurrency_max,
+        priority=order.priority,
         labels=order.redactor.document(dict(order.labels)),
         salvo_version=VERSION,
         recording=order.recording,
@@ -179,21 +187,27 @@ async def submit(
         if run_id != plan.run_id and await is_forgotten(run_id, store=store, manifest=manifest):
             return await read_plan(run_id, store)
         plan = plan.model_copy(update={"run_id": run_id})
-    await require_room_for(plan, manifest)
-    plan = plan.signed(dispatcher.signer)
+    await require_room_for(plan, manifest, dispatcher)
+    plan = (await in_lane(plan, dispatcher)).signed(dispatcher.signer)
     plan = await _settled(plan, order, store)
     await open_run(plan, manifest)
     await spread(plan, manifest=manifest, dispatcher=dispatcher)
     return plan
 
 
-async def require_room_for(plan: Plan, manifest: Manifest) -> None:
+async def in_lane(plan: Plan, dispatcher: Dispatcher) -> Plan:
+    """Return the plan with the lane of the queue in which the fewest messages wait."""
+    waiting = await dispatcher.lanes()
+    return plan.model_copy(update={"lane": waiting.index(min(waiting))})
+
+
+async def require_room_for(plan: Plan, manifest: Manifest, dispatcher: Dispatcher) -> None:
     """Refuse a run that Redis could not keep, before anything is written.
 
     Raises:
         RedisUnavailable: It evicts, or would be full.
     """
-    queued = min(plan.total, plan.concurrency_max or plan.total)
+    queued = min(plan.total, plan.concurrency_max or plan.total, dispatcher.queued_max)
     await require_room(manifest, trials=plan.total, queued=queued)
 
 
@@ -223,30 +237,47 @@ async def open_run(plan: Plan, manifest: Manifest, remembered: Mapping[str, str 
 async def spread(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> tuple[int, int]:
     """Seed the rows that are missing and publish what may run; return (rows made, messages sent).
 
-    Each window's rows exist before its messages do, so no worker meets a message without a row.
+    Each window's rows exist before its messages do, so no worker meets a message without a row. What the
+    queue has no room for is sent by sweeps as it empties: rows and release cursor say what that is.
     """
     counts = await manifest.counts(plan.run_id)
+    unsent = (counts.released < plan.total or counts.again) and counts.state in ("submitting", "running")
+    room = await room_for(counts, dispatcher) if unsent else 0
     seeded = sent = 0
     for start in range(counts.seeded, plan.total, ROWS_PER_CALL):
         stop = min(start + ROWS_PER_CALL, plan.total)
         seeded += await manifest.seed(
             plan.run_id, start, [plan.trace_id(index) for index in range(start, stop)]
         )
-        sent += await _release(plan, manifest, dispatcher)
+        sent += await release(plan, min(ROWS_PER_CALL, room - sent), manifest, dispatcher)
     await manifest.submitted(plan.run_id)
-    while more := await _release(plan, manifest, dispatcher):
-        sent += more
+    sent += await release(plan, room - sent, manifest, dispatcher)
     return seeded, sent
 
 
-async def _release(plan: Plan, manifest: Manifest, dispatcher: Dispatcher) -> int:
-    released = await manifest.release(plan.run_id, ROWS_PER_CALL)
-    return await publish(plan, released, dispatcher) if released else 0
+async def room_for(counts: RunCounts, dispatcher: Dispatcher) -> int:
+    """Return how many messages of a run the queue should take now; some, however full others have made it."""
+    always = min(LET_IN_ALWAYS, dispatcher.queued_max) - counts.waiting
+    return max(dispatcher.queued_max - await dispatcher.queued(), always)
+
+
+async def release(plan: Plan, most: int, manifest: Manifest, dispatcher: Dispatcher) -> int:
+    """Publish the next trials that may run, at most so many; return how many.
+
+    Who dies between the two leaves released trials that no message stands for: a sweep sends them.
+    """
+    sent = 0
+    while sent < most:
+        released = await manifest.release(plan.run_id, min(ROWS_PER_CALL, most - sent))
+        if not released:
+            break
+        sent += await publish(plan, released, dispatcher)
+    return sent
 
 
 async def publish(plan: Plan, indices: Iterable[int], dispatcher: Dispatcher) -> int:
     """Send the messages of these trials; return how many."""
-    return await dispatcher.publish(plan.message(index) for index in indices)
+    return await dispatcher.publish((plan.message(index) for index in indices), plan.route)
 
 
 async def read_plan(run_id: str, store: Store) -> Plan:

@@ -27,7 +27,7 @@ from salvo_core.run.forgetting import forget_abandoned
 from salvo_core.run.plan import Plan
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.submit import is_forgotten, publish, read_plan
+from salvo_core.submit import is_forgotten, publish, read_plan, release, room_for
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,9 @@ ABANDONED_SOUGHT_S = 600.0
 
 SUBMITTER_SILENT_S = 15.0
 """A submission that seeds nothing for so long has lost its submitter."""
+
+LET_IN_MAX = 50_000
+"""Messages that one look at a run sends: some seconds of work, and the other runs are waiting."""
 
 
 @dataclass
@@ -121,20 +124,29 @@ class Sweeper:
             case "cancelling" if self._stands_still(run_id, (counts.ended,), self.still_s):
                 await cancel(run_id, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
             case "running":
+                await self._let_in(run_id, counts)
                 await self._reconcile(run_id, counts)
 
+    async def _let_in(self, run_id: str, counts: RunCounts) -> None:
+        """Send more of a run that is larger than the queue, as that empties; commits keep to ``-j``."""
+        if counts.concurrency_max is None and counts.released < counts.seeded:
+            most = min(await room_for(counts, self.dispatcher), LET_IN_MAX)
+            if most > 0:
+                plan = await read_plan(run_id, self.store)
+                await release(plan, most, self.manifest, self.dispatcher)
+
     async def _reconcile(self, run_id: str, counts: RunCounts) -> None:
-        """Send messages again when trials wait, none is claimed, and the queue holds nothing."""
+        """Send messages again when trials wait, none is claimed, and its lane of the queue is empty."""
         position = (counts.claims, counts.released)
         if not self._stands_still(run_id, position, self.still_s):
             return
         plan = await read_plan(run_id, self.store)
         if await self._curtail(plan):
             return
-        if counts.waiting and await self.dispatcher.queued() == 0:
+        if counts.waiting and await self.dispatcher.queued(plan.route) == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
-        elif counts.released < counts.total or counts.again:
+        elif counts.again or (counts.released < counts.total and counts.concurrency_max is not None):
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
 
     @cached_property

@@ -1,7 +1,6 @@
 """Lets ``python -m salvo_worker`` run a worker."""
 
-import sys
-
+from salvo_worker.departure import leave_process
 from salvo_worker.main import main
 
-sys.exit(main())
+leave_process(main())

@@ -1,19 +1,15 @@
-"""The producer: trials onto the queue, many a second, in Celery's own message format.
+"""The producer: trials onto the queue, thousands a second, in Celery's own message format.
 
-Messages are written by hand in message protocol 2, in batches that go out in one round trip
-each: ten times as many a second as ``apply_async``, and a third smaller.
-
-Source:
-    Celery documentation, "Message Protocol", version 2; kombu 5.7, ``Producer.batch``.
+Messages are written by hand (``letter``) and pushed hundreds at a time, in one command:
+some fifty times as many a second as ``apply_async``, and half as large.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from kombu.exceptions import KombuError, OperationalError
@@ -22,12 +18,14 @@ from redis.exceptions import RedisError
 from salvo_core.errors import RedisUnavailable
 from salvo_core.manifest.connection import explain
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.route import PRIORITIES, USUAL, Route
 from salvo_core.run.signature import UNSIGNED, Signer
-from salvo_core.settings import without_password
-from salvo_worker.app import QUEUE, TRIAL, make_app
+from salvo_core.settings import QUEUED_MAX, without_password
+from salvo_worker.app import make_app
+from salvo_worker.letter import NUMBERS, QUEUES, letter
 
-BATCH = 1000
-_NO_EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+BATCH = 500
+"""Messages per command: a quarter of a megabyte, and less than a millisecond of the server's time."""
 
 
 class CeleryDispatcher:
@@ -36,26 +34,35 @@ class CeleryDispatcher:
     Args:
         broker_url: As in the settings.
         signer: Signs each message.
+        queued_max: As in the settings.
     """
 
-    def __init__(self, broker_url: str, signer: Signer = UNSIGNED) -> None:
+    def __init__(self, broker_url: str, signer: Signer = UNSIGNED, *, queued_max: int = QUEUED_MAX) -> None:
         self.signer = signer
+        self.queued_max = queued_max
         self._address = without_password(broker_url)
         self._app = make_app(broker_url)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="salvo-dispatch")
-        self._origin = f"{os.getpid()}@{socket.gethostname()}"
 
-    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+    async def publish(self, messages: Iterable[TrialMessage], route: Route = USUAL) -> int:
         """Send one message per trial, in order; return how many were sent.
 
         Raises:
             RedisUnavailable: The broker did not take them all; some may have been sent.
         """
-        return int(await self._on_thread(self._publish, messages))
+        return int(await self._on_thread(self._publish, messages, route))
 
-    async def queued(self) -> int:
-        """Return how many messages no worker has taken yet."""
-        return int(await self._on_thread(self._queued))
+    async def queued(self, route: Route | None = None) -> int:
+        """Return how many messages no worker has taken yet, on one route or on all."""
+        lengths = await self._on_thread(self._lengths)
+        return sum(length for at, length in lengths.items() if route in (None, at))
+
+    async def lanes(self) -> Sequence[int]:
+        """Return how many messages no worker has taken yet, by lane."""
+        found = [0] * len(QUEUES)
+        for route, length in (await self._on_thread(self._lengths)).items():
+            found[route.lane] += length
+        return found
 
     async def aclose(self) -> None:
         """Close the broker connections and the thread."""
@@ -74,38 +81,28 @@ class CeleryDispatcher:
                 hint="`salvo resume RUN` sends what is missing once the broker is back",
             ) from error
 
-    def _publish(self, messages: Iterable[TrialMessage]) -> int:
+    def _publish(self, messages: Iterable[TrialMessage], route: Route) -> int:
+        queue, number = QUEUES[route.lane], NUMBERS[route.priority]
+        letters = (letter(message, queue, number, self.signer) for message in messages)
         sent = 0
-        with self._app.producer_or_acquire() as producer, producer.batch(max_size=BATCH):
-            for message in messages:
-                producer.publish(
-                    [(), message.model_dump(), _NO_EMBED],
-                    exchange="",
-                    routing_key=QUEUE,
-                    serializer="json",
-                    delivery_mode=2,
-                    correlation_id=message.trace_id,
-                    headers=self._headers(message),
-                )
-                sent += 1
+        with self._app.connection_or_acquire() as connection:
+            channel = connection.default_channel
+            with channel.conn_or_acquire() as client:
+                for batch in _batches(letters):
+                    client.lpush(channel.list_of(queue, number), *batch)
+                    sent += len(batch)
         return sent
 
-    def _headers(self, message: TrialMessage) -> dict[str, Any]:
-        signature = message.signature(self.signer)
-        return {
-            "lang": "py",
-            "task": TRIAL,
-            "id": message.trace_id,
-            "root_id": message.trace_id,
-            "argsrepr": "",  # keeps arguments out of Celery's own log lines and events
-            "kwargsrepr": "",
-            "origin": self._origin,
-            "retries": 0,
-            "timelimit": [None, None],
-            "ignore_result": True,
-            **({"signature": signature} if signature else {}),
-        }
-
-    def _queued(self) -> int:
+    def _lengths(self) -> dict[Route, int]:
+        routes = [Route(lane, priority) for lane in range(len(QUEUES)) for priority in PRIORITIES]
         with self._app.connection_or_acquire() as connection:
-            return int(connection.default_channel.client.llen(QUEUE))
+            channel = connection.default_channel
+            with channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+                for route in routes:
+                    pipe.llen(channel.list_of(QUEUES[route.lane], NUMBERS[route.priority]))
+                return dict(zip(routes, map(int, pipe.execute()), strict=True))
+
+
+def _batches(letters: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(islice(letters, BATCH)):
+        yield batch

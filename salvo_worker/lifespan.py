@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.adapters.transport import Transport
 from salvo_core.attempt import Bench, attempt
-from salvo_core.clock import SystemClock
+from salvo_core.clock import Clock, SystemClock
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
 from salvo_core.fire import Beat, order_of
@@ -98,19 +98,11 @@ class Lifespan:
         redis = connect(settings.redis_url, connections_max=settings.concurrency + 16)
         manifest = Manifest(redis, without_password(settings.redis_url))
         store = self._opened_store()
-        transport = Transport(settings.concurrency)
-        adapters = AdapterRegistry(
-            profiles=self.project.providers,
-            allow_imports=settings.allow_imports,
-            secrets=settings,
-            transport=transport,
-            clock=clock,
-            prices=self.project.prices,
-            site_secrets=settings.signing_keys,
-        )
-        self._learned(adapters.known_secrets())
+        adapters = self._opened_adapters(clock)
         signer = Signer(settings.signing_keys)
-        dispatcher = CeleryDispatcher(settings.broker_url or settings.redis_url, signer)
+        dispatcher = CeleryDispatcher(
+            settings.broker_url or settings.redis_url, signer, queued_max=settings.queued_max
+        )
         leases = LeaseKeeper(manifest, self.name, lease_s=settings.lease_s, clock=clock)
         renewal_s = settings.lease_s / RENEWALS_PER_LEASE
         self._rebuilder = Rebuilder(
@@ -150,6 +142,7 @@ class Lifespan:
             await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(SalvoError):
                 await self._workers.gone(self.name)
+            await self._bench.turnstiles.aclose()
             functions.close()
             await adapters.aclose()
             await dispatcher.aclose()
@@ -170,6 +163,21 @@ class Lifespan:
         if settings.beat:
             duties.append(asyncio.create_task(self._every(BEAT_S, self._fire), name="beat"))
         return duties
+
+    def _opened_adapters(self, clock: Clock) -> AdapterRegistry:
+        """Return the adapters of this worker's profiles; what they hold of secrets is struck out of the log."""
+        settings = self.settings
+        adapters = AdapterRegistry(
+            profiles=self.project.providers,
+            allow_imports=settings.allow_imports,
+            secrets=settings,
+            transport=Transport(settings.concurrency),
+            clock=clock,
+            prices=self.project.prices,
+            site_secrets=settings.signing_keys,
+        )
+        self._learned(adapters.known_secrets())
+        return adapters
 
     def _opened_store(self) -> Store:
         """Return the store, watched: the first write that fails shuts the gate in front of new trials."""

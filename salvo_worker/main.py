@@ -23,10 +23,13 @@ from salvo_core.manifest.memory import MESSAGES, ROWS, read_memory, require_last
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
 from salvo_core.settings import Settings, resolve, without_password
-from salvo_worker.app import QUEUE, make_app
+from salvo_worker.app import make_app
 from salvo_worker.container import in_container
+from salvo_worker.departure import LastCall
+from salvo_worker.letter import QUEUES
 from salvo_worker.lifespan import Lifespan
 from salvo_worker.logs import log_to_stderr, secrets_of
+from salvo_worker.pool import LEAVE_S
 from salvo_worker.supervisor import supervise, wants_parent
 from salvo_worker.tasks import register
 from salvo_worker.tether import Tether
@@ -47,7 +50,9 @@ def run_worker(
 
     SIGTERM or SIGINT stops it warmly: no trial begins another turn, each is given back with
     its turns in the journal, and within ``grace_s`` it is gone: a turn that takes longer is
-    abandoned. A second one leaves at once; the trials are given back too.
+    abandoned. A second one leaves at once; the trials are given back too. A stop that does not
+    end, because a server went silent in the middle of it, ends with the process: see ``departure``.
+    Threads may be left that wait for such a server: end the process by ``departure.leave_process``.
 
     Args:
         settings: redis_url and store_url are set.
@@ -74,19 +79,33 @@ def run_worker(
     app.lifespan = lifespan.open
     app.grace_s = settings.grace_s
     register(app, lifespan)
+    last_call = LastCall()
 
     def leave(**_: Any) -> None:
+        last_call.within(settings.grace_s)
         if lifespan.leaving:  # Celery ignores a second signal, but whoever sends it means it
+            last_call.within(LEAVE_S)
             worker.pool.hurry()
         lifespan.leave()
         if worker.pool is not None:
             worker.pool.wake_hub()
 
     signals.worker_shutting_down.connect(leave)
-    worker: Worker = app.Worker(
+    worker = _consumer(app, lifespan, settings, loglevel)
+    try:
+        worker.start()
+    finally:
+        last_call.call_off()
+    # Celery counts an interruption as a failure; a stop that was asked for is none.
+    return 0 if lifespan.leaving else int(worker.exitcode or 0)
+
+
+def _consumer(app: Any, lifespan: Lifespan, settings: Settings, loglevel: str) -> Worker:
+    """Return Celery's worker, not yet started."""
+    return app.Worker(
         hostname=f"salvo@{lifespan.name}",
         concurrency=settings.concurrency,
-        queues=[QUEUE],
+        queues=list(QUEUES),
         loglevel=loglevel.upper(),
         # Gossip, mingle and heartbeats serve features that Salvo has its own way of; mingle alone
         # would cost a second of every start.
@@ -95,9 +114,6 @@ def run_worker(
         without_heartbeat=True,
         quiet=True,
     )
-    worker.start()
-    # Celery counts an interruption as a failure; a stop that was asked for is none.
-    return 0 if lifespan.leaving else int(worker.exitcode or 0)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from kombu.transport import redis
 from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
+from salvo_worker.letter import NUMBERS
 
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
@@ -101,6 +102,7 @@ class Channel(redis.Channel):
     QoS = QoS
     from_transport_options = (*redis.Channel.from_transport_options, "signer")  # type: ignore[assignment]
     signer: Signer = UNSIGNED
+    default_priority = NUMBERS["normal"]
     _told_s = float("-inf")
     _untold = 0
 
@@ -144,6 +146,17 @@ class Channel(redis.Channel):
             self.keep_out(client, raw, lack)
             return False
         return True
+
+    def list_of(self, queue: str, number: int) -> str:
+        """Return the key of a queue's list for a priority, 0 to 9; lists of lower numbers are emptied first.
+
+        The queue's plain name is that of the normal priority, where kombu would have the highest: whoever
+        looks at one list, or sends without a priority, means that one.
+        """
+        step = self.priority(number)  # type: ignore[no-untyped-call]
+        return queue if step == self.default_priority else f"{queue}{self.sep}{step}"
+
+    _q_for_pri = list_of
 
     def _get_client(self) -> Any:
         super()._get_client()  # type: ignore[no-untyped-call] # refuses a redis-py that is too old

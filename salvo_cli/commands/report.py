@@ -85,8 +85,8 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
-        plan = await site.observer.plan(run_id)
-        if plan.rescore is not None and summary.state == "sealed" and not legacy:
+        if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
+            plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
         return await _report(
             site, summary, scenario, models or [],

@@ -24,6 +24,7 @@ from salvo_cli.options import (
     Models,
     Parallel,
     Paths,
+    PriorityWord,
     Quiet,
     Recording,
     RunJson,
@@ -60,6 +61,7 @@ def run(
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
+    priority: PriorityWord = None,
     threshold: Threshold = None,
     early_stop: EarlyStop = False,
     tags: Tags = None,
@@ -109,6 +111,7 @@ def run(
         budget_tokens=budget_tokens,
         allow_unpriced=allow_unpriced,
         recording=recording,
+        priority=priority,
     )
     here = surroundings()
     if dry_run:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from salvo_cli.wiring import Site
+    from salvo_core.fleet.limits import Queue
     from salvo_core.manifest.counters import RunCounts
 
 EPILOG = epilog(
@@ -55,13 +56,14 @@ def status(
                 return exits.INTERRUPTED
             counts = followed
         workers = await site.registry.workers()
-        troubles = await awaited(site, run_id)
+        troubles, queues = await awaited(site, run_id)
         if as_json:
             print_json(
                 {
                     "schema": "salvo.cli.status/1",
                     **counts_document(counts),
                     "waiting": [asdict(trouble) for trouble in troubles],
+                    "queues": [queue_document(queue, run_id) for queue in queues],
                     "workers": [card.model_dump(mode="json") for card in workers],
                 }
             )
@@ -71,7 +73,9 @@ def status(
         present = plural(len(workers), "worker") if counts.state in MOVING else ""
         if present and (shut := [card for card in workers if card.shut]):
             present += f", {len(shut)} of them taking no new trials: {shut[0].shut}"
-        screen.print(drawn(counts, labels, signs=marks(screen), workers=present, troubles=troubles))
+        screen.print(
+            drawn(counts, labels, signs=marks(screen), workers=present, troubles=troubles, queues=queues)
+        )
         return exits.OK
 
     return in_site(act)
@@ -117,4 +121,19 @@ def counts_document(counts: RunCounts) -> dict[str, object]:
         "started_ms": counts.started_ms,
         "finished_ms": counts.finished_ms,
         "now_ms": counts.now_ms,
+    }
+
+
+def queue_document(queue: Queue, run_id: str) -> dict[str, object]:
+    """Return, for ``--json``, who waits for a provider's limits; of other runs only how many."""
+    return {
+        "provider": queue.provider,
+        "trials": queue.runs[run_id],
+        "trials_of_all_runs": queue.waiting,
+        "why": queue.why,
+        "requests_per_min": queue.requests_per_min,
+        "tokens_per_min": queue.tokens_per_min,
+        "concurrency_max": queue.concurrency_max,
+        "learned_per_min": queue.learned_per_min,
+        "pause_s": queue.pause_s,
     }

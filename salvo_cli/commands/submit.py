@@ -20,6 +20,7 @@ from salvo_cli.options import (
     Models,
     Parallel,
     Paths,
+    PriorityWord,
     Quiet,
     Recording,
     Tags,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 EPILOG = epilog(
     [
         "RUN=$(salvo submit scenarios/ -n 200 -j 50); salvo wait $RUN",
+        "salvo submit scenarios/ -n 5000 --priority low   others go first",
         "salvo submit scenarios/ --idempotency-key nightly-$(date +%F)",
         "salvo submit scenarios/ --label commit=$(git rev-parse --short HEAD)",
     ],
@@ -47,6 +49,7 @@ def submit(
     trials: Trials = 3,
     models: Models = None,
     concurrency: Concurrency = None,
+    priority: PriorityWord = None,
     threshold: Threshold = None,
     early_stop: EarlyStop = False,
     tags: Tags = None,
@@ -85,6 +88,7 @@ def submit(
         budget_tokens=budget_tokens,
         allow_unpriced=allow_unpriced,
         recording=recording,
+        priority=priority,
     )
     here = surroundings()
     order = asked.order(here)

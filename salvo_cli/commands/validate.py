@@ -43,14 +43,17 @@ def validate(
     except ScenarioInvalid as error:
         loaded, errors = [], error.problems
     found = [*here.project.problems, *errors, *(problem for one in loaded for problem in one.problems)]
+    patterns = here.project.recording.custom_redaction_patterns
     if as_json:
-        _print_document(loaded, found, errors)
+        _print_document(loaded, found, errors, patterns)
     else:
-        _print(loaded, found, errors, ci=ci or here.settings.ci_mode)
+        _print(loaded, found, errors, ci=ci or here.settings.ci_mode, patterns=patterns)
     return exits.USAGE if errors else exits.OK
 
 
-def _print_document(loaded: Sequence[Loaded], found: Sequence[Any], errors: Sequence[Any]) -> None:
+def _print_document(
+    loaded: Sequence[Loaded], found: Sequence[Any], errors: Sequence[Any], patterns: Sequence[str]
+) -> None:
     from salvo_cli.render.console import print_json
     from salvo_cli.render.problems import problem_document
 
@@ -61,19 +64,26 @@ def _print_document(loaded: Sequence[Loaded], found: Sequence[Any], errors: Sequ
             "scenarios": [
                 {"file": one.file, "name": one.scenario.name, "digest": one.digest} for one in loaded
             ],
-            "problems": [problem_document(problem) for problem in found],
+            "problems": [problem_document(problem, patterns=patterns) for problem in found],
         }
     )
 
 
-def _print(loaded: Sequence[Loaded], found: Sequence[Any], errors: Sequence[Any], *, ci: bool) -> None:
+def _print(
+    loaded: Sequence[Loaded],
+    found: Sequence[Any],
+    errors: Sequence[Any],
+    *,
+    ci: bool,
+    patterns: Sequence[str],
+) -> None:
     from salvo_cli.render.console import console, marks, one_line, plain
     from salvo_cli.render.numbers import plural
     from salvo_cli.render.problems import print_problems
 
     out = console()
     if found:
-        print_problems(out if ci else console(stderr=True), found, ci=ci)
+        print_problems(out if ci else console(stderr=True), found, ci=ci, patterns=patterns)
     for one in loaded:
         line = plain(f"{marks(out).passed} ", "green") + plain(
             f"{one.file}  {one_line(one.scenario.name, 60)}"

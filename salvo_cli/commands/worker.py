@@ -69,7 +69,7 @@ def worker(
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
     tether: Annotated[str | None, typer.Option("--tether", hidden=True)] = None,
-) -> int:
+) -> None:
     """Run trials until told to stop: one process or several, many trials at once in each.
 
     SIGTERM or Ctrl-C stops it warmly: trials under way are given back after their turn,
@@ -79,7 +79,7 @@ def worker(
     them with itself. -c, --memory-max-mb and --grace are for each of them.
     As root it serves a fleet only inside a container, or with --allow-root.
     """
-    from salvo_cli.wiring import surroundings, work
+    from salvo_cli.wiring import leave, surroundings, work
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
@@ -106,4 +106,4 @@ def worker(
         from salvo_cli.render.console import print_json
 
         print_json({"schema": "salvo.cli.worker/1", "exit_code": code})
-    return code
+    leave(code)

@@ -1,4 +1,4 @@
-"""What holds a run up: its money, and providers that are away."""
+"""What holds a run up: its money, providers that are away, and what may be asked of the others."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from salvo_cli.render.console import one_line, plain
-from salvo_cli.render.numbers import seconds, tokens, usd
+from salvo_cli.render.numbers import plural, seconds, tokens, usd
 
 if TYPE_CHECKING:
     from salvo_core.fleet.breaker import Trouble
+    from salvo_core.fleet.limits import Queue
     from salvo_core.manifest.budget import Spending
 
 _REASON_LENGTH_MAX = 160
@@ -49,3 +50,39 @@ def waiting_lines(troubles: Sequence[Trouble]) -> list[Text]:
         line = Text(f"waiting: {waiting([one])}", style="yellow")
         lines.append(line.append_text(plain(f"  {one_line(one.reason, _REASON_LENGTH_MAX)}", "dim")))
     return lines
+
+
+def queued(queues: Sequence[Queue], run_id: str) -> str:
+    """Return whose turn has not come, ``37 trials for provider openai (600 requests/min)``, else nothing.
+
+    Args:
+        queues: Of the providers that trials of the run wait for.
+        run_id: The run.
+    """
+    return "; ".join(
+        f"{plural(queue.runs[run_id], 'trial')} for provider {one_line(queue.provider, 60)} ({_limit(queue)})"
+        + (f", with {others:,} of other runs" if (others := queue.waiting - queue.runs[run_id]) else "")
+        for queue in queues
+    )
+
+
+def queued_lines(queues: Sequence[Queue], run_id: str) -> list[Text]:
+    """Return the same for the live display, a line each."""
+    return [Text(f"waiting: {queued([queue], run_id)}", style="yellow") for queue in queues]
+
+
+def _limit(queue: Queue) -> str:
+    """Return what the trials of a queue wait for."""
+    if queue.pause_s and queue.why == "pause":
+        return f"it asks to be left alone for {seconds(queue.pause_s)}"
+    if queue.why == "concurrency" and queue.concurrency_max is not None:
+        return f"{queue.concurrency_max:,} at once"
+    if queue.why == "tokens" and queue.tokens_per_min is not None:
+        return f"{queue.tokens_per_min:,.12g} tokens/min"
+    if queue.learned_per_min is not None:
+        stated = queue.requests_per_min
+        of = f" of {stated:,.12g}" if stated is not None else ""
+        return f"{queue.learned_per_min:,.0f}{of} requests/min, for it refused more"
+    if queue.requests_per_min is not None:
+        return f"{queue.requests_per_min:,.12g} requests/min"
+    return "its turn"

@@ -17,6 +17,7 @@ from salvo_core.manifest.rows import STATUSES, TERMINAL, Status
 
 if TYPE_CHECKING:
     from salvo_core.fleet.breaker import Trouble
+    from salvo_core.fleet.limits import Queue
 
 CELLS_SHOWN_MAX = 15
 BAR_LENGTH = 24
@@ -32,12 +33,13 @@ _STYLES: dict[Status, str] = {
 }
 
 
-def terse(counts: RunCounts, troubles: Sequence[Trouble] = ()) -> str:
+def terse(counts: RunCounts, troubles: Sequence[Trouble] = (), queues: Sequence[Queue] = ()) -> str:
     """Return a run's progress on one line, for logs.
 
     Args:
         counts: The run at this moment.
         troubles: Providers that it waits for.
+        queues: Of providers whose limits its trials wait for.
     """
     told = [
         f"{counts.state} {counts.ended:,}/{counts.total:,}",
@@ -56,6 +58,8 @@ def terse(counts: RunCounts, troubles: Sequence[Trouble] = ()) -> str:
         told.append(f"budget {limits.budget(counts.budget)}")
     if troubles and counts.state in MOVING:
         told.append(f"waiting: {limits.waiting(troubles)}")
+    if queues and counts.state in MOVING:
+        told.append(f"waiting: {limits.queued(queues, counts.run_id)}")
     if counts.paused_by:
         told.append(one_line(counts.paused_by, 400))
     return " · ".join(told)
@@ -76,6 +80,7 @@ def live(
     workers: str = "",
     note: str = "",
     troubles: Sequence[Trouble] = (),
+    queues: Sequence[Queue] = (),
 ) -> RenderableType:
     """Return what a person watches while a run goes on.
 
@@ -86,6 +91,7 @@ def live(
         workers: Who works on it, in a few words; empty leaves it out.
         note: A last line, such as what Ctrl-C does.
         troubles: Providers that it waits for.
+        queues: Of providers whose limits its trials wait for.
     """
     parts: list[RenderableType] = [
         _head(counts, signs),
@@ -98,6 +104,7 @@ def live(
         parts.append(plain(f"paused: {one_line(counts.paused_by, 400)}", "yellow"))
     elif counts.state in MOVING:
         parts += limits.waiting_lines(troubles)
+        parts += limits.queued_lines(queues, counts.run_id)
     if 1 < len(labels) <= CELLS_SHOWN_MAX:
         parts += [Text(""), _cells(counts, labels, signs)]
     if note:
@@ -173,6 +180,7 @@ def status(
     signs: Marks,
     workers: str = "",
     troubles: Sequence[Trouble] = (),
+    queues: Sequence[Queue] = (),
 ) -> RenderableType:
     """Return a run's state at one moment, for ``salvo status``; arguments as ``live``."""
     pairs: list[tuple[str, Cell]] = [("run", f"{counts.run_id}  {counts.name}".rstrip())]
@@ -182,4 +190,5 @@ def status(
         pairs.append(("limit", f"{plural(counts.concurrency_max, 'trial')} at once"))
     if counts.expired:
         pairs.append(("taken back", f"{plural(counts.expired, 'trial')} whose worker fell silent"))
-    return Group(facts(pairs), live(counts, labels, signs=signs, workers=workers, troubles=troubles))
+    now = live(counts, labels, signs=signs, workers=workers, troubles=troubles, queues=queues)
+    return Group(facts(pairs), now)

@@ -43,12 +43,14 @@ class Entry:
         adapter: Who is asked.
         probe: Whether this exchange finds out if the provider is back.
         reservation: Names what is set aside for it; empty without a budget.
+        permit: Names what the provider's limits let through; 0 where nothing is limited.
     """
 
     waited_s: float = 0.0
     adapter: str = ""
     probe: bool = False
     reservation: str = ""
+    permit: int = 0
 
 
 class Barred(SalvoError):
@@ -108,6 +110,14 @@ class Gate(Protocol):
         """
         ...
 
+    def broken_off(self, entry: Entry) -> None:
+        """Note that the exchange was broken off from here: nobody will say what came of it.
+
+        Args:
+            entry: From ``enter``.
+        """
+        ...
+
 
 class OpenGate:
     """Lets everything pass."""
@@ -122,6 +132,9 @@ class OpenGate:
     async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
         """Do nothing."""
         return False
+
+    def broken_off(self, entry: Entry) -> None:
+        """Do nothing."""
 
 
 OPEN_GATE = OpenGate()

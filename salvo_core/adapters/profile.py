@@ -7,6 +7,7 @@ up on the worker, at first use, through a ``SecretSource``.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -61,6 +62,26 @@ def header_value(text: str) -> str:
     if not (text.isascii() and text.isprintable()):
         raise ValueError("a header's value is printable ASCII on one line")
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What may be asked of a provider by all workers together; None is no limit.
+
+    Attributes:
+        requests_per_min: Exchanges that begin, evenly spread.
+        tokens_per_min: Tokens of requests and answers.
+        concurrency_max: Exchanges under way at once.
+    """
+
+    requests_per_min: float | None = None
+    tokens_per_min: float | None = None
+    concurrency_max: int | None = None
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return not (self.requests_per_min is self.tokens_per_min is self.concurrency_max is None)
 
 
 HeaderName = Annotated[str, AfterValidator(_header_name)]
@@ -128,6 +149,10 @@ class Profile(Frozen):
         timeouts: Instead of the worker's.
         retries_max: Most retries of a turn; None leaves it to the worker.
         breaker: When workers stop asking it for a while.
+        requests_per_min: Most exchanges a minute of all workers together, evenly spread; None finds out by
+            being refused.
+        tokens_per_min: Most tokens a minute, requests and answers, of all workers together.
+        concurrency_max: Most exchanges under way at once, of all workers together.
         trace_header: Send the trial's id as ``X-Salvo-Trace-Id``.
         prices: By model name, before the maintained price table.
         turn_cost_usd_max: Of an agent behind ``http``: what one exchange with it costs at most, US dollars,
@@ -136,7 +161,7 @@ class Profile(Frozen):
     """
 
     # An error of validation must not print a header that holds a token.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, allow_inf_nan=False)
 
     adapter: Literal["openai", "anthropic", "http"]
     base_url: Annotated[str, AfterValidator(checked_base_url)] = Field(default="", repr=False)
@@ -149,6 +174,9 @@ class Profile(Frozen):
     timeouts: Timeouts | None = None
     retries_max: int | None = Field(default=None, ge=0, le=20)
     breaker: BreakerTerms = BreakerTerms()
+    requests_per_min: float | None = Field(default=None, ge=0.1, le=1e7)
+    tokens_per_min: float | None = Field(default=None, ge=1, le=1e12)
+    concurrency_max: int | None = Field(default=None, ge=1, le=100_000)
     trace_header: bool = True
     prices: dict[str, ModelRates] = Field(default_factory=dict)
     turn_cost_usd_max: float | None = Field(default=None, gt=0, le=1_000_000, allow_inf_nan=False)
@@ -162,3 +190,8 @@ class Profile(Frozen):
                 "elsewhere the request itself bounds an exchange, by max_tokens"
             )
         return self
+
+    @property
+    def allowance(self) -> Allowance:
+        """What all workers together may ask of it."""
+        return Allowance(self.requests_per_min, self.tokens_per_min, self.concurrency_max)

@@ -22,7 +22,7 @@ from salvo_core.adapters.endpoint import Endpoint, Wire
 from salvo_core.adapters.failures import clean
 from salvo_core.adapters.foreign import ForeignAdapter
 from salvo_core.adapters.prices import ModelRates, PriceTable
-from salvo_core.adapters.profile import BreakerTerms, Profile, SecretSource
+from salvo_core.adapters.profile import Allowance, BreakerTerms, Profile, SecretSource
 from salvo_core.adapters.protocol import Adapter
 from salvo_core.adapters.retrying import Backoff
 from salvo_core.adapters.script import Script
@@ -141,6 +141,10 @@ class AdapterRegistry:
     def reaches_provider(self, name: str) -> bool:
         """Tell whether an adapter asks a provider over the network, one that all its trials share."""
         return name in self._profiles or name in _WIRES
+
+    def allowance(self, name: str) -> Allowance:
+        """Return what all workers together may ask of an adapter's provider, as this project states it."""
+        return self._profiles[name].allowance if name in self._profiles else Allowance()
 
     def output_tokens_max(self, name: str, model: str) -> int | None:
         """Return how long an answer may be, tokens, where the request does not say; None if nobody knows.

@@ -151,6 +151,9 @@ async def send_with_retries(
                 error = failure_from_exception(raised)
                 if error is not raised:
                     error.__cause__ = raised
+            except BaseException:  # the trial's time is up, or its worker leaves
+                gate.broken_off(entry)
+                raise
             else:
                 latency_s = max(clock.monotonic_s() - started_s, 0.0)
                 cost = partial(_cost_usd, price, config, reply.model)
@@ -163,11 +166,10 @@ async def send_with_retries(
             wait_s = 0.0 if awaited else backoff.wait_s(len(retries) - 1, error.retry_after_s, rng)
             in_time = awaited or deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
             again = error.retryable and len(retries) <= backoff.retries_max and in_time
-            if again:
-                retries[-1] = failed.model_copy(update={"waited_s": wait_s})
             if not again:
                 spent = [retry.usage for retry in retries]
                 raise TurnFailed(error, tuple(retries), cost(spent)) from error
+            retries[-1] = failed.model_copy(update={"waited_s": wait_s})
             await clock.sleep(wait_s)
     except Barred as bar:
         bar.retries = tuple(retries)

@@ -1,7 +1,7 @@
-"""The gate of one attempt: first the provider's breaker, then the run's money, then the exchange.
+"""The gate of one attempt: the provider's breaker, its limits, the run's money, then the exchange.
 
-Whoever waits here holds no connection and no reservation, so nobody waits for one who waits. The lease
-is kept alive meanwhile, and the conversation's time stands still (``trial.timer``).
+Whoever waits here holds no connection, no permit and no reservation, so nobody waits for one who waits.
+The lease is kept alive meanwhile, and the conversation's time stands still (``trial.timer``).
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from salvo_core.adapters.bounds import Declared, worst_usage
 from salvo_core.adapters.failures import refuses_us
 from salvo_core.adapters.gate import Asking, Barred, Cost, Entry
 from salvo_core.adapters.registry import AdapterRegistry
 from salvo_core.clock import Clock
 from salvo_core.errors import LeaseLost, ProviderError, RedisUnavailable
+from salvo_core.fleet.bars import refused, spent
 from salvo_core.fleet.breaker import Breakers, Wait
-from salvo_core.manifest.budget import BOUND_HINT, Budget, Whose, lack_of_bound, nano_usd
+from salvo_core.fleet.place import Permit
+from salvo_core.fleet.turnstile import Turnstiles
+from salvo_core.fleet.worst import Prices, worst_of
+from salvo_core.manifest.budget import Budget, Whose, nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
@@ -36,26 +39,17 @@ PATIENCE_S = 60.0
 OUTAGE_S_MAX = 1800.0
 """A provider that has been away for so long is not awaited any more: trials that need it end."""
 
+LIMIT_PATIENCE_S = 600.0
+"""How long one attempt waits for its turn within a provider's limits; then the trial goes back."""
+
+LOOKS_AGAIN_S = 0.5
+"""Who waited so long for its turn looks again whether the provider is there."""
+
 _REFUSED = "authentication"
-_OUTAGES = ("transient", "rate_limited")
+_RATE_LIMITED = "rate_limited"
+_OUTAGES = ("transient", _RATE_LIMITED)
 _ASK_AGAIN_S = (0.1, 1.0)
 """How soon to ask again at least and at most."""
-
-
-class Prices(Protocol):
-    """What the gate asks of the worker's adapters; an ``AdapterRegistry`` answers."""
-
-    def reaches_provider(self, name: str) -> bool:
-        """Tell whether an adapter asks a provider that other trials share."""
-        ...
-
-    def output_tokens_max(self, name: str, model: str) -> int | None:
-        """Return how long an answer may be where the request does not say, tokens; None if nobody knows."""
-        ...
-
-    def declared(self, name: str) -> Declared | None:
-        """Return what an exchange takes at most by its owner's word; None where it shows that itself."""
-        ...
 
 
 class Desk(Protocol):
@@ -64,6 +58,11 @@ class Desk(Protocol):
     @property
     def breakers(self) -> Breakers:
         """Of all providers."""
+        ...
+
+    @property
+    def turnstiles(self) -> Turnstiles:
+        """Of this worker."""
         ...
 
     @property
@@ -90,6 +89,7 @@ class TrialGate:
         claim: The attempt's.
         interrupted: Whether the attempt must not go on: it lost the trial, is cancelled, or is leaving.
         breakers: Of all providers.
+        turnstiles: Of this worker.
         ledger: Of all runs.
         budget: The run's; None spends what it takes.
         prices: The worker's adapters.
@@ -104,6 +104,7 @@ class TrialGate:
     claim: Claim
     interrupted: Callable[[], bool]
     breakers: Breakers
+    turnstiles: Turnstiles
     ledger: Ledger
     budget: Budget | None
     prices: Prices
@@ -120,10 +121,12 @@ class TrialGate:
     """Reservations that are not booked yet, and at what; None is their worst."""
     _probing: dict[str, None] = field(default_factory=dict)
     """Providers that exchanges of this attempt probe, and have not said yet what came of it."""
+    _permits: dict[int, Permit] = field(default_factory=dict)
+    """Of exchanges under way."""
 
     def of(self, whose: Whose) -> TrialGate:
         """Return the gate of the same attempt on another account."""
-        return replace(self, whose=whose, _sent=0)  # what is owed and probed is the attempt's
+        return replace(self, whose=whose, _sent=0)  # what is owed, probed and let through is the attempt's
 
     async def enter(self, asking: Asking) -> Entry:
         """Return once the provider may be asked and its worst case is set aside.
@@ -141,27 +144,75 @@ class TrialGate:
     async def _enter(self, asking: Asking) -> Entry:
         began_s = self.clock.monotonic_s()
         leave: Literal["go", "probe"] | Wait = "go"
+        permit: Permit | None = None
         name = Ledger.name(self.claim, self._sent, self.whose)
         self._sent += 1  # before anybody else can: votes are asked for side by side
-        while True:
-            if self.interrupted():
-                await self._leave_probes()
-                raise Barred("interrupted", "the attempt must not go on")
-            wait_s = _ASK_AGAIN_S[1]
-            try:
-                if leave != "probe":
-                    leave = await self._leave(asking.adapter, began_s)
-                if isinstance(leave, Wait):
-                    wait_s = leave.due_s
-                elif (reservation := await self._reserve(asking, name)) is not None:
-                    waited_s = self.clock.monotonic_s() - began_s
-                    return Entry(waited_s, asking.adapter, probe=leave == "probe", reservation=reservation)
-            except RedisUnavailable as error:
-                logger.warning("trial %s waits to ask for its next turn: %s", self.claim.trace_id, error)
-                self._owed[name] = 0.0, 0  # it may have been set aside, and nothing was sent
-            least_s, most_s = _ASK_AGAIN_S
-            # Spread, so that those who wait together do not ask together.
-            await self.clock.sleep(random.uniform(least_s, max(least_s, min(wait_s, most_s))))  # noqa: S311
+        try:
+            while True:
+                await self._heed_interruption()
+                wait_s = _ASK_AGAIN_S[1]
+                try:
+                    if leave != "probe":
+                        leave = await self._leave(asking.adapter, began_s)
+                    if isinstance(leave, Wait):
+                        wait_s = leave.due_s
+                    elif permit is None:
+                        permit = await self._let_through(asking, first=leave == "probe")
+                        if permit is not None and permit.waited_s > LOOKS_AGAIN_S:
+                            continue  # the provider may be away by now
+                    if not isinstance(leave, Wait) and (
+                        (reservation := await self._reserve(asking, name)) is not None
+                    ):
+                        waited_s, probe = self.clock.monotonic_s() - began_s, leave == "probe"
+                        kept, permit = self._kept(permit), None  # the exchange has it
+                        return Entry(waited_s, asking.adapter, probe, reservation, kept)
+                except RedisUnavailable as error:
+                    logger.warning("trial %s waits to ask for its next turn: %s", self.claim.trace_id, error)
+                    self._owed[name] = 0.0, 0  # it may have been set aside, and nothing was sent
+                self._give_back(asking.adapter, permit)
+                permit = None
+                least_s, most_s = _ASK_AGAIN_S
+                # Spread, so that those who wait together do not ask together.
+                await self.clock.sleep(random.uniform(least_s, max(least_s, min(wait_s, most_s))))  # noqa: S311
+        finally:
+            self._give_back(asking.adapter, permit)
+
+    async def _heed_interruption(self) -> None:
+        if self.interrupted():
+            await self._leave_probes()
+            raise Barred("interrupted", "the attempt must not go on")
+
+    async def _let_through(self, asking: Asking, *, first: bool) -> Permit | None:
+        """Return the permit once the provider's limits let the exchange through; None where it has none."""
+        if not self.prices.reaches_provider(asking.adapter):
+            return None
+        turnstile = self.turnstiles.of(asking.adapter)
+        place = await turnstile.place(self.claim.run_id, self.claim.trace_id, asking, first=first)
+        try:
+            while (permit := await place.within(_ASK_AGAIN_S[1])) is None:
+                await self._heed_interruption()
+                if self.clock.monotonic_s() - place.since_s > LIMIT_PATIENCE_S:
+                    await self._leave_probes()
+                    raise Barred("patience", f"the limits of provider {asking.adapter} leave no room")
+        except BaseException:
+            place.leave()
+            raise
+        return permit
+
+    def _kept(self, permit: Permit | None) -> int:
+        if permit is None:
+            return 0
+        self._permits[id(permit)] = permit
+        return id(permit)
+
+    def _give_back(self, provider: str, permit: Permit | None) -> None:
+        if permit is not None:
+            self.turnstiles.of(provider).give_back(permit)
+
+    def broken_off(self, entry: Entry) -> None:
+        """Let others have the slot; what was billed is booked by ``close``."""
+        if (permit := self._permits.pop(entry.permit, None)) is not None:
+            self.turnstiles.of(entry.adapter).failed(permit, None)
 
     async def _leave(self, provider: str, began_s: float) -> Literal["go", "probe"] | Wait:
         """Return whether the provider may be asked."""
@@ -173,7 +224,7 @@ class TrialGate:
         if not isinstance(leave, Wait):
             return leave
         if leave.kind == _REFUSED and leave.state == "open":
-            raise _refused(provider, leave.reason)
+            raise refused(provider, leave.reason)
         if leave.kind != _REFUSED and leave.open_s > OUTAGE_S_MAX:
             raise Barred(
                 "outage",
@@ -188,7 +239,11 @@ class TrialGate:
         """Return the name of what is set aside, empty without a budget, None while others hold it."""
         if self.budget is None or not self.budget.limited:
             return ""
-        cost_usd, worst_tokens = await self._worst(asking, self.budget)
+        try:
+            cost_usd, worst_tokens = worst_of(asking, self.budget, self.prices)
+        except Barred:
+            await self._leave_probes()
+            raise
         first = self.claim.attempt == 1 and self.whose == self.opens and not self._begun
         granted = await self.ledger.reserve(
             self.claim, self.budget, name, cost_usd or 0.0, worst_tokens, first=first
@@ -205,33 +260,12 @@ class TrialGate:
         await self._leave_probes()
         if granted == "lost":
             raise LeaseLost(f"trial {self.claim.trace_id} is held by another attempt")
-        raise _spent(self.budget, cost_usd, worst_tokens)
-
-    async def _worst(self, asking: Asking, budget: Budget) -> tuple[float | None, int]:
-        """Return what an exchange takes at most, US dollars and tokens.
-
-        Raises:
-            Barred: Nobody knows, and that is not allowed.
-        """
-        declared = self.prices.declared(asking.adapter) or Declared()
-        model = asking.config.model
-        output_max = self.prices.output_tokens_max(asking.adapter, model)
-        worst = worst_usage(asking, output_tokens_max=output_max)
-        cost_usd = declared.cost_usd_max
-        if cost_usd is None:
-            cost_usd = asking.price(model, worst)
-        bar = None
-        if lack := lack_of_bound(budget, asking.adapter, self.prices.declared(asking.adapter)):
-            bar = Barred("unpriced", f"the run has a budget, and {lack}", hint=BOUND_HINT)
-        elif cost_usd is None and budget.usd_max is not None and not budget.allow_unpriced:
-            bar = _unpriced(model)
-        if bar is not None:
-            await self._leave_probes()
-            raise bar
-        return cost_usd, declared.tokens_max or worst.total_tokens
+        raise spent(self.budget, cost_usd, worst_tokens)
 
     async def answered(self, entry: Entry, usage: Usage, cost: Cost) -> None:
         """Book what a turn was billed, and that the provider answers."""
+        if (permit := self._permits.pop(entry.permit, None)) is not None:
+            self.turnstiles.of(entry.adapter).answered(permit, usage)
         await self._settle(entry, usage, cost)
         await self._provider_answers(entry)
 
@@ -244,17 +278,25 @@ class TrialGate:
         billed = Usage(input_tokens=error.input_tokens, output_tokens=error.output_tokens)
         unsent = error.unsent or (error.kind == _REFUSED and error.status_code is None)  # no key here
         told = billed.total_tokens > 0 or (error.status_code or 0) >= 300
+        permit = self._permits.pop(entry.permit, None)
+        if permit is not None:
+            self.turnstiles.of(entry.adapter).failed(permit, billed.total_tokens if told or unsent else None)
         if unsent:
             await self._settle(entry, billed, cost, unsent=True)
         else:
             await self._settle(entry, billed if told else None, cost)
         if not self.prices.reaches_provider(entry.adapter):
             return False
-        refused = refuses_us(error)
-        if not refused and error.kind not in _OUTAGES:
+        refuses = refuses_us(error)
+        if not refuses and error.kind not in _OUTAGES:
             # What it said is about this conversation alone; or nobody asked it.
             await (self._leave_probes() if unsent else self._provider_answers(entry))
             return False
+        if permit is not None and error.kind == _RATE_LIMITED:
+            with suppressed("that a provider refuses more requests was not noted"):
+                await self.turnstiles.of(entry.adapter).exceeded(
+                    permit, error.retry_after_s, may_cut=not entry.probe
+                )
         reason = what_happened(error.kind) if self.discreet else error.message
         state = "closed"
         with suppressed("a provider's failure was not noted"):
@@ -264,12 +306,12 @@ class TrialGate:
                 error.kind,
                 reason,
                 probe=entry.probe,
-                at_once=refused,
+                at_once=refuses,
             )
         self._probed(entry)
-        if refused:
-            raise _refused(entry.adapter, reason)
-        return state != "closed"
+        if refuses:
+            raise refused(entry.adapter, reason)
+        return state != "closed" or (permit is not None and error.kind == _RATE_LIMITED)
 
     async def close(self) -> None:
         """Book, at its worst, what was sent and whose end nobody saw; leave a probe to others."""
@@ -320,6 +362,7 @@ def gate_of(held: HeldTrial, desk: Desk) -> TrialGate:
         held.claim,
         lambda: held.interruption() is not None,
         desk.breakers,
+        desk.turnstiles,
         desk.ledger,
         None,
         desk.adapters,
@@ -336,32 +379,3 @@ def suppressed(what: str) -> Iterator[None]:
         yield
     except RedisUnavailable as error:
         logger.warning("%s: %s", what, error)
-
-
-def _refused(provider: str, reason: str) -> Barred:
-    return Barred(
-        "refused",
-        f"provider {provider} refuses: {reason}",
-        hint="fix the key or the account, then salvo resume",
-    )
-
-
-def _unpriced(model: str) -> Barred:
-    return Barred(
-        "unpriced",
-        f"the run has a budget in US dollars, and the price of {model!r} is not known",
-        hint="add the model under `prices:` in salvo.yaml, or submit with --allow-unpriced",
-    )
-
-
-def _spent(budget: Budget, cost_usd: float | None, worst_tokens: int) -> Barred:
-    limits = [] if budget.usd_max is None else [f"${budget.usd_max:,.6g}"]
-    limits += [] if budget.tokens_max is None else [f"{budget.tokens_max:,} tokens"]
-    price = "" if cost_usd is None else f" and ${cost_usd:,.6g}"
-    return Barred(
-        "budget",
-        f"the run's budget of {' and '.join(limits)} does not reach for the next exchange: "
-        f"at worst it takes {worst_tokens:,} tokens{price}",
-        hint="`salvo resume RUN --budget-usd` raises it; "
-        "`max_tokens` under `extras:` makes the worst case smaller",
-    )

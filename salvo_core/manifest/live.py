@@ -82,7 +82,7 @@ class Manifest(Submitting):
         """Keep a completed turn; return the run's state, None when the claim is lost and nothing was kept."""
         state = await self._run_script(
             "journal", claim.run_id, claim.index, claim.attempt, claim.worker,
-            turn.index, turn.model_dump_json(),
+            turn.index, turn.model_dump_json(exclude_defaults=True),
             more_keys=[keys.journal(claim.run_id, claim.index)],
         )  # fmt: skip
         return state or None

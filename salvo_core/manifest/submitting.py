@@ -98,7 +98,7 @@ class Submitting:
         Returns:
             How many rows were made.
         """
-        return int(await self._run_script("seed", run_id, start, *trace_ids))
+        return int(await self._run_script("seed", run_id, start, " ".join(trace_ids)))
 
     async def release(self, run_id: str, most: int) -> Sequence[int]:
         """Return the next seeded indices, at most ``most``, whose messages the caller publishes now."""

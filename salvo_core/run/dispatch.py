@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.route import USUAL, Route
 from salvo_core.run.signature import Signer
 
 
@@ -17,7 +18,12 @@ class Dispatcher(Protocol):
         """What signs its messages; whoever orders work signs the plan with it too."""
         ...
 
-    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+    @property
+    def queued_max(self) -> int:
+        """Messages that should wait at once; beyond, only the first few of a run are sent."""
+        ...
+
+    async def publish(self, messages: Iterable[TrialMessage], route: Route = USUAL) -> int:
         """Send one message per trial; return how many were sent.
 
         Raises:
@@ -25,8 +31,12 @@ class Dispatcher(Protocol):
         """
         ...
 
-    async def queued(self) -> int:
-        """Return how many trial messages no worker has taken yet."""
+    async def queued(self, route: Route | None = None) -> int:
+        """Return how many trial messages no worker has taken yet, on one route or on all."""
+        ...
+
+    async def lanes(self) -> Sequence[int]:
+        """Return how many messages no worker has taken yet, by lane."""
         ...
 
     async def aclose(self) -> None:

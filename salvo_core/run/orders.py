@@ -12,6 +12,7 @@ from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.rows import Row
 from salvo_core.run.extension import extended
 from salvo_core.run.plan import Cell, Plan
+from salvo_core.run.route import USUAL, Route
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home
@@ -65,6 +66,11 @@ class Orders:
             self._plans.forget(run_id)
             plan = await self._plans.get(run_id)
         return plan
+
+    def route(self, run_id: str) -> Route:
+        """Return where a run's messages wait, as far as that is known without asking the store."""
+        plan = self._plans.known(run_id)
+        return USUAL if plan is None else plan.route
 
     async def recorded(self, run_id: str) -> Plan:
         """Return the plan of a run that is looked at and not carried out: its signature is not asked for.
@@ -137,6 +143,12 @@ class _Remembered(Generic[Name, Document]):
     def forget(self, name: Name) -> None:
         """Read the document afresh when it is next asked for."""
         self._tasks.pop(name, None)
+
+    def known(self, name: Name) -> Document | None:
+        """Return the document if it has been read."""
+        task = self._tasks.get(name)
+        read = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if task is not None and read else None
 
     async def get(self, name: Name) -> Document:
         task = self._tasks.get(name)

@@ -28,6 +28,7 @@ from salvo_core.identity import (
     trace_id_for,
 )
 from salvo_core.manifest.budget import Budget
+from salvo_core.run.route import LANES, Priority, Route
 from salvo_core.run.sequential import Sequential
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
@@ -140,6 +141,10 @@ class Plan(Frozen):
     """Workers that may vanish over a trial, at one place of it, before it is given to no other."""
     crashes_max: int = Field(default=2, ge=2, le=100)
     """As ``attempts_max``, where nothing else can have ended the last of them: then it is quarantined."""
+    priority: Priority = "normal"
+    """Against other runs."""
+    lane: int = Field(default=0, ge=0, lt=LANES)
+    """Of the queue, in which its messages wait (``run.route``)."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Free notes of the submitter (host, user, git commit, CI job)."""
     salvo_version: str
@@ -174,6 +179,11 @@ class Plan(Frozen):
     def home(self) -> str:
         """The folder of the store that holds this plan and all that becomes of it."""
         return keys.REEVALS if self.rescore else keys.RUNS
+
+    @property
+    def route(self) -> Route:
+        """Where its messages wait."""
+        return Route(self.lane, self.priority)
 
     @property
     def total(self) -> int:
@@ -219,7 +229,8 @@ class Plan(Frozen):
 
     def message(self, index: int) -> TrialMessage:
         """Return the message that asks a worker for the trial at that index."""
-        return TrialMessage(
+        # Not validated: the plan was, and a submission makes a hundred thousand of them.
+        return TrialMessage.model_construct(
             run_id=self.run_id, cell=self.cell_index(index), index=index, trace_id=self.trace_id(index)
         )
 

@@ -92,3 +92,7 @@ class StandingGate:
         """As the gate's."""
         with self._timer.standing():
             return await self._gate.failed(entry, error, cost)
+
+    def broken_off(self, entry: Entry) -> None:
+        """As the gate's."""
+        self._gate.broken_off(entry)

@@ -14,12 +14,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from salvo_core.errors import UsageError
 from salvo_core.manifest import keys
 from salvo_core.manifest.claims import Claim, Committed, Refusal
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.live import Manifest
-from salvo_core.manifest.rows import TERMINAL
-from salvo_core.trace.model import Vote
+from salvo_core.manifest.repairs import Reopening, Repairs, Restatement
+from salvo_core.manifest.rows import TERMINAL, Row
+from salvo_core.trace.model import EarlierAttempt, Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn
 
 pytestmark = pytest.mark.servers
@@ -27,8 +29,10 @@ pytestmark = pytest.mark.servers
 EXAMPLES = 40
 TOTAL = 3
 CELLS = 2
+TOTAL_MAX = TOTAL + CELLS
+"""Of a run that was extended."""
 ATTEMPTS_MAX, CRASHES_MAX = 3, 2
-indices = st.integers(0, TOTAL - 1)
+indices = st.integers(0, TOTAL_MAX - 1)
 workers = st.sampled_from(["w1", "w2"])
 ends = st.sampled_from(["passed", "failed", "hard_fail", "infra_error", "cancelled"])
 
@@ -42,13 +46,21 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.Runner()
         self.manifest = Manifest(connect(self.url), self.url)
+        self.repairs = Repairs(self.manifest)
 
     def do(self, coroutine):
         return self.loop.run(coroutine)
 
-    @initialize(window=st.none() | st.integers(1, 2), seeded=st.sampled_from([0, 1, TOTAL, TOTAL, TOTAL]))
-    def open(self, window, seeded):
+    @initialize(
+        window=st.none() | st.integers(1, 2),
+        seeded=st.sampled_from([0, 1, TOTAL, TOTAL, TOTAL]),
+        begins=st.sampled_from(["new", "new", "over", "sealed"]),
+        status=ends,
+    )
+    def open(self, window, seeded, begins, status):
         self.window = window
+        self.total = TOTAL
+        self.looked_at = {}  # index -> the row's own text and what it says, as somebody read it once
         self.run = Run(self.manifest, total=TOTAL, attempts_max=ATTEMPTS_MAX, window=window)
         assert self.do(self.run.open())
         self.state = "submitting"
@@ -66,6 +78,12 @@ class Machine(RuleBasedStateMachine):
             self.seed(0, seeded)
             self.submitted()
             self.release_some(TOTAL)
+        if begins != "new":
+            self.seed(0, TOTAL)
+            self.submitted()
+            self.end_everything(status)
+        if begins == "sealed":
+            self.seal()
 
     # -- the model's own words ------------------------------------------------------------------
 
@@ -74,7 +92,7 @@ class Machine(RuleBasedStateMachine):
         return sum(row[0] in TERMINAL for row in self.rows.values())
 
     def is_last(self):
-        if self.ended < TOTAL:
+        if self.ended < self.total:
             return False
         self.state = "finished"
         return True
@@ -144,17 +162,17 @@ class Machine(RuleBasedStateMachine):
 
     # -- what may happen, in any order ----------------------------------------------------------
 
-    @precondition(lambda self: len(self.rows) < TOTAL)
+    @precondition(lambda self: len(self.rows) < self.total)
     @rule(start=indices, size=st.integers(1, TOTAL))
     def seed(self, start, size):
         if start > len(self.rows):
             return  # nobody seeds beyond a gap
-        stop = min(start + size, TOTAL)
+        stop = min(start + size, self.total)
         made = [index for index in range(start, stop) if index not in self.rows]
         assert self.do(self.run.seed(start, stop)) == len(made)
         self.rows |= {index: ["pending", 0, ""] for index in made}
 
-    @precondition(lambda self: self.released < TOTAL)
+    @precondition(lambda self: self.released < self.total)
     @rule(most=st.integers(0, TOTAL))
     def release_some(self, most):
         expected = self.release(most) if self.state in ("submitting", "running") else range(0)
@@ -163,7 +181,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.state == "submitting")
     @rule()
     def submitted(self):
-        if self.state == "submitting" and len(self.rows) == TOTAL:
+        if self.state == "submitting" and len(self.rows) == self.total:
             self.state = "running"
         assert self.do(self.manifest.submitted(self.run.id)) == self.state
 
@@ -207,12 +225,14 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.claims)
     @rule(data=st.data(), status=ends)
     def commit(self, data, status):
-        claim = data.draw(st.sampled_from(self.claims))
+        self.end(data.draw(st.sampled_from(self.claims)), status)
+
+    def end(self, claim, status):
         committed = self.do(self.run.commit(claim, status))
         if not self.holds(claim):
             if self.rows[claim.index][:2] == [status, claim.attempt]:  # heard before, and answered again
                 assert (committed.won, committed.run_finished) == (True, self.state == "finished")
-                released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
+                released = self.release(self.total) if self.window and self.state == "running" else range(0)
                 assert list(committed.release) == list(released)
             else:
                 assert committed == Committed(won=False)
@@ -222,7 +242,7 @@ class Machine(RuleBasedStateMachine):
         self.journals.pop(claim.index, None)
         self.votes.pop(claim.index, None)
         last = self.is_last()
-        released = self.release(TOTAL) if self.window and self.state == "running" else range(0)
+        released = self.release(self.total) if self.window and self.state == "running" else range(0)
         assert (committed.won, committed.run_finished) == (True, last)
         assert list(committed.release) == list(released)
 
@@ -303,7 +323,7 @@ class Machine(RuleBasedStateMachine):
         paused = self.state == "paused"
         assert self.do(self.manifest.unpause(self.run.id)) == paused
         if paused:
-            self.state = "running" if len(self.rows) == TOTAL else "submitting"
+            self.state = "running" if len(self.rows) == self.total else "submitting"
 
     @rule(at_once=st.booleans())
     def cancel(self, at_once):
@@ -341,9 +361,9 @@ class Machine(RuleBasedStateMachine):
         for index in never_begun:
             self.rows[index][0] = "skipped"
         last = bool(never_begun) and self.is_last()
-        released = self.release(TOTAL) if never_begun and self.window and self.state == "running" else []
+        released = self.release(self.total) if never_begun and self.window and self.state == "running" else []
         assert (answer.ended, answer.run_finished) == (len(never_begun), last)
-        assert answer.seeded == (len(self.rows) if skippable else TOTAL)
+        assert answer.seeded == (len(self.rows) if skippable else self.total)
         assert list(answer.release) == list(released)
 
     @precondition(lambda self: self.ended == len(self.rows))
@@ -353,6 +373,88 @@ class Machine(RuleBasedStateMachine):
         assert self.do(self.manifest.sealed(self.run.id, "PASS", 0)) == sealable
         if sealable:
             self.state = "sealed"
+            self.strikes, self.struck, self.suspects, self.blamed = {}, {}, {}, set()
+
+    @rule(trials=st.integers(0, 1))
+    def extend(self, trials):
+        total = TOTAL + trials * CELLS
+        expected = None if self.state == "cancelling" else total > self.total
+        assert self.do(self.manifest.extend(self.run.id, total)) is expected
+        if expected:
+            self.total = self.run.total = total
+            self.at_once = False
+            self.state = "paused" if self.state == "paused" else "submitting"
+
+    @precondition(lambda self: self.rows and self.state != "paused")
+    @rule(status=ends)
+    def end_everything(self, status):
+        """All that there is comes to its end, so that what happens to runs that are over happens here."""
+        for index in list(self.rows):
+            self.claim(index, "w3" if self.rows[index][0] == "pending" else self.rows[index][2])
+            if self.claims and self.holds(self.claims[-1]) and self.claims[-1].index == index:
+                self.end(self.claims[-1], status)
+
+    def line(self, index):
+        async def found():
+            return [line async for _, line in self.repairs.lines_of(self.run.id, [index])]
+
+        return self.do(found())[0]
+
+    @precondition(lambda self: self.ended)
+    @rule(
+        data=st.data(),
+        now=st.sampled_from([True, True, False]),
+        turns=st.integers(0, 2),
+        votes=st.integers(0, 1),
+    )
+    def reopen(self, data, now, turns, votes):
+        """What somebody read, now or a while ago, is to be tried again."""
+        over = [index for index, row in self.rows.items() if row[0] in TERMINAL - {"skipped"}]
+        if now and over:
+            index = data.draw(st.sampled_from(over))
+            self.looked_at[index] = self.line(index)
+        if not self.looked_at:
+            return
+        index = index if now and over else data.draw(st.sampled_from(sorted(self.looked_at)))
+        line = self.looked_at[index]
+        row = Row.decode(index, line)
+        again = Reopening(
+            Restatement(index, line, row, Row(index, "pending", row.attempt, row.trace_id)),
+            (EarlierAttempt(attempt=row.attempt, worker="w1", how="retried", at_ms=1),),
+            tuple(turn(number) for number in range(turns)),
+            tuple(("q1", Vote(number=number, raw="said before")) for number in range(votes)),
+        )
+        same = self.line(index) == line
+        if same and self.state == "cancelling":
+            with pytest.raises(UsageError, match="being cancelled"):
+                self.do(self.repairs.reopen(self.run.id, again, CELLS))
+            return
+        assert self.do(self.repairs.reopen(self.run.id, again, CELLS)) == same
+        if not same:
+            return
+        self.do(self.repairs.look_after(self.run.id, 1))
+        self.rows[index] = ["pending", row.attempt, ""]
+        self.strikes.pop(index, None)
+        self.at_once = False
+        self.journals[index] = turns
+        self.votes[index] = {("q1", number): "said before" for number in range(votes)}
+        if self.state in ("finished", "sealed"):
+            self.state = "running"
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), more=st.integers(0, 2))
+    def reseat(self, data, more):
+        """A worker that believes its Redis forgot a trial brings it back; this one forgot nothing."""
+        claim = data.draw(st.sampled_from(self.claims))
+        kept, holds = self.journals.get(claim.index, 0), self.holds(claim)
+        turns = [turn(number) for number in range(kept + more)]
+        assert self.do(self.repairs.reseat(claim, turns, lease_s=30)) is holds
+        if holds:
+            self.journals[claim.index] = kept + more
+
+    @rule(index=indices)
+    def tidy(self, index):
+        assert not self.do(self.repairs.tidy(self.run.id, index)), "nothing was out of order"
 
     # -- after each of them ---------------------------------------------------------------------
 
@@ -382,13 +484,13 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def journals_hold_whole_beginnings(self):
-        for index in range(TOTAL):
+        for index in range(self.total):
             turns = self.do(self.manifest.journaled(self.run.id, index))
             assert [one.index for one in turns] == list(range(self.journals.get(index, 0)))
 
     @invariant()
     def votes_are_kept_as_they_were_given_first(self):
-        for index in range(TOTAL):
+        for index in range(self.total):
             found = self.do(self.manifest.voted(self.run.id, index))
             assert {name: vote.raw for name, vote in found.items()} == self.votes.get(index, {})
 
@@ -405,6 +507,7 @@ class Machine(RuleBasedStateMachine):
         self.loop.close()
 
 
+@pytest.mark.timeout(400)  # thousands of questions to a server, on a machine that may be busy
 def test_any_order_of_calls_leaves_what_the_model_says(redis_flavour):
     machine = type("OnThisServer", (Machine,), {"url": redis_flavour})
     run_state_machine_as_test(

@@ -40,7 +40,6 @@ from salvo_core.store.protocol import Store
 from salvo_core.submit import Order, submit
 from salvo_core.trace.model import Trace
 from salvo_core.trace.stored import read_trace
-from salvo_worker.app import QUEUE
 from salvo_worker.dispatch import CeleryDispatcher
 from tests.servers.process import ServerProcess, own_folder
 from tests.servers.redis import RedisServer
@@ -312,7 +311,7 @@ class Fleet:
         await until(empty, "every message is acknowledged")
 
     async def _is_queue_empty(self) -> bool:
-        return not await self.manifest.redis.llen(QUEUE)
+        return not await self.dispatcher.queued()
 
     async def finished_turns(self, plan: Plan) -> set[tuple[str, int]]:
         """Return the turns that are paid for and kept, in a journal or a trace: (trace id, turn)."""

@@ -22,6 +22,7 @@ from salvo_core.manifest.rows import TERMINAL
 from salvo_core.observe import Observer
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
+from salvo_core.run.route import LANES, USUAL, Route
 from salvo_core.run.signature import UNSIGNED
 from salvo_core.scenario.digest import scenario_digest
 from salvo_core.scenario.loading import Loaded
@@ -73,21 +74,27 @@ class Outbox:
     """A dispatcher whose queue is a list: strict about what a message is, and open to inspection."""
 
     signer = UNSIGNED
+    queued_max = 1_000_000
 
     def __init__(self) -> None:
+        self.routes: dict[str, Route] = {}
         self.waiting: list[TrialMessage] = []
         self.sent: list[TrialMessage] = []
 
-    async def publish(self, messages: Iterable[TrialMessage]) -> int:
+    async def publish(self, messages: Iterable[TrialMessage], route: Route = USUAL) -> int:
         # Through JSON, as on a wire: what does not survive that is no message.
         given = [TrialMessage.model_validate_json(message.model_dump_json()) for message in messages]
         await asyncio.sleep(0)
         self.waiting += given
         self.sent += given
+        self.routes |= {message.run_id: route for message in given}
         return len(given)
 
-    async def queued(self) -> int:
-        return len(self.waiting)
+    async def queued(self, route: Route | None = None) -> int:
+        return sum(route in (None, self.routes[message.run_id]) for message in self.waiting)
+
+    async def lanes(self) -> list[int]:
+        return [sum(self.routes[one.run_id].lane == lane for one in self.waiting) for lane in range(LANES)]
 
     async def aclose(self) -> None:
         pass

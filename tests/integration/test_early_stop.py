@@ -126,9 +126,9 @@ async def test_other_cells_go_on_one_at_a_time(site):
     running_max = 0
 
     class Watched(type(site.outbox)):
-        async def publish(self, messages):
+        async def publish(self, *sent):
             nonlocal running_max
-            sent = await super().publish(messages)
+            sent = await super().publish(*sent)
             running_max = max(running_max, len(self.waiting))
             return sent
 

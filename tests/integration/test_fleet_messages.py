@@ -60,8 +60,20 @@ async def test_a_message_that_comes_ten_times_leads_to_one_result(fleet: Fleet) 
         # And once more, after the end.
         await fleet.dispatcher.publish(plan.messages(0, plan.total))
         await fleet.nothing_is_left()
-    assert {row.attempt for row in await fleet.rows(plan)} == {1}
-    assert sorted(fleet.asked().values()) == [1] * 4 * TURNS
+        assert {row.attempt for row in await fleet.rows(plan)} == {1}
+        # And when Redis has forgotten the run, which it does a while after the end.
+        stored = {key: await fleet.store.get(key) async for key in fleet.store.list(f"runs/{plan.run_id}/")}
+        await fleet.manifest.redis.delete(
+            *[key async for key in fleet.manifest.redis.scan_iter(f"*{plan.run_id}*")]
+        )
+        await fleet.dispatcher.publish(plan.messages(0, plan.total))
+        await fleet.nothing_is_left()
+        following = await fleet.submit(scenario(MODEL), trials=1)
+        await fleet.sealed(following)
+        assert {key: await fleet.store.get(key) for key in stored} == stored
+        assert [row async for row in fleet.manifest.rows(plan.run_id)] == []
+        asked = {turn: times for turn, times in fleet.asked().items() if turn[0] != following.trace_id(0)}
+    assert sorted(asked.values()) == [1] * 4 * TURNS
     assert len(await fleet.stored_traces(plan)) == 4
 
 

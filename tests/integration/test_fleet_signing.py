@@ -68,7 +68,9 @@ async def test_a_plan_that_was_put_in_the_place_of_a_signed_one_is_not_run(fleet
         theirs = changed.model_copy(update={"labels": {"user": "somebody else"}})
         await fleet.store.put(keys.plan(changed.run_id), theirs.encode()[0])
         await fleet.store.put(keys.plan(swapped.run_id), await fleet.store.get(keys.plan(another.run_id)))
-        (worker,) = await fleet.start(environ={"SALVO_SIGNING_KEY": NEW})
+        key = fleet.folder / "signing-key"
+        key.write_text(f"{NEW}\n")
+        (worker,) = await fleet.start(environ={"SALVO_SIGNING_KEY_FILE": str(key)})
         await fleet.sealed(another)
         for plan in (changed, swapped):
             await fleet.until_ended(plan, 2)

@@ -289,6 +289,31 @@ async def test_a_run_under_way_or_unknown_is_not_sealed(site):
 # -- trouble -----------------------------------------------------------------------------------------
 
 
+async def test_several_sweepers_at_once_do_what_one_does(site):
+    """The lock that elects one of them may have expired while its holder was stopped."""
+    over = await unsealed(site)
+    lost = await site.submit(order(3))
+    for index in range(2):
+        await site.manifest.claim(lost.run_id, index, lost.trace_id(index), "dead", lease_s=30)
+    await lose_messages(site)
+    many = [Sweeps(site) for _ in range(4)]
+    await asyncio.gather(*(sweeps.once() for sweeps in many))
+    assert await site.state(over.run_id) == "sealed"
+    sealed = await site.everything_stored()
+    await site.silence(lost.run_id)
+    await asyncio.gather(*(sweeps.once(STILL_S) for sweeps in many))
+    counts = await site.manifest.counts(lost.run_id)
+    # Each lease was taken back by one of them. Messages may have been sent by several: those are hints.
+    assert (counts.expired, counts.statuses["pending"]) == (2, 3)
+    assert {message.index for message in site.outbox.waiting} >= {0, 1}
+    for _ in range(4):  # the third trial is missed once the queue is empty and the run has stood still
+        await site.work()
+        await asyncio.gather(*(sweeps.once(STILL_S) for sweeps in many))
+    await site.check(lost)
+    assert {row.status for row in await site.rows(lost.run_id)} == {"passed"}
+    assert (await site.everything_stored()).items() >= sealed.items()
+
+
 async def test_the_trouble_of_one_run_does_not_keep_the_others_waiting(site, caplog):
     bad, good = await site.submit(order(2)), await site.submit(order(2))
     await lose_messages(site)

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -296,3 +297,18 @@ def test_whoever_only_looks_at_a_run_loads_no_assertions_and_no_worker():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["validate"], ["validate", "--ci"], ["validate", "--json"], ["run"], ["run", "--json"]],
+    ids=" ".join,
+)
+def test_what_the_project_calls_a_secret_is_struck_out_of_what_problems_quote(arguments, capsys):
+    Path("salvo.yaml").write_text("recording: {custom_redaction_patterns: ['CASE-[0-9]+']}\n")
+    Path("scenarios").mkdir()
+    Path("scenarios/a.yaml").write_text("description: a\nprompt: hello\nmodel: {name: CASE-4711}\n")
+    assert main.main(arguments) == exits.USAGE
+    told = "".join(capsys.readouterr())
+    assert "model" in told
+    assert "4711" not in told

@@ -8,9 +8,11 @@ from salvo_cli.providing import provider_findings
 from salvo_cli.render import limits, progress
 from salvo_cli.render.console import Marks
 from salvo_core.fleet.breaker import Trouble
+from salvo_core.fleet.limits import Queue
 from salvo_core.manifest.budget import Spending
 from tests.unit.cli.drawing import drawn
 from tests.unit.cli.test_progress import counts
+from tests.unit.run.builders import RUN_ID
 
 AWAY = Trouble("openai", "open", "transient", "answered 503: [b]overloaded[/b]", open_s=65.0, due_s=20.0)
 REFUSED = replace(AWAY, kind="authentication", reason="answered 401")
@@ -84,3 +86,58 @@ async def test_the_doctor_names_each_provider_that_is_not_asked_and_says_what_to
 
 async def test_the_doctor_says_nothing_of_providers_that_are_well():
     assert [finding async for finding in provider_findings(_Site())] == []
+
+
+def queue(**fields):
+    given = {
+        "provider": "openai",
+        "waiting": 37,
+        "runs": {RUN_ID: 37},
+        "why": "requests",
+        "requests_per_min": 600.0,
+        "tokens_per_min": 90_000.0,
+        "concurrency_max": 8,
+        "learned_per_min": None,
+        "pause_s": 0.0,
+    }
+    return Queue(**(given | fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        pytest.param({}, "37 trials for provider openai (600 requests/min)", id="requests"),
+        pytest.param({"why": "tokens"}, "37 trials for provider openai (90,000 tokens/min)", id="tokens"),
+        pytest.param({"why": "concurrency"}, "37 trials for provider openai (8 at once)", id="concurrency"),
+        pytest.param(
+            {"learned_per_min": 480.2},
+            "37 trials for provider openai (480 of 600 requests/min, for it refused more)",
+            id="below-the-stated",
+        ),
+        pytest.param(
+            {"learned_per_min": 480.2, "requests_per_min": None},
+            "37 trials for provider openai (480 requests/min, for it refused more)",
+            id="learned",
+        ),
+        pytest.param(
+            {"why": "pause", "pause_s": 12.0},
+            "37 trials for provider openai (it asks to be left alone for 12.0 s)",
+            id="pause",
+        ),
+        pytest.param(
+            {"waiting": 200, "runs": {RUN_ID: 1, "other": 199}},
+            "1 trial for provider openai (600 requests/min), with 199 of other runs",
+            id="other-runs",
+        ),
+    ],
+)
+def test_who_waits_for_what_is_told_with_the_limit(fields, told):
+    assert limits.queued([queue(**fields)], RUN_ID) == told
+
+
+def test_progress_says_whose_turn_has_not_come_while_the_run_moves():
+    told = "waiting: 37 trials for provider openai (600 requests/min)"
+    assert told in progress.terse(counts(passed=8), [], [queue()])
+    assert told in drawn(progress.live(counts(passed=8), (), signs=Marks(), queues=[queue()]))
+    assert told not in progress.terse(counts(state="paused", passed=8), [], [queue()])
+    assert limits.queued([], RUN_ID) == ""

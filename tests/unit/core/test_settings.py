@@ -223,3 +223,70 @@ def test_what_a_ci_system_sets_is_a_yes_unless_it_says_no_and_a_no_is_not_passed
     assert settings.ci_mode is wanted
     assert settings.resolved["ci_mode"].shown == ("yes" if wanted else "no")
     assert ("CI" in settings.variables()) is wanted
+
+
+KEY_IN_FILE = "k" * 40
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    file = tmp_path / "signing-key"
+    file.write_text(f"{KEY_IN_FILE}\n")
+    return file
+
+
+def test_a_secret_may_come_from_a_file_and_is_in_no_environment_then(key_file, monkeypatch):
+    monkeypatch.chdir(key_file.parent)
+    settings = resolve({"SALVO_SIGNING_KEY_FILE": key_file.name})
+    assert settings.signing_keys == (KEY_IN_FILE,)
+    assert settings.resolved["signing_keys"].source == "environment"
+    assert KEY_IN_FILE not in repr(settings) + settings.resolved["signing_keys"].shown
+    passed_on = settings.variables()
+    assert KEY_IN_FILE not in str(passed_on)
+    monkeypatch.chdir("/")  # a child may stand elsewhere
+    assert resolve(passed_on).signing_keys == (KEY_IN_FILE,)
+
+
+def test_two_keys_in_a_file_may_stand_on_a_line_each(key_file):
+    key_file.write_text(f"{KEY_IN_FILE}\r\n{'j' * 32}\n\n")
+    assert resolve({"SALVO_SIGNING_KEY_FILE": str(key_file)}).signing_keys == (KEY_IN_FILE, "j" * 32)
+
+
+def test_an_address_with_its_password_may_come_from_a_file(tmp_path):
+    file = tmp_path / "redis"
+    file.write_text("rediss://salvo:hush@redis:6379/0\n")
+    settings = resolve({"SALVO_REDIS_URL_FILE": str(file), "SALVO_BROKER_URL_FILE": str(file)})
+    assert settings.redis_url == settings.broker_url == "rediss://salvo:hush@redis:6379/0"
+    assert "hush" not in str(settings.variables())
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file"),
+        (b"", "holds no key"),
+        (b" \n,\n", "holds no key"),
+        (b"hush-hush", "fewer than 32 bytes"),
+        (b"hush" + b"\xff" * 40, "not plain text"),
+        (b"hush" * 5000, "larger than"),
+    ],
+    ids=["missing", "empty", "blank", "short", "binary", "large"],
+)
+def test_a_file_without_a_key_never_switches_signing_off(tmp_path, content, why):
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UsageError, match=why) as refused:
+        resolve({"SALVO_SIGNING_KEY_FILE": str(file)})
+    assert "SALVO_SIGNING_KEY_FILE" in refused.value.message
+    assert "hush" not in refused.value.message + refused.value.hint
+
+
+def test_a_value_and_a_file_at_once_are_refused_and_an_empty_name_is_none(key_file):
+    with pytest.raises(UsageError, match="SALVO_SIGNING_KEY and SALVO_SIGNING_KEY_FILE are both set"):
+        resolve({"SALVO_SIGNING_KEY": "j" * 32, "SALVO_SIGNING_KEY_FILE": str(key_file)})
+    assert resolve({"SALVO_SIGNING_KEY_FILE": ""}).signing_keys == ()
+
+
+def test_only_what_may_be_secret_is_read_from_files(key_file):
+    assert resolve({"SALVO_CONCURRENCY_FILE": str(key_file)}).concurrency == 100

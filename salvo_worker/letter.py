@@ -1,0 +1,51 @@
+"""A trial's message as it lies in the queue: what Celery needs of its message protocol 2, and no more.
+
+Written by hand: nearly all of the 90 us that kombu and JSON take for one go into what is the same in
+all. What Celery can do without (``root_id``, ``origin``, a correlation id) is left out, because Redis
+keeps a hundred thousand of them. A stock Celery worker reads them; a test has one do it.
+
+Source:
+    Celery documentation, "Message Protocol", version 2; kombu 5.7, ``kombu.transport.virtual``.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+
+from salvo_core.run.plan import TrialMessage
+from salvo_core.run.route import LANES, Priority
+from salvo_core.run.signature import Signer
+from salvo_worker.app import QUEUE, TRIAL
+
+QUEUES = (QUEUE, *(f"{QUEUE}.{lane}" for lane in range(1, LANES)))
+"""By lane."""
+
+NUMBERS: dict[Priority, int] = {"high": 0, "normal": 3, "low": 6}
+"""Celery's numbers on Redis, where 0 goes first; kombu keeps a list for each third one."""
+
+_TAG_BYTES = 16
+
+
+def letter(message: TrialMessage, queue: str, number: int, signer: Signer) -> str:
+    """Return the message as Celery finds it.
+
+    Args:
+        message: A valid one: nothing in it needs escaping.
+        queue: One of ``QUEUES``.
+        number: Of its priority, as in ``NUMBERS``.
+        signer: Signs it, if it has a key.
+    """
+    body = (
+        f'[[],{{"run_id":"{message.run_id}","cell":{message.cell},"index":{message.index},'
+        f'"trace_id":"{message.trace_id}"}},{{}}]'
+    )
+    signature = message.signature(signer)
+    signed = f',"signature":"{signature}"' if signature else ""
+    return (
+        f'{{"body":"{base64.b64encode(body.encode()).decode()}",'
+        '"content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{{"lang":"py","task":"{TRIAL}","id":"{message.trace_id}","ignore_result":true{signed}}},'
+        f'"properties":{{"delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":"{queue}"}},'
+        f'"priority":{number},"body_encoding":"base64","delivery_tag":"{os.urandom(_TAG_BYTES).hex()}"}}}}'
+    )
