@@ -165,7 +165,7 @@ class Lifespan:
         return duties
 
     def _opened_adapters(self, clock: Clock) -> AdapterRegistry:
-        """Return the adapters of this worker's profiles; what they hold of secrets is struck out of the log."""
+        """Return the adapters of this worker's profiles; their secrets are struck out of the log."""
         settings = self.settings
         adapters = AdapterRegistry(
             profiles=self.project.providers,
