@@ -18,6 +18,7 @@ from salvo_cli import exits
 from salvo_cli.commands import (
     audit,
     baseline,
+    beat,
     cancel,
     compare,
     config,
@@ -39,6 +40,7 @@ from salvo_cli.commands import (
     resume,
     retry,
     run_scenarios,
+    schedule,
     schema,
     simulate,
     status,
@@ -118,6 +120,7 @@ for _name, _does, _module, _function in (
     ("pack", "A sealed run's traces in a few objects.", pack, pack.pack),
     ("rebuild", "Bring back a run that Redis has lost.", rebuild, rebuild.rebuild),
     ("worker", "Be one of those who run trials.", worker, worker.worker),
+    ("beat", "Fire schedules; needs no worker beside it.", beat, beat.beat),
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
     ("foreign", "Messages in the queue that are not ours.", foreign, foreign.foreign),
@@ -126,6 +129,7 @@ for _name, _does, _module, _function in (
 ):
     app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
 app.add_typer(baseline.app, short_help="Names for runs that others are compared with.")
+app.add_typer(schedule.app, short_help="Nightlies: runs that order themselves.")
 app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 

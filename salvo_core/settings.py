@@ -198,6 +198,7 @@ TABLE: tuple[Setting, ...] = (
         "shared by submitters and workers: the first signs, all verify", secret=True, in_file=True,
     ),
     Setting("allow_root", "SALVO_ALLOW_ROOT", _yes_or_no, False, "whether a fleet's worker may run as root"),
+    Setting("beat", "SALVO_BEAT", _yes_or_no, False, "whether workers also fire schedules"),
     Setting("ci_mode", "CI", _yes, False, "problems one per line, for other programs"),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import cached_property, partial
 
 from redis.asyncio import Redis
 
@@ -21,10 +21,12 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import Clock, SystemClock
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
+from salvo_core.fire import Beat, order_of
+from salvo_core.fleet.election import BEAT, SWEEPER, elected
 from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
 from salvo_core.imports import ImportGate
-from salvo_core.manifest.connection import connect, translated
+from salvo_core.manifest.connection import connect
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
 from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.memory import MESSAGES, Memory, read_memory
@@ -45,7 +47,8 @@ from salvo_worker.stalls import Stalls
 
 logger = logging.getLogger(__name__)
 
-SWEEP_LOCK = "salvo:sweeper"
+BEAT_S = 10.0
+"""How often schedules are looked at."""
 AGAIN_AFTER_S = 1.0
 """How soon a duty that a server's outage kept from being done is tried again, at most."""
 
@@ -127,12 +130,7 @@ class Lifespan:
         self._sweeper = Sweeper(
             store, manifest, dispatcher, clock, still_s=settings.sweep_s, rebuilder=self._rebuilder
         )
-        beside = [
-            asyncio.create_task(leases.run(), name="leases"),
-            asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
-            asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
-            asyncio.create_task(self._probe_at_first(), name="probe"),
-        ]
+        beside = self._duties(leases)
         queue: Redis | None = None
         if settings.broker_url not in (None, settings.redis_url):  # looked at here, used by Celery
             queue = connect(settings.broker_url, connections_max=1, retries_max=0)
@@ -155,6 +153,19 @@ class Lifespan:
             await manifest.aclose()
             if queue is not None:
                 await queue.aclose()
+
+    def _duties(self, leases: LeaseKeeper) -> list[asyncio.Task[None]]:
+        """Begin what a worker does beside its trials."""
+        settings = self.settings
+        duties = [
+            asyncio.create_task(leases.run(), name="leases"),
+            asyncio.create_task(self._every(SILENT_AFTER_S / 3, self._beat), name="card"),
+            asyncio.create_task(self._every(settings.sweep_s, self._sweep), name="sweep"),
+            asyncio.create_task(self._probe_at_first(), name="probe"),
+        ]
+        if settings.beat:
+            duties.append(asyncio.create_task(self._every(BEAT_S, self._fire), name="beat"))
+        return duties
 
     def _opened_adapters(self, clock: Clock) -> AdapterRegistry:
         """Return the adapters of this worker's profiles; their secrets are struck out of the log."""
@@ -273,24 +284,35 @@ class Lifespan:
         assert bench is not None
         lease_s, sweep_s = self.settings.lease_s, self.settings.sweep_s
         mercy_s = await pulse(bench.manifest, silence_s=silence_s(lease_s, sweep_s), mercy_s=lease_s)
-        lock_ms = round(sweep_s * 3000)
-        if await self._sweep_is_ours(bench, lock_ms):
+        if await self._elected(SWEEPER, sweep_s):
             open_runs = await self._sweeper.sweep(merciful=mercy_s > 0)
         else:
             open_runs = len(await bench.manifest.open_runs())
         await self._rebuilder.watch(await bench.manifest.open_runs())
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))
 
-    async def _sweep_is_ours(self, bench: Bench, lock_ms: int) -> bool:
-        """Take or keep the lock that elects one sweeping worker; it expires with its holder."""
-        redis = bench.manifest.redis
-        with translated(bench.manifest.address):
-            if await redis.set(SWEEP_LOCK, self.name, nx=True, px=lock_ms):
-                return True
-            if await redis.get(SWEEP_LOCK) != self.name:
-                return False
-            await redis.pexpire(SWEEP_LOCK, lock_ms)
-        return True
+    async def _fire(self) -> None:
+        """Fire schedules if no other beat does."""
+        if await self._elected(BEAT, BEAT_S):
+            await self._clockwork.tick()
+
+    @cached_property
+    def _clockwork(self) -> Beat:
+        bench = self._bench
+        assert bench is not None
+        secrets = bench.adapters.known_secrets
+        return Beat(
+            bench.store,
+            bench.manifest,
+            bench.dispatcher,
+            bench.clock,
+            lambda schedule: order_of(schedule, self.project, secrets()),
+        )
+
+    async def _elected(self, office: str, interval_s: float) -> bool:
+        assert self._bench is not None
+        manifest, term_ms = self._bench.manifest, round(interval_s * 3000)
+        return await elected(manifest.redis, manifest.address, office, self.name, term_ms=term_ms)
 
     _idle_since_s: float | None = None
 

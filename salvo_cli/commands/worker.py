@@ -33,6 +33,10 @@ _MemoryMax = Annotated[
     int | None,
     typer.Option("--memory-max-mb", min=100, metavar="MB", help="Replace a process, warmly, that uses more."),
 ]
+_Beat = Annotated[
+    bool | None,
+    typer.Option("--beat", help="Also fire this project's schedules; several may.", show_default=False),
+]
 
 
 def worker(
@@ -61,6 +65,7 @@ def worker(
         bool | None,
         typer.Option("--allow-root", help="Serve a fleet as root, outside a container.", show_default=False),
     ] = None,
+    beat: _Beat = None,
     as_json: Json = False,
     hold: Annotated[int | None, typer.Option("--hold", hidden=True)] = None,
     tether: Annotated[str | None, typer.Option("--tether", hidden=True)] = None,
@@ -84,6 +89,7 @@ def worker(
         allow_root=allow_root,
         procs=procs,
         memory_max_mb=memory_max_mb,
+        beat=beat,
     )
     with ExitStack() as servers:
         hold_again = None

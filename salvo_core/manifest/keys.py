@@ -22,6 +22,7 @@ them work on Redis Cluster too. Keys that span runs are only used by single comm
 ``salvo:recorded``               zset    run id -> marked as recorded, ms; the newest RUNS_KEPT
 ``salvo:pulse``                  hash    when a worker was heard last; until when leases are left alone
 ``salvo:submission:<key>``       string  idempotency key -> run id
+``salvo:sweeper``, ``salvo:beat``  string  who is elected now (``fleet.election``)
 ===============================  ======  =========================================================
 """
 

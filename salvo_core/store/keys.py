@@ -14,6 +14,8 @@
     runs/<run_id>/summary.json
     baselines/<name>.json        which run a name stands for, in comparisons
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
+    schedules/<name>.json        what is ordered again and again
+    firings/<name>/<due>.json    what became of a due time, <due>.hand.json: of a person's word
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -23,6 +25,7 @@ command line), so each is checked to be what it claims before it becomes part of
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from salvo_core.errors import UsageError
 from salvo_core.identity import require_uuid7
@@ -33,6 +36,9 @@ HOMES = (RUNS, REEVALS)
 ORDERS = "orders/"
 ALIASES = "aliases/"
 BASELINES = "baselines/"
+SCHEDULES = "schedules/"
+FIRINGS = "firings/"
+SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BASELINE = re.compile(r"baselines/([a-z0-9][a-z0-9._-]{0,63})\.json")
@@ -152,6 +158,32 @@ def parse_baseline(key: str) -> str | None:
     return found[1] if found else None
 
 
+def schedule(name: str) -> str:
+    """Return where the schedule of that name lies."""
+    return f"{SCHEDULES}{_require_schedule_name(name)}.json"
+
+
+def parse_schedule(key: str) -> str | None:
+    """Return the name in a schedule's key, or None if it is no such key."""
+    name = key.removeprefix(SCHEDULES).removesuffix(".json")
+    return name if re.fullmatch(SCHEDULE_NAME, name) and key == f"{SCHEDULES}{name}.json" else None
+
+
+def firings(name: str) -> str:
+    """Return the prefix under which lies what became of a schedule's due times; it sorts by time."""
+    return f"{FIRINGS}{_require_schedule_name(name)}/"
+
+
+def firing(name: str, due_at: datetime, *, by_hand: bool = False) -> str:
+    """Return where it lies what became of a schedule's due time, or of a person's word at that time."""
+    return f"{firings(name)}{due_stamp(due_at)}{'.hand' if by_hand else ''}.json"
+
+
+def due_stamp(due_at: datetime) -> str:
+    """Return a due time as names carry it: UTC, to the second."""
+    return due_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 def manifest(run_id: str, home: str = RUNS) -> str:
     """Return where the sealed rows lie."""
     return f"{_folder(run_id, home)}manifest.json.zst"
@@ -171,6 +203,15 @@ def _folder(run_id: str, home: str) -> str:
     if home not in (RUNS, REEVALS):
         raise ValueError(f"{home[:80]!r} is no home of runs")
     return f"{home}{require_uuid7(run_id, 'run id')}/"
+
+
+def _require_schedule_name(name: str) -> str:
+    if not re.fullmatch(SCHEDULE_NAME, name):
+        raise UsageError(
+            f"{name[:80]!r} is no name of a schedule",
+            hint="up to 64 lower-case letters, digits, - and _, such as nightly",
+        )
+    return name
 
 
 def _require_digest(digest: str) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from salvo_core.fleet.election import SWEEPER
 from salvo_core.identity import new_run_id, trace_id_for
 from salvo_core.rebuild import rebuild
 from salvo_core.resume import is_known
 from salvo_core.run.plan import Plan, TrialMessage
 from salvo_core.store import keys
-from salvo_worker.lifespan import SWEEP_LOCK
 from tests.integration.fleet import Fleet, until
 from tests.integration.scripts import GOOD_TURNS, TURNS, scenario, script
 
@@ -82,7 +82,7 @@ async def test_an_idle_worker_notices_that_a_run_it_had_seen_is_gone(fleet_on_fi
         (idle,) = await fleet.start()
 
         async def sweeps() -> bool:
-            return f"-{idle.pid}-" in str(await fleet.manifest.redis.get(SWEEP_LOCK))
+            return f"-{idle.pid}-" in str(await fleet.manifest.redis.get(SWEEPER))
 
         await until(sweeps, "the idle worker sweeps")
         fleet.redis_server.flush()

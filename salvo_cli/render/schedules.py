@@ -1,0 +1,126 @@
+"""Schedules and what became of them, as tables and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from rich.console import RenderableType
+
+from salvo_cli.render.console import Marks
+from salvo_cli.render.tables import Cell, facts, table
+
+if TYPE_CHECKING:
+    from salvo_core.run.schedule import Firing, Schedule
+    from salvo_core.run.standings import Standing
+
+POINTS = 20
+"""Verdicts that a list shows, the newest."""
+
+_PHASES = {"learning": "learning", "calm": "calm", "suspected": "suspected", "fallen": "FALLEN"}
+_HEIGHTS = {"PASS": 7, "PARTIAL": 4, "FAIL": 1, "HARD FAIL": 0, "HARD_FAIL": 0}
+
+
+def verdict_line(verdicts: Sequence[str], signs: Marks) -> str:
+    """Return one mark a run, oldest first: high is PASS, low is FAIL, a dot has no such verdict."""
+    return "".join(
+        signs.levels[_HEIGHTS[verdict]] if verdict in _HEIGHTS else signs.dot for verdict in verdicts
+    )
+
+
+def schedules(
+    listed: Sequence[tuple[Schedule, Sequence[str]]], now: datetime, signs: Marks
+) -> RenderableType:
+    """Return all schedules, a line each.
+
+    Args:
+        listed: Each with the verdicts of its newest runs, oldest first.
+        now: The present.
+        signs: Marks that the terminal can show.
+    """
+    rows: list[list[Cell]] = [
+        [one.name, next_due(one, now), verdict_line(verdicts, signs), one.cron, one.timezone]
+        for one, verdicts in listed
+    ]
+    return table(("schedule", "next due", "last runs", "cron", "timezone"), rows, wide="last runs", cut=False)
+
+
+def next_due(one: Schedule, now: datetime) -> str:
+    """Return when it is due next, in its own time."""
+    if one.paused:
+        return "paused"
+    return f"{next(one.due_after(now)).astimezone(ZoneInfo(one.timezone)):%a %d %b %H:%M %Z}"
+
+
+def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
+    """Return one schedule for a screen."""
+    return facts(
+        [
+            ("schedule", one.name),
+            ("next due", next_due(one, now)),
+            ("cron", f"{one.cron}, {one.timezone}"),
+            ("scenarios", ", ".join(one.paths) or "the project's"),
+            ("trials", f"{one.trials} of each cell"),
+            ("models", ", ".join(one.models) or "the scenarios'"),
+            ("budget", "none" if one.budget_usd is None else f"{one.budget_usd:g} USD a run"),
+            ("overlap", one.overlap),
+            ("catch-up", f"{one.catchup_s:g} s" if one.catchup_s else "none"),
+        ]
+    )
+
+
+def schedule_document(one: Schedule, now: datetime) -> dict[str, Any]:
+    """Return one schedule for ``--json``."""
+    due = None if one.paused else next(one.due_after(now)).isoformat()
+    return one.model_dump(mode="json", exclude={"signature"}) | {"next_due": due}
+
+
+def firings(past: Sequence[tuple[Firing, str]], one: Schedule) -> RenderableType:
+    """Return what became of due times, oldest first, each with its run's verdict or state."""
+    zone = ZoneInfo(one.timezone)
+    rows: list[list[Cell]] = [
+        [
+            f"{firing.due_at.astimezone(zone):%Y-%m-%d %H:%M %Z}",
+            "by hand" if firing.by_hand else "",
+            verdict,
+            firing.run_id or firing.why,
+        ]
+        for firing, verdict in past
+    ]
+    return table(("due", "", "verdict", "run"), rows, wide="run", cut=True)
+
+
+def cells_standing(stands: Sequence[Standing]) -> RenderableType:
+    """Return where each cell stands after the nights, a line each."""
+    rows: list[list[Cell]] = [
+        [
+            _PHASES[stand.phase],
+            "" if stand.reference is None else f"{stand.reference:.0%}",
+            f"{stand.evidence:.1f}",
+            str(stand.nights),
+            f"{stand.scenario} · {stand.model}",
+        ]
+        for stand in stands
+    ]
+    heads = ("state", "measured by", "evidence", "nights", "cell")
+    return table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+
+
+def standing_document(stand: Standing) -> dict[str, Any]:
+    """Return where a cell stands for ``--json``; evidence in nats."""
+    return {
+        "scenario": stand.scenario,
+        "model": stand.model,
+        "nights": stand.nights,
+        "phase": stand.phase,
+        "evidence_nats": stand.evidence,
+        "reference": stand.reference,
+        "events": [{"run_id": run_id, "event": event} for run_id, event in stand.events],
+    }
+
+
+def firing_document(firing: Firing, verdict: str) -> dict[str, Any]:
+    """Return what became of a due time for ``--json``."""
+    return firing.model_dump(mode="json") | {"verdict": verdict}

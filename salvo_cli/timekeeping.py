@@ -1,0 +1,113 @@
+"""What the commands about schedules have in common."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from salvo_cli.wiring import open_adapters
+from salvo_core.errors import NotFound, ObjectCorrupt, UsageError
+
+if TYPE_CHECKING:
+    from salvo_cli.wiring import Site, Surroundings
+    from salvo_core.fire import Beat
+    from salvo_core.run.schedule import Firing, Schedule
+    from salvo_core.run.summary import Summary
+
+_SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d)")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+
+
+def beat_of(site: Site) -> Beat:
+    """Return a beat that fires what this project's schedules order."""
+    from salvo_core.fire import Beat, order_of  # pydantic and YAML: `--help` does without
+
+    project = site.here.project
+    secrets = open_adapters(site.here).known_secrets()
+    return Beat(
+        site.store,
+        site.manifest,
+        site.dispatcher,
+        site.clock,
+        lambda schedule: order_of(schedule, project, secrets),
+    )
+
+
+async def past_of(site: Site, name: str, last: int) -> list[tuple[Firing, str]]:
+    """Return what became of a schedule's newest due times, oldest first, each with verdict or state.
+
+    Args:
+        site: Open.
+        name: The schedule.
+        last: Due times at most.
+    """
+    from salvo_core.run.schedule import firing_keys, read_firing
+
+    past = []
+    for key in (await firing_keys(name, site.store))[-last:]:
+        firing = await read_firing(key, site.store)
+        verdict = ""
+        if firing.run_id:
+            try:
+                counts = await site.observer.status(firing.run_id)
+                verdict = counts.verdict or counts.state
+            except NotFound:
+                verdict = "lost"
+        past.append((firing, verdict))
+    return past
+
+
+async def sealed_nights(site: Site, past: Sequence[tuple[Firing, str]]) -> list[tuple[Summary, bool]]:
+    """Return the summaries of past runs that are sealed, each with whether a person asked for it."""
+    from salvo_core.run.verdict import WORST_FIRST
+
+    nights = []
+    for firing, verdict in past:
+        if verdict in WORST_FIRST:
+            with suppress(NotFound, ObjectCorrupt):  # somebody removed it, or it is damaged: a night less
+                nights.append((await site.observer.summary(firing.run_id), firing.by_hand))
+    return nights
+
+
+def in_project(path: Path, here: Surroundings) -> str:
+    """Return a path that a person gave as the project's folder sees it.
+
+    Raises:
+        UsageError: It lies outside.
+    """
+    whole, root = path.resolve(), here.root.resolve()
+    if not whole.is_relative_to(root):
+        raise UsageError(
+            f"{path} is not in the project {root}", hint="whoever fires reads scenarios from the project"
+        )
+    return whole.relative_to(root).as_posix()
+
+
+def seconds(text: str, limit_s: int) -> float:
+    """Return a span such as 90s, 30m, 6h or 2d, or "none", in seconds.
+
+    Raises:
+        UsageError: It is none, or longer than limit_s.
+    """
+    if text == "none":
+        return 0
+    found = _SPAN.fullmatch(text)
+    if not found or (span_s := int(found[1]) * _UNIT_S[found[2]]) > limit_s:
+        hint = f"a span such as 30m, 6h or 2d, up to {limit_s // 86400}d, or none"
+        raise UsageError(f"{text[:40]!r} is no span to catch up", hint=hint)
+    return span_s
+
+
+def print_schedule(one: Schedule, now: datetime, *, as_json: bool) -> None:
+    """Print a schedule and when it is due next."""
+    from salvo_cli.render.console import console, print_json
+    from salvo_cli.render.schedules import schedule_document, schedule_facts
+
+    if as_json:
+        print_json({"schema": "salvo.cli.schedule/1", **schedule_document(one, now)})
+    else:
+        console().print(schedule_facts(one, now))

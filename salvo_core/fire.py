@@ -1,0 +1,228 @@
+"""The door of whoever keeps time: orders the run of each due time, once.
+
+Order of writes: a run id is reserved in Redis under schedule and due time, what becomes of the due
+time is stored, then the run is ordered under that id. Who dies in between leaves something that the
+next one finds by name: the reservation, the firing, or the plan, from which on a sweep goes on.
+Exactly one run per due time follows from the names; that one beat at a time is elected only saves work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from salvo_core.cancel import cancel
+from salvo_core.clock import Clock
+from salvo_core.errors import NotFound, ObjectMissing, SalvoError, UsageError
+from salvo_core.identity import new_run_id
+from salvo_core.manifest.budget import Budget
+from salvo_core.manifest.live import Manifest
+from salvo_core.run.dispatch import Dispatcher
+from salvo_core.run.schedule import (
+    MISSED_MAX,
+    Firing,
+    Schedule,
+    firing_keys,
+    note_firing,
+    read_firing,
+    read_schedule,
+    schedule_names,
+)
+from salvo_core.scenario.loading import load_paths
+from salvo_core.scenario.project import Project
+from salvo_core.store import keys
+from salvo_core.store.protocol import Store
+from salvo_core.submit import Order, submit
+
+logger = logging.getLogger(__name__)
+
+LOOKED_BACK = 50
+"""Firings in which the run before is looked for, newest first."""
+
+
+def order_of(schedule: Schedule, project: Project, secrets: frozenset[str]) -> Order:
+    """Return what a schedule orders now, its scenarios read from the project's folder as they are.
+
+    Args:
+        schedule: Its paths are taken from the project's folder and must stay inside.
+        project: Of whoever fires.
+        secrets: As in ``Order``.
+
+    Raises:
+        UsageError: A path leads out of the project, or nothing is there.
+        ScenarioInvalid: A scenario is invalid.
+    """
+    root = project.root.resolve()
+    paths = [(root / path).resolve() for path in schedule.paths] or [project.scenarios_path]
+    for path in paths:
+        if not path.is_relative_to(root):
+            raise UsageError(f"{path} is not in the project {root}", hint="schedules run what lies in it")
+    loaded = load_paths(
+        [_as_typed(path) for path in paths],
+        project=project,
+        default_model=schedule.models[0] if schedule.models else None,
+    )
+    return Order(
+        scenarios=loaded,
+        models=schedule.models,
+        trials=schedule.trials,
+        labels={"schedule": schedule.name},
+        recording=project.recorded,
+        judge=project.judge,
+        budget=None if schedule.budget_usd is None else Budget(usd_max=schedule.budget_usd),
+        secrets=secrets,
+    )
+
+
+def _as_typed(path: Path) -> Path:
+    """Return a path as a person in the current folder would type it, where it is below that."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) and path != here else path
+
+
+@dataclass
+class Beat:
+    """Looks at all schedules again and again, and fires what is due.
+
+    Args:
+        store: Where schedules and firings lie.
+        manifest: Where runs are.
+        dispatcher: Sends their trials; its signer is the site's.
+        clock: Says what time it is.
+        order_for: What a schedule orders now; called in a thread.
+    """
+
+    store: Store
+    manifest: Manifest
+    dispatcher: Dispatcher
+    clock: Clock
+    order_for: Callable[[Schedule], Order]
+    _seen_to: dict[str, tuple[Schedule, datetime]] = field(default_factory=dict)
+
+    async def tick(self) -> list[Firing]:
+        """Fire what is due; return what became of it.
+
+        One schedule's trouble (a scenario that is broken) is logged and does not keep the others
+        waiting; its due time is tried again at the next tick, for as long as it counts.
+        """
+        fired: list[Firing] = []
+        for name in await schedule_names(self.store):
+            try:
+                schedule = await read_schedule(name, self.store, self.dispatcher.signer)
+                if schedule.paused:
+                    self._seen_to.pop(name, None)
+                else:
+                    fired += await self._fire_due(schedule)
+            except SalvoError as error:
+                logger.error("schedule %s does not fire: %s", name, error.message)
+        return fired
+
+    async def _fire_due(self, schedule: Schedule) -> list[Firing]:
+        known, after = self._seen_to.get(schedule.name, (None, schedule.since))
+        if known != schedule:
+            after = await self._newest(schedule)
+        now = self.clock.now()
+        missed, due = schedule.due(after, now)
+        fired = []
+        if missed:
+            more = " or more" if len(missed) == MISSED_MAX else ""
+            why = f"missed: nobody fired it in time ({len(missed)}{more} due times)"
+            fired.append(
+                await note_firing(Firing(schedule=schedule.name, due_at=missed[-1], why=why), self.store)
+            )
+            after = missed[-1]
+        self._seen_to[schedule.name] = schedule, after
+        for at in due:
+            fired.append(await self.fire(schedule, at))
+            self._seen_to[schedule.name] = schedule, at
+        return fired
+
+    async def _newest(self, schedule: Schedule) -> datetime:
+        """Return the newest due time that was seen to; a firing whose order is in doubt is carried out."""
+        stored = [
+            key for key in await firing_keys(schedule.name, self.store) if not key.endswith(".hand.json")
+        ]
+        if not stored:
+            return schedule.since
+        newest = await read_firing(stored[-1], self.store)
+        if newest.due_at > schedule.since:
+            await self._carry_out(schedule, newest)
+        return max(newest.due_at, schedule.since)
+
+    async def fire(
+        self, schedule: Schedule, due_at: datetime, *, by_hand: bool = False, trials: int | None = None
+    ) -> Firing:
+        """See to one due time; doing it again changes nothing and finishes what was begun.
+
+        Args:
+            schedule: The schedule.
+            due_at: The due time; to the second.
+            by_hand: A person asked; it is no due time of the schedule's.
+            trials: Of each cell, instead of the schedule's.
+
+        Raises:
+            UsageError, ScenarioInvalid: What it orders cannot be ordered now; nothing was written.
+        """
+        try:
+            firing = await read_firing(keys.firing(schedule.name, due_at, by_hand=by_hand), self.store)
+        except ObjectMissing:
+            asked = Firing(schedule=schedule.name, due_at=due_at, by_hand=by_hand, trials=trials)
+            firing = await self._settle(schedule, asked)
+        await self._carry_out(schedule, firing)
+        return firing
+
+    async def _settle(self, schedule: Schedule, firing: Firing) -> Firing:
+        before = await self._run_before(schedule, firing.due_at) if schedule.overlap == "skip" else ""
+        if before and not firing.by_hand:
+            why = f"skipped: run {before} was not over"
+            return await note_firing(firing.model_copy(update={"why": why}), self.store)
+        await asyncio.to_thread(self.order_for, schedule)  # or nothing is written
+        run_id = await self.manifest.reserve(_key(schedule, firing), new_run_id())
+        return await note_firing(firing.model_copy(update={"run_id": run_id}), self.store)
+
+    async def _carry_out(self, schedule: Schedule, firing: Firing) -> None:
+        """Order the run that a firing names, unless it is ordered: then a sweep does the rest."""
+        if not firing.run_id or await self._is_ordered(firing.run_id):
+            return
+        if schedule.overlap == "cancel" and (before := await self._run_before(schedule, firing.due_at)):
+            try:
+                await cancel(before, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
+            except NotFound:
+                logger.warning("run %s, which the next one of its schedule ends, is gone", before)
+        order = await asyncio.to_thread(self.order_for, schedule)
+        order = replace(order, trials=firing.trials or order.trials)
+        # A Redis that lost its memory is told again which run it is.
+        await self.manifest.reserve(_key(schedule, firing), firing.run_id)
+        labels = {**order.labels, "due": firing.due_at.isoformat()}
+        await submit(
+            replace(order, labels=labels, idempotency_key=_key(schedule, firing)),
+            store=self.store,
+            manifest=self.manifest,
+            dispatcher=self.dispatcher,
+            clock=self.clock,
+        )
+        logger.info("schedule %s fired: run %s", schedule.name, firing.run_id)
+
+    async def _is_ordered(self, run_id: str) -> bool:
+        try:
+            await self.store.get(keys.plan(run_id))
+        except ObjectMissing:
+            return False
+        return True
+
+    async def _run_before(self, schedule: Schedule, due_at: datetime) -> str:
+        """Return the schedule's newest run before a due time if it is not over, else an empty text."""
+        open_runs = set(await self.manifest.open_runs())
+        for key in (await firing_keys(schedule.name, self.store))[: -LOOKED_BACK - 1 : -1]:
+            firing = await read_firing(key, self.store)
+            if firing.run_id and firing.due_at < due_at:
+                return firing.run_id if firing.run_id in open_runs else ""
+        return ""
+
+
+def _key(schedule: Schedule, firing: Firing) -> str:
+    return schedule.idempotency_key(firing.due_at) + (" by hand" if firing.by_hand else "")

@@ -1,0 +1,78 @@
+"""Nightlies as a person has them: add, see it fire by itself, trigger, look back, forget."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from salvo_core.run.schedule import keep_schedule, read_schedule
+from salvo_core.run.signature import UNSIGNED
+from salvo_core.store.opening import open_store
+from tests.acceptance.typing_person import until
+
+pytestmark = pytest.mark.servers
+
+
+async def as_if_added_earlier(person, name, since):
+    """Move a schedule's beginning, because nobody waits for the next minute."""
+    store = open_store(f"file://{person.folder}/.salvo/store")
+    schedule = await read_schedule(name, store, UNSIGNED)
+    await keep_schedule(schedule.model_copy(update={"since": since}), store, UNSIGNED)
+    await store.aclose()
+
+
+def history(person):
+    return person.types("schedule", "history", "nightly", "--json").document
+
+
+def test_a_schedule_fires_by_itself_once_and_a_person_may_trigger_it(person):
+    file = person.scenario("trial", "[{text: good}]")
+    at = datetime.now(UTC).replace(second=0, microsecond=0)
+    cron = f"{at.minute} {at.hour} * * *"
+    added = person.types("schedule", "add", "nightly", file, "--cron", cron, "-n", "3", "--catchup", "1h")
+    assert (added.code, added.err) == (0, "")
+    asyncio.run(as_if_added_earlier(person, "nightly", at - timedelta(seconds=1)))
+
+    worker = person.start("worker", "--beat")
+    try:
+        until(lambda: [one["verdict"] for one in history(person)["firings"]] == ["PASS"], "a firing", 90)
+        triggered = person.types("schedule", "trigger", "nightly", "-n", "5")
+        assert triggered.code == 0
+        assert person.types("wait", triggered.out.strip()).code == 0
+    finally:
+        person.interrupts(worker)
+        person.ended(worker)
+
+    past = history(person)
+    by_hand = {one["by_hand"]: one for one in past["firings"]}
+    assert set(by_hand) == {False, True}
+    assert datetime.fromisoformat(by_hand[False]["due_at"]) == at
+    assert by_hand[True]["run_id"] == triggered.out.strip()
+    assert [(cell["nights"], cell["phase"]) for cell in past["cells"]] == [(2, "learning")]
+    (listed,) = person.types("schedule", "list", "--json").document["schedules"]
+    assert listed["verdicts"] == ["PASS", "PASS"]
+    assert person.types("schedule", "pause", "nightly").code == 0
+    assert "paused" in person.types("schedule", "list").out
+    assert person.types("schedule", "rm", "nightly").code == 0
+    assert person.types("schedule", "show", "nightly").code == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cron", "0 25 * * *"], "cron"),
+        (["--timezone", "Europe/Atlantis"], "timezone"),
+        (["--catchup", "9d"], "catch up"),
+        (["--overlap", "both"], "overlap"),
+        (["/"], "project"),
+        (["missing.yaml"], "missing.yaml"),
+    ],
+    ids=["cron", "timezone", "catchup", "overlap", "outside", "missing"],
+)
+def test_what_cannot_be_meant_is_told_when_it_is_added(person, arguments, said):
+    person.scenario("trial", "[{text: good}]")
+    refused = person.types("schedule", "add", "nightly", *arguments)
+    assert refused.code == 64
+    assert said in refused.err
