@@ -135,8 +135,8 @@ app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
 
 def run() -> NoReturn:
     """Run the command line of this process and leave with its exit code."""
-    # A command makes a hundred thousand objects while it imports, and keeps them all: looking for garbage
-    # among them again and again is a tenth of its start.
+    # What a command makes while it imports it keeps: looking for garbage among it again and again took a
+    # sixth of the CPU of a start.
     gc.set_threshold(COLLECTED_EVERY)
     for stream in (sys.stdout, sys.stderr):
         # What a model said may hold anything: never fail because a terminal lacks a character.
