@@ -1,8 +1,9 @@
 """A trial's message as it lies in the queue: what Celery needs of its message protocol 2, and no more.
 
 Written by hand, because most of a message is the same in all, and was what ordering a large run
-spent its time on. What Celery can do without (``root_id``, ``origin``, a correlation id) is left out, because Redis
-keeps a hundred thousand of them. A stock Celery worker reads them; a test has one do it.
+spent its time on. What Celery can do without (``root_id``, ``origin``, a correlation id) is left
+out, because Redis keeps a hundred thousand of them. A stock Celery worker reads them; a test has one
+do it.
 
 Source:
     Celery documentation, "Message Protocol", version 2; kombu 5.7, ``kombu.transport.virtual``.

@@ -29,11 +29,15 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     """A site on a cluster of one node, which holds every slot."""
     if find_redis(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
-    with start_on_free_port(lambda port: _node(request.param, port)) as server:
+    with start_on_free_port(lambda port: _node(request.param, port), port_max=PORT_MAX) as server:
         _give_slots(server, range(16384))
         made = Site(server.url, MemoryStore())
         yield made
         await made.aclose()
+
+
+PORT_MAX = 55_535
+"""A cluster's node listens 10,000 ports higher, too."""
 
 
 def _node(flavour: Flavour, port: int) -> RedisServer:
@@ -96,7 +100,7 @@ async def test_the_queue_is_not_put_into_a_cluster_and_whoever_would_is_told(
 @pytest.fixture
 def node() -> Iterator[RedisServer]:
     """One node of a cluster, with half of the slots; nobody has the others."""
-    with start_on_free_port(lambda port: _node("valkey", port)) as server:
+    with start_on_free_port(lambda port: _node("valkey", port), port_max=PORT_MAX) as server:
         _give_slots(server, range(8192))
         yield server
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -22,12 +24,20 @@ class ServerFailed(Exception):
     """A server did not start or did not stop; the text ends with its log."""
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def free_port(port_max: int = 65_535) -> int:
+    """Return a TCP port of the loopback interface that was free a moment ago.
+
+    Args:
+        port_max: The highest that will do, for servers that take a second one far above; 20,000 or more.
+    """
+    wanted = 0  # the system's choice
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", wanted))
+            port: int = listener.getsockname()[1]
+            if port <= port_max:
+                return port
+        wanted = random.randint(10_000, port_max)
 
 
 def wait_until(condition: Callable[[], bool], *, what: str, deadline_s: float = 20.0) -> None:
@@ -177,15 +187,15 @@ def own_folder(name: str) -> Path:
     return Path(tempfile.mkdtemp(prefix=f"salvo-{name}-"))
 
 
-def start_on_free_port(make: Callable[[int], S], *, attempts_max: int = 3) -> S:
+def start_on_free_port(make: Callable[[int], S], *, attempts_max: int = 3, port_max: int = 65_535) -> S:
     """Return a started server on a free port; another port is tried if somebody else was faster."""
     for _ in range(attempts_max - 1):
-        server = make(free_port())
+        server = make(free_port(port_max))
         try:
             return server.start()
         except ServerFailed:
             server.close()
-    return make(free_port()).start()
+    return make(free_port(port_max)).start()
 
 
 _OWNER = os.getpid()
