@@ -73,6 +73,7 @@ class Machine(RuleBasedStateMachine):
         self.journals = {}
         self.votes = {}  # index -> {(question, number): what was said first}
         self.released = 0
+        self.again = set()  # reopened trials that wait for a place, behind the cursor
         self.claims = []  # every claim that was ever given out, dead ones too
         if seeded:  # most runs begin in the middle, where most can happen
             self.seed(0, seeded)
@@ -105,15 +106,27 @@ class Machine(RuleBasedStateMachine):
         return sum(row[0] == "skipped" for index, row in self.rows.items() if index >= self.released)
 
     def release(self, most):
-        """Move the cursor over rows that want running, and over any that were skipped before them."""
+        """Move the cursor over rows that want running, and over any that were skipped before them.
+
+        Those that wait again go first, and take a place of the window as others do.
+        """
+        behind = []
         if self.window:
-            most = min(most, self.window - (self.released - (self.ended - self.ahead)))
+            under_way = self.released - (self.ended - self.ahead) - len(self.again)
+            most = min(most, self.window - under_way)
+            behind = sorted(self.again)[: max(0, most)]
+            self.again -= set(behind)
+            most -= len(behind)
         found = []
         while len(found) < most and self.released < len(self.rows):
             if self.rows[self.released][0] != "skipped":
                 found.append(self.released)
             self.released += 1
-        return found
+        return behind + found
+
+    def let_cursor_stand_at(self, rows):
+        if self.state in ("finished", "sealed"):
+            self.released = rows
 
     def acquit(self, index):
         self.strikes.pop(index, None)
@@ -196,6 +209,8 @@ class Machine(RuleBasedStateMachine):
         elif row[0] in TERMINAL:
             expected = Refusal("done")
         elif self.state == "paused" and row[0] != "running":
+            expected = Refusal("paused")
+        elif row[0] == "pending" and index in self.again:
             expected = Refusal("paused")
         elif self.state == "cancelling" and row[1] == 0:
             row[0] = "cancelled"
@@ -330,6 +345,7 @@ class Machine(RuleBasedStateMachine):
         changed = self.state in ("submitting", "running", "paused")
         if changed:
             self.state = "cancelling"
+            self.again.clear()
         elif self.state == "cancelling" and at_once:
             changed = not self.at_once
         if self.state == "cancelling" and at_once:
@@ -381,6 +397,7 @@ class Machine(RuleBasedStateMachine):
         expected = None if self.state == "cancelling" else total > self.total
         assert self.do(self.manifest.extend(self.run.id, total)) is expected
         if expected:
+            self.let_cursor_stand_at(self.total)
             self.total = self.run.total = total
             self.at_once = False
             self.state = "paused" if self.state == "paused" else "submitting"
@@ -433,7 +450,10 @@ class Machine(RuleBasedStateMachine):
         if not same:
             return
         self.do(self.repairs.look_after(self.run.id, 1))
+        self.let_cursor_stand_at(len(self.rows))
         self.rows[index] = ["pending", row.attempt, ""]
+        if self.window and index < self.released:
+            self.again.add(index)
         self.strikes.pop(index, None)
         self.at_once = False
         self.journals[index] = turns
