@@ -208,9 +208,9 @@ class Machine(RuleBasedStateMachine):
             expected = Refusal("held")
         elif row[0] in TERMINAL:
             expected = Refusal("done")
-        elif self.state == "paused" and row[0] != "running":
-            expected = Refusal("paused")
-        elif row[0] == "pending" and index in self.again:
+        elif (self.state == "paused" and row[0] != "running") or (
+            row[0] == "pending" and index in self.again
+        ):
             expected = Refusal("paused")
         elif self.state == "cancelling" and row[1] == 0:
             row[0] = "cancelled"
