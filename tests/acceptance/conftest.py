@@ -15,4 +15,5 @@ def person(tmp_path: Path) -> Iterator[Person]:
     """Somebody in an empty project with the embedded servers."""
     someone = Person(tmp_path)
     yield someone
+    someone.leaves()
     until(lambda: not someone.processes(), "processes left behind")

@@ -48,13 +48,14 @@ class Person:
         }
         self.environ = {**kept, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environ}
         self.environ.setdefault("SALVO_ALLOW_ROOT", "1")  # tests may run as root, outside a container too
+        self._started: list[subprocess.Popen[str]] = []
 
     umask = -1
     """Of the commands; -1 is this process's."""
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and return its process."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "salvo_cli", *arguments],
             cwd=self.folder,
             env=self.environ,
@@ -65,6 +66,8 @@ class Person:
             encoding="utf-8",
             umask=self.umask,
         )
+        self._started.append(process)
+        return process
 
     def types(self, *arguments: str) -> Outcome:
         """Run a command to its end; whatever happens, no traceback is shown."""
@@ -79,6 +82,12 @@ class Person:
     def interrupts(self, process: subprocess.Popen[str]) -> None:
         """Press Ctrl-C."""
         process.send_signal(signal.SIGINT)
+
+    def leaves(self) -> None:
+        """Interrupt what a failed test left running, so that one fault is told once."""
+        for process in self._started:
+            if process.poll() is None:
+                self.interrupts(process)
 
     def processes(self) -> list[int]:
         """Return the servers and workers of this project that live."""

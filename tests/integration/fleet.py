@@ -254,6 +254,15 @@ class Fleet:
         """Return the run's counts once so many of its trials have ended."""
         return await self.until(plan, lambda counts: counts.ended >= count, f"{count} trials end")
 
+    async def until_all_hold(self, plan: Plan) -> None:
+        """Return once every worker is at work on a trial of the run."""
+
+        async def busy() -> bool:
+            running = {row.worker for row in await self.rows(plan) if row.status == "running"}
+            return len(running) == len(self.workers)
+
+        await until(busy, "every worker holds a trial")
+
     async def sealed(self, plan: Plan, *, deadline_s: float = 40.0) -> Summary:
         """Return the run's summary, as the store has it, once it is sealed."""
         await self.until(plan, lambda c: c.state == "sealed", "the run is sealed", deadline_s=deadline_s)

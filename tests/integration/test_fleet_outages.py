@@ -86,10 +86,10 @@ async def test_a_redis_that_is_away_for_leases_on_end_costs_no_turn_no_attempt_a
     mortal_redis: Fleet,
 ) -> None:
     fleet = mortal_redis
-    async with fleet.provider(BUSY):
+    async with fleet.provider({MODEL: script(0.5)}):
         workers = await fleet.start(2)
         plan = await fleet.submit(scenario(MODEL), trials=60)
-        await fleet.until_ended(plan, 8)
+        await fleet.until_all_hold(plan)
         fleet.redis_server.kill9()
         await until(lambda: all(_silent_s(worker.log()) > 6 for worker in workers), "three leases run out")
         fleet.redis_server.start()
