@@ -25,7 +25,7 @@ from salvo_core.run.workers import WorkerFold
 from salvo_core.stats.intervals import wilson
 from salvo_core.trace.model import Frozen
 
-_NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
+_NO_SCORE = Spread.model_construct(mean=0.0, min=0.0, p50=0.0, p95=0.0, max=0.0)
 
 
 class CellSummary(Frozen):
