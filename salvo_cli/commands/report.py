@@ -8,6 +8,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
+from salvo_cli.looking_back import Look, look_back
 from salvo_cli.options import (
     Details,
     Exact,
@@ -35,7 +36,7 @@ EPILOG = epilog(
         "salvo report latest --scenario refund --model gpt-4o",
         "salvo report latest --k 3,5 --exact      pass@3, pass^5, exact intervals",
         "salvo report latest --json > summary.json",
-        "salvo report --history --limit 30        pass rates from run to run",
+        "salvo report --history                   as `salvo history`, which can more",
         "salvo report latest --html report.html   a page with plots",
         "salvo report latest --legacy             the first Salvo's JSON",
     ],
@@ -58,7 +59,7 @@ def report(
     scenario: ScenarioShown = "",
     models: ModelsShown = None,
     history: Annotated[
-        bool, typer.Option("--history", help="The last runs and each cell's pass rate over them.")
+        bool, typer.Option("--history", help="The last runs, as `salvo history` shows them.")
     ] = False,
     limit: Annotated[
         int | None,
@@ -86,7 +87,7 @@ def report(
 
     asked = _asked(tries, exact, about_one=not (history or legacy))
     if history:
-        _refuse_beside_history(run, more=more, legacy=legacy, html=html is not None)
+        _refuse_beside_history(run, more=more, legacy=legacy)
     elif limit is not None:
         raise UsageError("--limit says how many runs --history shows", hint="add --history, or leave it out")
     if legacy and (failures or more):
@@ -95,7 +96,8 @@ def report(
     async def act(site: Site) -> int:
         if history:
             most = HISTORY_SHOWN if limit is None else limit
-            return await _history(site, most, scenario, models or [], failures=failures, as_json=as_json)
+            look = Look(most, scenario, models or [], failures_only=failures, html=html, as_json=as_json)
+            return await look_back(site, look)
         try:
             run_id = await site.observer.resolve(run)
         except NotFound as error:
@@ -126,12 +128,12 @@ def _asked(tries: str | None, exact: bool, *, about_one: bool) -> dict[str, Any]
     return {"exact": exact} | ({"tries": ks} if ks else {})
 
 
-def _refuse_beside_history(run: str, *, more: bool, legacy: bool, html: bool) -> None:
-    if run != "latest" or more or legacy or html:
-        given = "a run" if run != "latest" else "--verbose" if more else "--legacy" if legacy else "--html"
+def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
+    if run != "latest" or more or legacy:
+        given = "a run" if run != "latest" else "--verbose" if more else "--legacy"
         raise UsageError(
             f"--history is about several runs, {given} about one",
-            hint="`salvo report --history --scenario NAME` narrows it",
+            hint="`salvo history --scenario NAME` narrows it",
         )
 
 
@@ -201,31 +203,3 @@ async def _reevaluation(site: Site, plan: Plan, summary: Summary, *, more: bool,
 def _troubled(summary: Summary, place: int) -> bool:
     cell = summary.cells[place]
     return cell.verdict != "PASS" or bool(cell.failures or cell.infra_errors)
-
-
-async def _history(
-    site: Site, limit: int, scenario: str, models: list[str], *, failures: bool, as_json: bool
-) -> int:
-    from salvo_cli.render.console import console, marks, plain, print_json
-    from salvo_cli.render.history import history, history_document
-    from salvo_core.history import LOOKED_AT_MAX, last_runs
-
-    past = await last_runs(site.observer, limit, scenario=scenario, models=models)
-    told = console(stderr=True)
-    for damaged in past.damaged:
-        told.print(plain(f"warning: left out: {damaged.message}", "yellow"), soft_wrap=True)
-    if past.cut_short:
-        told.print(plain(f"warning: only the newest {LOOKED_AT_MAX:,} runs were looked at", "yellow"))
-    if as_json:
-        print_json(history_document(past, failures_only=failures))
-        return exits.OK
-    screen = console()
-    if past.runs:
-        now_ms = round(site.clock.now().timestamp() * 1000)
-        screen.print(
-            history(past, now_ms=now_ms, width=screen.width, signs=marks(screen), failures_only=failures)
-        )
-        return exits.OK
-    which = f" with {words}" if (words := filter_words(scenario, models)) else ""
-    hint = "`salvo status` shows a run that goes on" if past.unsealed else "`salvo run PATH` makes one"
-    return _nothing(f"no run{which} has ended yet", hint, "history", as_json=False)

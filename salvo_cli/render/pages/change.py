@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from salvo_cli.render.change import Sides, difference, named, names_of, p_value, points, ranked, rate, ratio
 from salvo_cli.render.numbers import plural
+from salvo_cli.render.pages.history import history_plot
 from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
-from salvo_cli.render.pages.run import CELLS_MAX, history_table
+from salvo_cli.render.pages.run import CELLS_MAX
 from salvo_cli.render.pages.sheet import page, section, table, text, tone
 from salvo_core.history import History
 from salvo_core.run.change import CellChange, Rates, RunChange
@@ -47,7 +48,7 @@ def change_page(
         section("Cells", _cells(found, names, shown)),
         section("What regressed", _fallen(found, names, shown)),
         section("Cost of a trial against pass rate", cost_against_rate(spots), legend if spots else ""),
-        section("From run to run", history_table(past, now.cells)) if past else "",
+        section("From run to run", history_plot(past, now.cells)) if past else "",
         section("Beside the comparison", _beside(found)),
     )
 

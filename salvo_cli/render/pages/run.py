@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import moment, percent, plural, score, seconds, spent_in_all, usd
-from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates, trend
+from salvo_cli.render.pages.history import history_plot
+from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
 from salvo_cli.render.pages.sheet import page, section, table, text, tone
 from salvo_core.history import History
 from salvo_core.run.summary import CellSummary, Summary
@@ -41,7 +42,7 @@ def run_page(summary: Summary, past: History | None = None) -> str:
         ),
         section("What failed", _failures(cells, names)),
         section("What infrastructure ended", _infrastructure(cells, names)),
-        section("From run to run", history_table(past, cells)) if past else "",
+        section("From run to run", history_plot(past, cells)) if past else "",
     )
 
 
@@ -138,21 +139,3 @@ def _infrastructure(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
         if rows
         else ""
     )
-
-
-def history_table(past: History, cells: Sequence[CellSummary]) -> str:
-    """Return how these cells went from run to run; empty where no two runs graded any of them."""
-    meant = {(cell.scenario_name, cell.model) for cell in cells}
-    rows = [
-        [
-            text(f"{one.scenario} · {one.model}{', edited on the way' if one.edited else ''}"),
-            trend(one.rates),
-            percent(one.known[0]),
-            percent(one.known[-1]),
-            str(len(one.known)),
-        ]
-        for one in past.trends
-        if (one.scenario, one.model) in meant
-    ]
-    heads = ("cell", "pass rate, oldest run first", "first", "last", "runs")
-    return table(heads, rows[:CELLS_MAX], numbers=("first", "last", "runs")) if rows else ""

@@ -7,12 +7,13 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salvo_cli.render.change import Sides
 from salvo_cli.render.pages import plots
 from salvo_cli.render.pages.change import change_page
+from salvo_cli.render.pages.history import history_page
 from salvo_cli.render.pages.run import run_page
 from salvo_core.history import History, PastRun
 from salvo_core.run.change import Side, change
@@ -111,7 +112,11 @@ def test_a_runs_page_has_its_verdict_plots_figures_and_a_trial_to_open():
     assert "60% (45%–74%)" in said
     assert "salvo trace 0199c2f4" in said
     assert "transient" in said
-    assert reader.seen.count("svg") == 2 + 3  # pass rates, costs, and the trends of cells graded twice
+    assert reader.seen.count("svg") == 3  # pass rates, costs, and how cells that were graded twice went
+    history = page[page.index("From run to run") :]
+    assert history.count("<circle") == 2 * 3
+    assert f"24 of 40 passed, 60% (45–74) · run {RUN_ID}" in history
+    assert "95% → 60%, 2 runs, by chance &lt;0.001" in history
     assert "1 cell without a known price or a grade left out" in said
 
 
@@ -128,18 +133,53 @@ def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
 
 def test_nothing_that_a_model_or_a_scenario_is_called_acts_in_a_page():
     summary, past, page = compared(name=HOSTILE)
-    for one in (page, run_page(summary, past)):
+    for one in (page, run_page(summary, past), history_page(past, HOSTILE)):
         read(one)  # which knows every element and attribute that is ours
         assert "\x1b" not in one
         assert "<script" not in one
-        assert one.count("alert(1)") > 3  # it is there to be read
+        assert one.count("alert(1)") >= 3  # it is there to be read
 
 
+@settings(deadline=None)  # the first page of a process imports what later ones find
 @given(st.text(max_size=80))
 def test_whatever_a_cell_is_called_the_page_has_the_elements_it_has(name):
     _, summary = side(RUN_ID, [0.5, 1.0], trials=2, name=name or "x")
     _, usual = side(RUN_ID, [0.5, 1.0], trials=2, name="x")
     assert read(run_page(summary)).seen == read(run_page(usual)).seen
+
+
+def test_a_page_of_the_past_plots_each_cell_with_an_interval_at_every_run():
+    runs = []
+    for age, rate in enumerate([0.9, 0.8, None, 0.5]):
+        _, summary = side(f"{RUN_ID[:-1]}{age}", [rate, 1.0], age=age)
+        runs.append(PastRun(summary, summary.cells))
+    cells = runs[3].cells
+    edited = (cells[0].model_copy(update={"scenario_digest": "e" * 64}), cells[1])
+    runs[3] = PastRun(runs[3].summary, edited)
+    page = history_page(History(tuple(runs)), "schedule 'nightly'")
+    read(page)
+    assert page.count("<circle") == 3 + 4
+    assert page.count('class="edit"') == 1
+    assert page.count('class="path"') == 1 + 3  # no line leads over a gap
+    assert "90% → 50%, 3 runs" in page
+    assert "20 of 40 passed, 50% (35–65)" in page
+    assert "schedule &#x27;nightly&#x27;" in page
+    assert page.index(f"<code>{RUN_ID[:18]}") > page.index("Runs, newest first")
+
+
+@pytest.mark.parametrize("runs", [0, 1])
+def test_a_page_of_a_past_without_two_runs_has_no_plot_and_says_so(runs):
+    _, summary = side(RUN_ID, [0.9])
+    page = history_page(History((PastRun(summary, summary.cells),) * runs))
+    assert "svg" not in read(page).seen
+    assert ("No cell was graded in two of these runs" in page) == bool(runs)
+
+
+def test_of_a_long_past_the_newest_runs_are_plotted_and_it_says_so():
+    _, summary = side(RUN_ID, [0.9], trials=2)
+    page = history_page(History((PastRun(summary, summary.cells),) * 150))
+    assert page.count("<circle") == 120
+    assert "The newest 120 of 150 runs." in page
 
 
 def test_a_page_loads_and_runs_nothing_and_the_browser_is_told_so():
