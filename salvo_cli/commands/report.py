@@ -106,7 +106,7 @@ def report(
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
         if html is not None:
-            await _write_page(site, html, summary)
+            await _write_page(site, html, summary, asked)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
             plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
@@ -137,12 +137,12 @@ def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
         )
 
 
-async def _write_page(site: Site, output: str, summary: Summary) -> None:
+async def _write_page(site: Site, output: str, summary: Summary, asked: dict[str, Any]) -> None:
     from salvo_cli.comparison_files import write_text
     from salvo_cli.render.pages.run import run_page
     from salvo_core.history import RUNS_ON_A_PAGE, last_runs
 
-    write_text(output, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE)))
+    write_text(output, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE), **asked))
 
 
 def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:

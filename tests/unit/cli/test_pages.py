@@ -18,6 +18,7 @@ from salvo_cli.render.pages.run import run_page
 from salvo_core.history import History, PastRun
 from salvo_core.run.change import Side, change
 from salvo_core.run.facts import AssertionFacts
+from salvo_core.run.stopping import DECIDED, Stop
 from salvo_core.run.summary import summarise
 from tests.unit.cli.test_change import HOSTILE
 from tests.unit.run.builders import plan, row
@@ -118,6 +119,32 @@ def test_a_runs_page_has_its_verdict_plots_figures_and_a_trial_to_open():
     assert f"24 of 40 passed, 60% (45–74) · run {RUN_ID}" in history
     assert "95% → 60%, 2 runs, by chance &lt;0.001" in history
     assert "1 cell without a known price or a grade left out" in said
+
+
+def test_a_runs_page_has_the_tries_and_the_intervals_that_were_asked_for_and_names_them():
+    _, summary = side(RUN_ID, [0.9, 0.5], trials=10)
+    usual, asked = run_page(summary), run_page(summary, tries=(3,), exact=True)
+    assert "Intervals: Wilson" in usual
+    assert "90% (60%–98%)" in usual
+    assert "k = 8" in usual
+    assert "Intervals: exact (Clopper-Pearson)" in asked
+    assert "90% (55%–99%)" in asked  # 0.5550 to 0.9975
+    assert re.findall(r"k = (\d+)", asked) == ["3"]
+    assert '100%<br><span class="quiet">70% (' in asked  # C(9, 3) / C(10, 3)
+    read(asked)
+    usual_low, asked_low = (
+        float(re.search(r'stroke-width="2" x1="([\d.]+)"', page)[1]) for page in (usual, asked)
+    )
+    assert asked_low < usual_low  # drawn as it is told
+
+
+def test_a_cell_that_stopped_early_keeps_its_interval_and_a_page_says_what_was_saved():
+    _, summary = side(RUN_ID, [0.9, 0.5], trials=10)
+    stop = Stop(after=10, rule="sprt", reason="", decision="good")
+    first = summary.cells[0].model_copy(update={"early_stop": stop, "trials": 40, "skipped": {DECIDED: 30}})
+    page = run_page(summary.model_copy(update={"cells": (first, summary.cells[1])}), exact=True)
+    assert "exact (Clopper-Pearson) (1 cell) · always-valid, for cells that stopped early (1 cell)" in page
+    assert "30 trials, about $0.3000" in page
 
 
 def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
