@@ -17,7 +17,7 @@ INTERVALS: dict[IntervalName, str] = {
 
 LEGEND = (
     '<p class="quiet">k: of so many tries at least one passes (pass@k) · below it: all of them pass '
-    "(pass^k), with its 95 % interval</p>"
+    "(pass^k) · last, its 95 % interval</p>"
 )
 
 
@@ -77,9 +77,8 @@ def _tries(one: CellReliability, k: int) -> str:
     tries = next((tries for tries in one.tries if tries.k == k), None)
     if tries is None:
         return "–"
-    every = (
-        f"{percent(tries.every_one)} ({round(tries.every_one_low * 100)}–{round(tries.every_one_high * 100)})"
-    )
+    low, high = round(tries.every_one_low * 100), round(tries.every_one_high * 100)
+    every = f"{percent(tries.every_one)}<br>{low}–{high}"
     return f'{percent(tries.at_least_one)}<br><span class="quiet">{every}</span>'
 
 

@@ -130,7 +130,7 @@ def test_a_runs_page_has_the_tries_and_the_intervals_that_were_asked_for_and_nam
     assert "Intervals: exact (Clopper-Pearson)" in asked
     assert "90% (55%–99%)" in asked  # 0.5550 to 0.9975
     assert re.findall(r"k = (\d+)", asked) == ["3"]
-    assert '100%<br><span class="quiet">70% (' in asked  # C(9, 3) / C(10, 3)
+    assert '100%<br><span class="quiet">70%<br>' in asked  # C(9, 3) / C(10, 3)
     read(asked)
     usual_low, asked_low = (
         float(re.search(r'stroke-width="2" x1="([\d.]+)"', page)[1]) for page in (usual, asked)
