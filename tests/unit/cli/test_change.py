@@ -10,8 +10,10 @@ from salvo_cli.render.change import Sides, change, ranked
 from salvo_cli.render.console import Marks
 from salvo_cli.render.junit import WHOLE, junit
 from salvo_cli.render.markdown import change_markdown
+from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Demands, Side
 from salvo_core.run.change import change as changed
+from salvo_core.run.stopping import DECIDED
 from salvo_core.settings import resolve
 from tests.unit.cli.drawing import drawn
 from tests.unit.run.builders import plan
@@ -74,6 +76,28 @@ def test_cost_latency_and_tokens_stand_beside_the_cells_where_there_is_room_and_
     assert "would show" in shown(one, 160).partition("\nscenario 1")[0]
     assert "would show" not in shown(one, 80).partition("\nscenario 1")[0]
     assert shown(one, 80).count("x1.00 (1.00-1.00)") == shown(one, 160).count("x1.00 (1.00-1.00)") == 9
+
+
+def stopped_early():
+    order = plan(trials=50)
+    baseline = order.model_copy(update={"run_id": BASELINE_ID})
+    now = [
+        Row(one.index, "skipped", 0, one.trace_id, reason=DECIDED) if one.index > 14 else one
+        for one in rows(order, (12, 3))
+    ]
+    return changed(Side(order, now), Side(baseline, rows(baseline, (48, 2))), Demands())
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_stopped_early_is_told_with_its_reason_and_what_to_do_next(width):
+    text = " ".join(shown(stopped_early(), width).split())
+    assert "stopped early; intervals and p allow for it, rates lean towards what stopped them" in text
+    assert "scenario 0: INCONCLUSIVE, 96% then, 80% now, but the candidate stopped early after 15" in text
+    assert "without --early-stop to tell" in text
+    assert "stopped early" not in shown(found(*FALLEN), width)
+    markdown = change_markdown(stopped_early(), Sides())
+    assert "- scenario 0&#58; INCONCLUSIVE, 96% then" in markdown
+    assert "Stopped early;" not in change_markdown(found(*FALLEN), Sides())
 
 
 def test_two_models_are_both_named():
