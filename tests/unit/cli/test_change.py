@@ -1,9 +1,13 @@
 """A comparison as people and programs see it: terminal, Markdown, JUnit XML, workflow commands."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xmlschema import XMLSchema
 
 from salvo_cli.comparison_files import tell_ci, workflow_commands
 from salvo_cli.render.change import Sides, change, ranked
@@ -137,29 +141,13 @@ def test_markdown_has_the_verdict_the_table_and_the_commands():
     assert text.endswith("\n")
 
 
-ALLOWED = {
-    "testsuites": (set(), ["testsuite"]),
-    "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, ["properties", "testcase"]),
-    "properties": (set(), ["property"]),
-    "property": ({"name", "value"}, []),
-    "testcase": ({"name", "classname", "time"}, ["skipped", "failure", "system-out"]),
-    "skipped": ({"message"}, []),
-    "failure": ({"type", "message"}, []),
-    "system-out": (set(), []),
-}
-"""What the schema that Jenkins publishes allows, as far as it is used: attributes, and children in order."""
+SCHEMA = XMLSchema(Path(__file__).with_name("junit.xsd"))
 
 
 def checked(text):
+    """Hold a document to the schema and its counts to its cases; return what each case holds."""
+    SCHEMA.validate(text)
     root = ElementTree.fromstring(text.encode())
-    assert root.tag == "testsuites"
-    for element in root.iter():
-        attributes, children = ALLOWED[element.tag]
-        assert set(element.attrib) <= attributes
-        places = [children.index(child.tag) for child in element]
-        assert places == sorted(places)
-        if element.tag in ("testcase", "property"):
-            assert element.get("name")
     (suite,) = root
     cases = suite.findall("testcase")
     assert int(suite.get("tests")) == len(cases)
@@ -182,6 +170,31 @@ def test_junit_survives_names_that_xml_cannot_hold():
     checked(text)
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", text)
     assert "<script>" not in text
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=st.text(min_size=1), label=st.text(), strict=st.booleans())
+def test_whatever_a_scenario_or_an_assertion_says_the_file_is_xml_that_keeps_the_schema(name, label, strict):
+    one = found([(2, 8)], [(10, 0)], trials=10, name=name, label=label, models=(name, name))
+    (case,) = checked(junit(one, Sides(candidate=label, baseline=name), strict=strict)).values()
+    assert case == ["failure", "system-out"]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ('<testcase name="', '<testcase nom="'),
+        (' tests="3"', ""),
+        ('time="0">\n    <properties>', 'time="soon">\n    <properties>'),
+        ("<system-out>", "<said>"),
+        ("</testsuites>", "<testcase name='x'/></testsuites>"),
+    ],
+)
+def test_what_breaks_the_schema_is_found(good, bad):
+    text = junit(found(*FALLEN), Sides(), strict=False)
+    assert good in text
+    broken = text.replace(good, bad).replace("</system-out>", "</said>" if "said" in bad else "</system-out>")
+    assert not SCHEMA.is_valid(broken)
 
 
 @pytest.mark.parametrize(("strict", "tag"), [(True, "failure"), (False, "skipped")])
