@@ -81,7 +81,8 @@ def report(
     """Report a run: verdict and reason, each cell in numbers, what failed most.
 
     A run that has not ended is reported as it stands. A run that has is read from its
-    summary alone, however many trials it had.
+    summary alone, however many trials it had. On GitHub the step's summary and annotations are written,
+    too.
     """
     from salvo_cli.wiring import in_site
 
@@ -105,6 +106,9 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
+        from salvo_cli.workflow import tell_of_run
+
+        tell_of_run(site.settings, summary, failing=False)
         if html is not None:
             await _write_page(site, html, summary, asked)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):

@@ -107,7 +107,8 @@ def run(
 
     With no server configured, a private Valkey and a worker are started for the run and
     stopped after it; otherwise the run goes to the fleet. Ctrl-C stops watching: a fleet's
-    run goes on, an embedded one is paused and `salvo resume` continues it.
+    run goes on, an embedded one is paused and `salvo resume` continues it. On GitHub the step's summary
+    and annotations are written, too.
     """
     from salvo_cli.wiring import surroundings
 

@@ -5,15 +5,16 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from xmlschema import XMLSchema
 
-from salvo_cli.comparison_files import tell_ci, workflow_commands
+from salvo_cli.comparison_files import change_annotations, tell_ci
 from salvo_cli.render.change import Sides, change, ranked
 from salvo_cli.render.console import Marks
 from salvo_cli.render.junit import WHOLE, junit
 from salvo_cli.render.markdown import change_markdown
+from salvo_cli.workflow import workflow_commands
 from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Demands, Side
 from salvo_core.run.change import change as changed
@@ -174,6 +175,8 @@ def test_junit_survives_names_that_xml_cannot_hold():
 
 @settings(deadline=None, max_examples=60)
 @given(name=st.text(min_size=1), label=st.text(), strict=st.booleans())
+@example(name="half \ud800 of a pair", label="\udc00", strict=True)
+@example(name="]]>", label="&#0;<![CDATA[", strict=False)
 def test_whatever_a_scenario_or_an_assertion_says_the_file_is_xml_that_keeps_the_schema(name, label, strict):
     one = found([(2, 8)], [(10, 0)], trials=10, name=name, label=label, models=(name, name))
     (case,) = checked(junit(one, Sides(candidate=label, baseline=name), strict=strict)).values()
@@ -211,19 +214,21 @@ def test_a_fall_that_no_cell_shows_alone_has_a_test_case_of_its_own():
     assert cases[WHOLE] == ["failure"]
 
 
+def commands(one, **more):
+    return workflow_commands(change_annotations(one, **more))
+
+
 def test_workflow_commands_are_errors_where_the_gate_fails_and_stay_one_line_each():
     one = found(*FALLEN, name=HOSTILE)
-    (line,) = workflow_commands(one, gated=True)
+    (line,) = commands(one, gated=True)
     assert line.startswith("::error title=")
     assert "\n" not in line
     title = line.removeprefix("::error title=").partition("::")[0]
     assert ":" not in title
     assert "," not in title
-    assert workflow_commands(found(*FALLEN), gated=False)[0].startswith(
-        "::warning title=scenario 1::REGRESSED"
-    )
-    assert workflow_commands(found([(480, 20)], [(480, 20)], trials=500), gated=False) == []
-    (told,) = workflow_commands(found([(9, 1)], [(9, 1)], trials=10), gated=True)
+    assert commands(found(*FALLEN), gated=False)[0].startswith("::warning title=scenario 1::REGRESSED")
+    assert commands(found([(480, 20)], [(480, 20)], trials=500), gated=False) == []
+    (told,) = commands(found([(9, 1)], [(9, 1)], trials=10), gated=True)
     assert told.startswith("::error title=salvo compare::INCONCLUSIVE: ")
 
 
@@ -231,7 +236,7 @@ def test_the_steps_summary_is_added_to_and_one_that_cannot_be_written_costs_noth
     file = tmp_path / "summary.md"
     file.write_text("before\n")
     tell_ci(resolve({"GITHUB_STEP_SUMMARY": str(file)}), found(*FALLEN), Sides(), gated=True)
-    assert file.read_text("utf-8").startswith("before\n### ❌ REGRESSED")
+    assert re.fullmatch(r"before\n\n<!-- salvo \w{16} -->\n### ❌ REGRESSED.*", file.read_text("utf-8"), re.S)
     assert capsys.readouterr().err == ""
     tell_ci(resolve({"GITHUB_STEP_SUMMARY": str(tmp_path)}), found(*FALLEN), Sides(), gated=True)
     assert "warning: the step's summary cannot be written" in capsys.readouterr().err
