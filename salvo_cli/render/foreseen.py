@@ -16,6 +16,8 @@ from salvo_cli.render.tables import Cell, table
 from salvo_core.foresee import RATE_ASSUMED, Amount, Estimate, Foreseen, estimate
 from salvo_core.run.plan import Plan
 
+_UNBOUNDED, _UNPRICED = "unbounded (worst case)", "unknown: no price is known"
+
 
 def foreseen(
     plan: Plan, cells: Sequence[Foreseen], document: dict[str, Any], *, detect: float | None, signs: Marks
@@ -98,7 +100,14 @@ def totals(cells: Sequence[Foreseen], document: dict[str, Any], signs: Marks) ->
     """
     found = _estimates(cells, document)
     shown: dict[str, Callable[[float], str]] = {"calls": tokens, "tokens": tokens, "cost_usd": usd}
-    lines = [f"{unit.removesuffix('_usd'):<8}{_told(found[unit], shown[unit], signs)}" for unit in found]
+    priced = all(
+        one["price_known"] for one, cell in zip(document["cells"], cells, strict=True) if not cell.cost_usd
+    )
+    lines = [
+        f"{unit.removesuffix('_usd'):<8}"
+        + _told(found[unit], shown[unit], signs, _UNBOUNDED if priced or unit != "cost_usd" else _UNPRICED)
+        for unit in found
+    ]
     judges = [one.judge_cost_usd for one in cells if one.judge_cost_usd is not None]
     if judges:
         lines[-1] += f", and judges about {usd(sum(judges))}"
@@ -116,16 +125,23 @@ def _estimates(cells: Sequence[Foreseen], document: dict[str, Any]) -> dict[str,
     }
 
 
-def _told(one: Estimate, shown: Callable[[float], str], signs: Marks) -> str:
-    """Return an estimate in words: what past runs say, what is at most, and of how many cells each is."""
-    bound = "unbounded" if one.worst_case is None else f"at most {shown(one.worst_case)}"
+def _told(one: Estimate, shown: Callable[[float], str], signs: Marks, without: str) -> str:
+    """Return an estimate in words: what past runs say, what is at most, and of how many cells each is.
+
+    Args:
+        one: Of one unit.
+        shown: An amount of it.
+        signs: Marks that the terminal can show.
+        without: What is said where there is no worst case.
+    """
+    bound = without if one.worst_case is None else f"at most {shown(one.worst_case)} (worst case)"
     if not one.by_past_runs:
-        return f"{bound} (worst case)"
+        return bound
     told = f"{_amount(one.foreseen, shown, signs)} by past runs"
     if not one.by_worst_case:
         return told
     known = f" of {one.by_past_runs:,} of {one.by_past_runs + one.by_worst_case:,} cells"
-    return f"{told}{known}; the other {one.by_worst_case:,} {bound} (worst case)"
+    return f"{told}{known}; the other {one.by_worst_case:,} {bound}"
 
 
 def _amount(amount: Amount | None, shown: Callable[[float], str], signs: Marks) -> str:

@@ -10,7 +10,7 @@ import pytest
 from salvo_cli import exits, main
 from salvo_cli.ordering import Asked
 from salvo_cli.render.console import Marks
-from salvo_cli.render.foreseen import basis, foreseen, foreseen_document
+from salvo_cli.render.foreseen import basis, foreseen, foreseen_document, totals
 from salvo_cli.wiring import surroundings
 from salvo_core.errors import StoreUnavailable
 from salvo_core.evaluation.gate import Gate
@@ -93,6 +93,7 @@ def test_cells_add_up_their_squares_and_what_is_unknown_of_one_is_unknown_of_all
 def dry(*, plan_cells, calls_max, tokens_max=None):
     """What a dry run says of so many cells, all with these bounds."""
     one = {"calls_max": calls_max, "judge_calls_max": 0, "tokens_max": tokens_max, "cost_usd_max": None}
+    one["price_known"] = True
     return {"cells": [one] * plan_cells, "calls_max": plan_cells * calls_max}
 
 
@@ -195,3 +196,13 @@ async def test_a_dry_run_tells_what_past_runs_took_and_a_store_that_is_away_cost
     said = await asyncio.to_thread(typed)
     assert "past runs cannot be read, so the worst case is told: the store is away" in said.err
     assert "at most 400 provider calls" in said.out
+
+
+async def test_a_cost_without_a_price_is_unknown_and_one_without_a_limit_unbounded():
+    known = await foresee(plan(trials=10), await past([row(0, cost_usd=None), row(1, cost_usd=None)]))
+    document = dry(plan_cells=1, calls_max=70)
+    assert totals(known, document, Marks())[-1] == "cost    unbounded (worst case)"
+    document["cells"][0]["price_known"] = False
+    assert totals(known, document, Marks())[-1] == "cost    unknown: no price is known"
+    document["cells"][0]["cost_usd_max"] = 3.0
+    assert totals(known, document, Marks())[-1] == "cost    at most $3.0000 (worst case)"
