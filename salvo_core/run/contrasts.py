@@ -138,7 +138,8 @@ def ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Ve
 
 def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Verdict, str]:
     """Judge by an interval alone: the observed difference leans towards what stopped the cell."""
-    _, (low, high) = interval_of(now, before, 1 - demands.alpha)
+    # Each end with the one-sided confidence that a fall is called with elsewhere.
+    _, (low, high) = interval_of(now, before, 1 - 2 * demands.alpha)
     told = f"{before.rate or 0:.0%} then, {now.rate or 0:.0%} now"
     within = f"{100 * low:+.0f} to {100 * high:+.0f} points, whatever stopped it early"
     fell = p.worse < demands.alpha and high <= -demands.margin

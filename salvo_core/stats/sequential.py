@@ -8,7 +8,6 @@ a true 80 %.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Literal
 
 from salvo_core.stats.intervals import Interval
@@ -75,17 +74,12 @@ def e_value(passed: int, n: int, rate: float) -> float:
     Source:
         Howard et al., Ann. Stat. 49 (2021); Waudby-Smith and Ramdas, NeurIPS 2020.
     """
-    log = log_e_value(passed, n, rate)
-    return math.exp(log) if log < 700 else math.inf
-
-
-def log_e_value(passed: int, n: int, rate: float) -> float:
-    """Return the natural logarithm of ``e_value``: convex in the rate, infinite where that is impossible."""
     if not 0 <= passed <= n:
         raise ValueError(f"{passed} of {n} trials cannot have passed")
     if (rate <= 0 and passed) or (rate >= 1 and passed < n):
         return math.inf
-    return _log_mixture(passed, n) - _log_likelihood(passed, n, rate)
+    log = _log_mixture(passed, n) - _log_likelihood(passed, n, rate)
+    return math.exp(log) if log < 700 else math.inf
 
 
 def confidence_sequence(passed: int, n: int, confidence: float = 0.95) -> Interval:
@@ -133,7 +127,6 @@ def _log_likelihood(passed: int, n: int, rate: float) -> float:
     return up + ((n - passed) * math.log1p(-rate) if passed < n else 0.0)
 
 
-@lru_cache(maxsize=4096)
 def _log_mixture(passed: int, n: int) -> float:
     a = b = 0.5
     return _log_beta(a + passed, b + n - passed) - _log_beta(a, b)
