@@ -16,6 +16,7 @@
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     schedules/<name>.json        what is ordered again and again
     firings/<name>/<due>.json    what became of a due time, <due>.hand.json: of a person's word
+    alerts/<schedule>/<id>/<channel>.json    which channel was told of an alert, or how often that failed
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -38,6 +39,8 @@ ALIASES = "aliases/"
 BASELINES = "baselines/"
 SCHEDULES = "schedules/"
 FIRINGS = "firings/"
+ALERTS = "alerts/"
+ALERT_ID = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
