@@ -20,12 +20,12 @@ BREAK = "\u200b"
 
 _MEANT = re.compile(
     r"""
-      (?<=[@\#~!])(?=\S)              # @channel; #channel and ~channel; !subteam and ![image
-    | (?<=[^\W\d]:)(?=\S)             # https: mailto: tel: slack: and what else a client may know
-    | (?<=[\])])(?=[\[(:])            # [text](address), [text][name], [name]: address
-    | (?<=\w\.)(?=[^\W\d])            # example.com, which some clients turn into a link
-    | (?<=[Ww]\.)(?=\S)               # www.1.example
-    | (?<=`)(?=`)                     # a fence of code would swallow what follows
+      (?<=[@\#~])(?=\S)        # @channel, #channel, ~channel
+    | (?<=[^\W\d]:)(?=\S)      # https: mailto: tel: slack: and what else a client may know
+    | (?<=\])(?=[\[(:])        # [text](address), [text][name], [name]: address
+    | (?<=\w\.)(?=[^\W\d])     # example.com, which some clients turn into a link
+    | (?<=[Ww]\.)(?=\S)        # www.1.example
+    | (?<=`)(?=`)              # a fence of code would swallow what follows
     """,
     re.VERBOSE,
 )
@@ -61,7 +61,7 @@ def slack_text(alert: Alert) -> str:
 
 
 def harmless(text: str) -> str:
-    """Return one line that is only ever text: no mention, no link, no markup, nothing that turns its direction.
+    """Return one line that is only ever text: no mention, no link, nothing that turns its direction.
 
     What a person sees of it is the same.
     """
