@@ -59,7 +59,8 @@ def concealed(line: str) -> str:
     """Return one line of a file without the secrets it seems to hold.
 
     Everything after the first key that names a secret is left out, and so are the user
-    information of URLs and what follows the host in the address of a channel. Characters in front keep their columns.
+    information of URLs and what follows the host in the address of a channel. Characters in
+    front keep their columns.
     """
     for found in _KEY_IN_LINE.finditer(line):
         if names_a_secret(found[1]):
