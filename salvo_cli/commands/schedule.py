@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salvo_cli import exits
+from salvo_cli.commands import alert
 from salvo_cli.epilog import epilog
 from salvo_cli.options import TRIALS_MAX, BudgetUsd, Json, Models, Paths, Trials
 from salvo_cli.wiring import in_site
@@ -66,6 +67,12 @@ def add(
     catchup: Annotated[
         str, typer.Option("--catchup", metavar="6h|none", help="How late a missed due time is still run.")
     ] = "none",
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify", metavar="NAME|URL", help="Whom to tell: a channel of salvo.yaml, or an https address."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Order a run at every due time; under a name that is taken, in its place.
@@ -76,6 +83,7 @@ def add(
 
     async def act(site: Site) -> int:
         from salvo_cli.timekeeping import in_project, print_schedule, seconds
+        from salvo_core.alerts.channels import channel_of
         from salvo_core.fire import order_of
         from salvo_core.run.schedule import CATCHUP_S_MAX, Schedule, check, keep_schedule
         from salvo_core.store.keys import schedule as key_of
@@ -83,6 +91,8 @@ def add(
         key_of(name)  # says what is wrong with a name
         if overlap not in ("skip", "queue", "cancel"):
             raise UsageError(f"--overlap {overlap[:40]!r} is none of skip, queue and cancel")
+        for channel in notify or ():
+            channel_of(channel, site.here.project, site.here.settings)  # one that is unknown is told now
         now = site.clock.now().replace(microsecond=0)
         made = Schedule(
             name=name,
@@ -94,6 +104,7 @@ def add(
             budget_usd=budget_usd,
             overlap=overlap,
             catchup_s=seconds(catchup, CATCHUP_S_MAX),
+            notify=tuple(dict.fromkeys(notify or ())),
             since=now,
         )
         check(made)
@@ -243,6 +254,11 @@ def history(
         return exits.OK
 
     return in_site(act)
+
+
+app.command("test-alert", short_help="Send a test alert over its channels.", epilog=alert.EPILOG)(
+    alert.send_test
+)
 
 
 @app.command("rm", short_help="Forget a schedule; its runs stay.", epilog=EPILOG)

@@ -22,6 +22,7 @@ from salvo_core.identity import canonical_json, digest
 from salvo_core.manifest.budget import USD_MAX
 from salvo_core.run.plan import TRIALS_MAX
 from salvo_core.run.signature import Signer
+from salvo_core.scenario.notify import Destination
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
@@ -34,6 +35,7 @@ LATE_S = 300
 """A due time that is seen to within so long is on time; what came later was missed."""
 MISSED_MAX = 1_000
 """Missed due times that are counted."""
+NOTIFY_MAX = 20
 _AROUND_A_CHANGE = timedelta(hours=3)
 _EVERY_FIELD = re.compile(r"\S+(\s+\S+){4}")
 
@@ -60,6 +62,8 @@ class Schedule(Frozen):
     behind the other, or the other is cancelled."""
     catchup_s: float = Field(default=0, ge=0, le=CATCHUP_S_MAX)
     """A due time that was missed by no more than this is still run."""
+    notify: tuple[Destination, ...] = Field(default=(), max_length=NOTIFY_MAX)
+    """Who is told what became of it: channels of whoever fires, or addresses that hold no secret."""
     since: AwareDatetime
     """No due time before this counts: when it was added, or resumed."""
     paused: bool = False

@@ -16,6 +16,7 @@
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     schedules/<name>.json        what is ordered again and again
     firings/<name>/<due>.json    what became of a due time, <due>.hand.json: of a person's word
+    alerts/<schedule>/<id>/<channel>.json    which channel was told of an alert, or how often that failed
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -38,7 +39,11 @@ ALIASES = "aliases/"
 BASELINES = "baselines/"
 SCHEDULES = "schedules/"
 FIRINGS = "firings/"
+ALERTS = "alerts/"
+ALERT_ID = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_TRY = re.compile(r"\.try([0-9]{3})\.json$")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BASELINE = re.compile(r"baselines/([a-z0-9][a-z0-9._-]{0,63})\.json")
@@ -182,6 +187,31 @@ def firing(name: str, due_at: datetime, *, by_hand: bool = False) -> str:
 def due_stamp(due_at: datetime) -> str:
     """Return a due time as names carry it: UTC, to the second."""
     return due_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def told(schedule: str, alert_id: str, channel: str) -> str:
+    """Return where it lies that a channel was told of an alert."""
+    return f"{tellings(schedule, alert_id, channel)}json"
+
+
+def telling(schedule: str, alert_id: str, channel: str, number: int) -> str:
+    """Return where the try of that number lies to tell a channel of an alert, 1 to 999."""
+    return f"{tellings(schedule, alert_id, channel)}try{number:03d}.json"
+
+
+def tellings(schedule: str, alert_id: str, channel: str) -> str:
+    """Return the prefix under which all that lies of a channel and an alert; tries sort by number."""
+    if not re.fullmatch(ALERT_ID, alert_id):
+        raise UsageError(f"{alert_id[:80]!r} is no id of an alert")
+    if not _CHANNEL_NAME.fullmatch(channel):
+        raise UsageError(f"{channel[:80]!r} is no name of a channel")
+    return f"{ALERTS}{_require_schedule_name(schedule)}/{alert_id}/{channel}."
+
+
+def parse_telling(key: str) -> int | None:
+    """Return the number of a try to tell, None of any other key."""
+    found = _TRY.search(key)
+    return int(found[1]) if found else None
 
 
 def manifest(run_id: str, home: str = RUNS) -> str:
