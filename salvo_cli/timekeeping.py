@@ -24,7 +24,8 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 def beat_of(site: Site) -> Beat:
     """Return a beat that fires what this project's schedules order."""
-    from salvo_core.fire import Beat, order_of  # pydantic and YAML: `--help` does without
+    from salvo_core.fire import Beat  # pydantic and YAML: `--help` does without
+    from salvo_core.reorder import order_of
 
     project = site.here.project
     secrets = open_adapters(site.here).known_secrets()

@@ -21,7 +21,8 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import Clock, SystemClock
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
-from salvo_core.fire import Beat, order_of
+from salvo_core.fire import Beat
+from salvo_core.reorder import order_of
 from salvo_core.fleet.election import BEAT, SWEEPER, elected
 from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry

@@ -76,7 +76,7 @@ def add(
 
     async def act(site: Site) -> int:
         from salvo_cli.timekeeping import in_project, print_schedule, seconds
-        from salvo_core.fire import order_of
+        from salvo_core.reorder import order_of
         from salvo_core.run.schedule import CATCHUP_S_MAX, Schedule, check, keep_schedule
         from salvo_core.store.keys import schedule as key_of
 
