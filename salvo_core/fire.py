@@ -20,9 +20,12 @@ from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectMissing, SalvoError, Unavailable
 from salvo_core.identity import new_run_id
 from salvo_core.manifest.live import Manifest
+from salvo_core.reorder import confirmation, stored_order
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.schedule import (
+    MISSED,
     MISSED_MAX,
+    SKIPPED,
     Firing,
     Schedule,
     firing_keys,
@@ -31,15 +34,12 @@ from salvo_core.run.schedule import (
     read_schedule,
     schedule_names,
 )
-from salvo_core.reorder import confirmation, stored_order
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import Order, submit
 
 logger = logging.getLogger(__name__)
 
-SKIPPED, MISSED = "skipped:", "missed:"
-"""How it begins why a due time was not run."""
 LOOKED_BACK = 50
 """Firings in which the run before is looked for, newest first."""
 

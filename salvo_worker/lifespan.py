@@ -22,7 +22,6 @@ from salvo_core.clock import Clock, SystemClock
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
 from salvo_core.fire import Beat
-from salvo_core.reorder import order_of
 from salvo_core.fleet.election import BEAT, SWEEPER, elected
 from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
@@ -33,6 +32,7 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.memory import MESSAGES, Memory, read_memory
 from salvo_core.manifest.pulse import pulse, silence_s
 from salvo_core.rebuild import Rebuilder
+from salvo_core.reorder import order_of
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import Signer

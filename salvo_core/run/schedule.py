@@ -36,6 +36,8 @@ LATE_S = 300
 """A due time that is seen to within so long is on time; what came later was missed."""
 MISSED_MAX = 1_000
 """Missed due times that are counted."""
+SKIPPED, MISSED = "skipped:", "missed:"
+"""How it begins why a due time was not run."""
 _AROUND_A_CHANGE = timedelta(hours=3)
 _EVERY_FIELD = re.compile(r"\S+(\s+\S+){4}")
 
