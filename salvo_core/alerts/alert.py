@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
+from salvo_core.identity import canonical_json
 from salvo_core.store import keys
 from salvo_core.trace.model import Frozen
 
@@ -59,3 +60,9 @@ class Alert(Frozen):
     lines: tuple[_Line, ...] = Field(default=(), max_length=LINES_MAX)
     """Plain text, never markup."""
     cells: tuple[AlertCell, ...] = Field(default=(), max_length=CELLS_MAX)
+    test: bool = False
+    """A person tries whether it arrives; nothing happened."""
+
+    def body(self) -> bytes:
+        """Return the document that channels carry: one line of UTF-8 JSON, the same on every call."""
+        return canonical_json({"schema": SCHEMA, **self.model_dump(mode="json")})

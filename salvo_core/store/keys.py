@@ -51,6 +51,8 @@ FollowedKind = Literal["failed", "due", "confirm", "hand"]
 """As firings; ``failed`` is a due time whose run could not be ordered."""
 _IN_ORDER = ("failed", "", "confirm", "hand")
 SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_TRY = re.compile(r"\.try([0-9]{3})\.json$")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BASELINE = re.compile(r"baselines/([a-z0-9][a-z0-9._-]{0,63})\.json")
@@ -220,6 +222,31 @@ def _firing_name(due_at: datetime, kind: FollowedKind) -> str:
 def due_stamp(due_at: datetime) -> str:
     """Return a due time as names carry it: UTC, to the second."""
     return due_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def told(schedule: str, alert_id: str, channel: str) -> str:
+    """Return where it lies that a channel was told of an alert."""
+    return f"{tellings(schedule, alert_id, channel)}json"
+
+
+def telling(schedule: str, alert_id: str, channel: str, number: int) -> str:
+    """Return where the try of that number lies to tell a channel of an alert, 1 to 999."""
+    return f"{tellings(schedule, alert_id, channel)}try{number:03d}.json"
+
+
+def tellings(schedule: str, alert_id: str, channel: str) -> str:
+    """Return the prefix under which all that lies of a channel and an alert; tries sort by number."""
+    if not re.fullmatch(ALERT_ID, alert_id):
+        raise UsageError(f"{alert_id[:80]!r} is no id of an alert")
+    if not _CHANNEL_NAME.fullmatch(channel):
+        raise UsageError(f"{channel[:80]!r} is no name of a channel")
+    return f"{ALERTS}{_require_schedule_name(schedule)}/{alert_id}/{channel}."
+
+
+def parse_telling(key: str) -> int | None:
+    """Return the number of a try to tell, None of any other key."""
+    found = _TRY.search(key)
+    return int(found[1]) if found else None
 
 
 def manifest(run_id: str, home: str = RUNS) -> str:
