@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salvo_cli.wiring import open_adapters
-from salvo_core.errors import NotFound, ObjectCorrupt, UsageError
+from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site, Surroundings
     from salvo_core.fire import Beat
+    from salvo_core.follow import Follower
     from salvo_core.run.schedule import Firing, Schedule
-    from salvo_core.run.summary import Summary
 
 _SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
@@ -35,7 +33,15 @@ def beat_of(site: Site) -> Beat:
         site.dispatcher,
         site.clock,
         lambda schedule: order_of(schedule, project, secrets),
+        lambda: secrets,
     )
+
+
+def follower_of(site: Site, beat: Beat) -> Follower:
+    """Return who does what comes after the runs that a beat fired, and tells this project's channels."""
+    from salvo_core.follow import Follower, over_channels
+
+    return Follower(beat, over_channels(site.here.project, site.settings, site.store, site.clock))
 
 
 async def past_of(site: Site, name: str, last: int) -> list[tuple[Firing, str]]:
@@ -60,18 +66,6 @@ async def past_of(site: Site, name: str, last: int) -> list[tuple[Firing, str]]:
                 verdict = "lost"
         past.append((firing, verdict))
     return past
-
-
-async def sealed_nights(site: Site, past: Sequence[tuple[Firing, str]]) -> list[tuple[Summary, bool]]:
-    """Return the summaries of past runs that are sealed, each with whether a person asked for it."""
-    from salvo_core.run.verdict import WORST_FIRST
-
-    nights = []
-    for firing, verdict in past:
-        if verdict in WORST_FIRST:
-            with suppress(NotFound, ObjectCorrupt):  # somebody removed it, or it is damaged: a night less
-                nights.append((await site.observer.summary(firing.run_id), firing.by_hand))
-    return nights
 
 
 def in_project(path: Path, here: Surroundings) -> str:

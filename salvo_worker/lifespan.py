@@ -25,6 +25,7 @@ from salvo_core.fire import Beat
 from salvo_core.fleet.election import BEAT, SWEEPER, elected
 from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
+from salvo_core.follow import Follower, over_channels
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
@@ -293,22 +294,25 @@ class Lifespan:
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))
 
     async def _fire(self) -> None:
-        """Fire schedules if no other beat does."""
+        """Fire schedules, and do what comes after their runs, if no other beat does."""
         if await self._elected(BEAT, BEAT_S):
+            await self._clockwork.beat.tick()
             await self._clockwork.tick()
 
     @cached_property
-    def _clockwork(self) -> Beat:
+    def _clockwork(self) -> Follower:
         bench = self._bench
         assert bench is not None
         secrets = bench.adapters.known_secrets
-        return Beat(
+        beat = Beat(
             bench.store,
             bench.manifest,
             bench.dispatcher,
             bench.clock,
             lambda schedule: order_of(schedule, self.project, secrets()),
+            secrets,
         )
+        return Follower(beat, over_channels(self.project, self.settings, bench.store, bench.clock))
 
     async def _elected(self, office: str, interval_s: float) -> bool:
         assert self._bench is not None
