@@ -10,7 +10,7 @@ from salvo_core.errors import SalvoError
 # A verdict has its code from salvo_core.run.verdict.EXIT_CODES; these are all the others.
 OK = 0
 NOT_ALL = 1
-"""``import`` skipped something that it found."""
+"""``import`` skipped something that it found; ``schedule test-alert``: a channel did not take it."""
 REGRESSED = 1
 """``compare --gate``: worse than the baseline."""
 INCONCLUSIVE = 4
@@ -28,7 +28,7 @@ OUTPUT_CLOSED = 141
 
 CODES: dict[int, str] = {
     0: "done · PASS · compare --gate: SAME or IMPROVED",
-    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export: not all",
+    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export, test-alert: not all",
     2: "HARD FAIL: a required assertion failed",
     3: "INFRA_ERROR: a provider or a machine failed, not the agent",
     4: "INCONCLUSIVE: the trials cannot tell, or were cancelled",

@@ -53,8 +53,8 @@ def beat() -> int:
 async def _fire_until(leaving: asyncio.Event, site: Site) -> None:
     from salvo_cli.render.console import console, plain
     from salvo_cli.timekeeping import beat_of, follower_of
-    from salvo_core.fleet.election import BEAT, elected
     from salvo_core.alerts.incident import Followed
+    from salvo_core.fleet.election import BEAT, elected
     from salvo_core.run.schedule import Firing
 
     told, name = console(stderr=True), f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"

@@ -82,5 +82,5 @@ class _Unknown:
 def _known(name: str, project: Project) -> str:
     known = list(project.notify)
     if is_address(name) or not known:
-        return f"name one under notify in {FILE_NAME}: docs/alerts.md"
+        return f"name a channel in {FILE_NAME}, such as `notify: {{ops: {{url_env: OPS_ALERT_URL}}}}`"
     return did_you_mean(name, known) or f"it has {', '.join(known)}"

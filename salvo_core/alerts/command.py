@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
-from asyncio.subprocess import PIPE, STDOUT, Process
+import subprocess
+import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,9 +26,9 @@ from salvo_core.clock import Clock
 
 COMMAND_S_MAX = 30.0
 SAID_BYTES_MAX = 8_192
+"""Of what a program writes; the rest is read and dropped, so that it never waits for us."""
 _CHUNK_BYTES = 65_536
-_LAST_WORDS_S = 1.0
-"""What a program wrote is waited for so long once it has ended: what it left running may hold its output."""
+_LOOK_MS = 50
 
 
 @dataclass(frozen=True)
@@ -53,61 +57,88 @@ class Command:
     async def send(self, alert: Alert, clock: Clock) -> str:
         """See ``Channel.send``: told is whom a program served that ended with 0."""
         del clock  # a program runs by the time there is
+        leaving = threading.Event()
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.arguments,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=STDOUT,
-                cwd=self.folder,
-                env=dict(self.environ),
-                start_new_session=True,  # a group of its own: what it starts ends with it
-            )
+            # In a thread: the loops that a worker may run on do not agree on how a child ends.
+            code, said = await asyncio.to_thread(self._run, alert.body() + b"\n", leaving)
         except OSError as error:
             raise ChannelFailed(
                 f"{self.shown} cannot be run here: {error.strerror}",
                 hint="give its whole path, or one from the project's folder; there is no shell",
             ) from None
-        said = bytearray()
-        reading = asyncio.create_task(_read(process, said))
-        try:
-            async with asyncio.timeout(self.limit_s):
-                await _write(process, alert.body() + b"\n")
-                code = await process.wait()
-            await asyncio.wait([reading], timeout=_LAST_WORDS_S)
-        except TimeoutError:
-            raise ChannelFailed(
-                f"{self.shown} was ended: it took longer than {self.limit_s:g} s",
-                hint="let it hand the alert over and leave",
-            ) from None
         finally:
-            reading.cancel()
-            if process.returncode is None:
-                await _end(process)
-        words = clean(said.decode("utf-8", "replace"))
+            leaving.set()
+        words = clean(said.decode("utf-8", "replace")) or "it said nothing"
+        if code is None:
+            raise ChannelFailed(
+                f"{self.shown} was ended: it took longer than {self.limit_s:g} s: {words}",
+                hint="let it hand the alert over and leave",
+            )
         if code:
             how = f"ended with {code}" if code > 0 else f"was ended by signal {-code}"
-            raise ChannelFailed(f"{self.shown} {how}: {words or 'it said nothing'}")
-        return f"ended with 0 {words}".strip()
+            raise ChannelFailed(f"{self.shown} {how}: {words}")
+        return f"ended with 0: {words}"
+
+    def _run(self, payload: bytes, leaving: threading.Event) -> tuple[int | None, bytes]:
+        """Return its exit code, None if its time was over or we leave, and the beginning of what it said."""
+        ends_s = time.monotonic() + self.limit_s
+        with tempfile.TemporaryFile() as given, _Output() as output:
+            given.write(payload)
+            given.seek(0)
+            process = subprocess.Popen(  # noqa: S603 -- of the salvo.yaml of this machine, no shell
+                self.arguments,
+                stdin=given,
+                stdout=output.theirs,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=dict(self.environ),
+                start_new_session=True,  # a group of its own: what it starts ends with it
+            )
+            try:
+                while (code := process.poll()) is None:
+                    if time.monotonic() > ends_s or leaving.is_set():
+                        return None, output.said()
+                    output.read(_LOOK_MS)
+                # What it left running may hold its output for ever: only what is there is read.
+                while output.read(0):
+                    if time.monotonic() > ends_s:
+                        break
+                return code, output.said()
+            finally:
+                if process.returncode is None:
+                    _end(process)
 
 
-async def _write(process: Process, payload: bytes) -> None:
-    assert process.stdin is not None
-    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read
-        process.stdin.write(payload)
-        await process.stdin.drain()
-    process.stdin.close()
+class _Output:
+    """A pipe for what a program says."""
+
+    def __enter__(self) -> _Output:
+        self._ours, self.theirs = os.pipe()
+        os.set_blocking(self._ours, False)
+        self._ready = select.poll()  # a worker has more open files than select can tell apart
+        self._ready.register(self._ours, select.POLLIN)
+        self._said = bytearray()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._ours)
+        os.close(self.theirs)
+
+    def said(self) -> bytes:
+        """Return the beginning of what was read."""
+        return bytes(self._said)
+
+    def read(self, wait_ms: int) -> bool:
+        """Read what is there; return whether there was anything."""
+        if not self._ready.poll(wait_ms):
+            return False
+        chunk = os.read(self._ours, _CHUNK_BYTES)
+        self._said += chunk[: SAID_BYTES_MAX - len(self._said)]
+        return bool(chunk)
 
 
-async def _read(process: Process, said: bytearray) -> None:
-    """Read all a program says, so that it never waits for us; keep the beginning."""
-    assert process.stdout is not None
-    while chunk := await process.stdout.read(_CHUNK_BYTES):
-        said += chunk[: SAID_BYTES_MAX - len(said)]
-
-
-async def _end(process: Process) -> None:
+def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and its group. It has not been waited for, so its number is still its own."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    process.wait()

@@ -23,6 +23,7 @@ from salvo_core.identity import canonical_json, digest
 from salvo_core.manifest.budget import USD_MAX
 from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX
 from salvo_core.run.signature import Signer
+from salvo_core.scenario.notify import Destination
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
@@ -38,13 +39,14 @@ MISSED_MAX = 1_000
 """Missed due times that are counted."""
 SKIPPED, MISSED = "skipped:", "missed:"
 """How it begins why a due time was not run."""
+NOTIFY_MAX = 20
 _AROUND_A_CHANGE = timedelta(hours=3)
 _EVERY_FIELD = re.compile(r"\S+(\s+\S+){4}")
 
 CONFIRM_TRIALS = 100
 PREVIOUS, NOTHING = "previous", "none"
 """What a night may be measured by, besides a baseline: the nights before it, or nothing at all."""
-ADDED_LATER = ("baseline", "confirm_trials", "confirm_budget_usd", "stored")
+ADDED_LATER = ("notify", "baseline", "confirm_trials", "confirm_budget_usd", "stored")
 
 Overlap = Literal["skip", "queue", "cancel"]
 
@@ -87,6 +89,8 @@ class Schedule(Frozen):
     behind the other, or the other is cancelled."""
     catchup_s: float = Field(default=0, ge=0, le=CATCHUP_S_MAX)
     """A due time that was missed by no more than this is still run."""
+    notify: tuple[Destination, ...] = Field(default=(), max_length=NOTIFY_MAX)
+    """Who is told what became of it: channels of whoever fires, or addresses that hold no secret."""
     since: AwareDatetime
     """No due time before this counts: when it was added, or resumed."""
     paused: bool = False

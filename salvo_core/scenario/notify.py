@@ -83,10 +83,7 @@ def checked_destination(text: str) -> str:
     if not is_address(text):
         return checked_channel_name(text)
     if holds_a_secret(checked_address(text)):
-        raise ValueError(
-            "the address holds a secret, which everybody who can read the store would know; "
-            "name a channel for it in salvo.yaml, under notify, with url_env"
-        )
+        raise ValueError("the address holds a secret, which everybody who can read the store would know")
     return text
 
 
@@ -147,12 +144,20 @@ Destination = Annotated[str, Field(max_length=ADDRESS_CHARS_MAX), AfterValidator
 _Argument = Annotated[str, Field(max_length=4_000, pattern=r"^[^\x00]*$")]
 
 
+WAYS = ("webhook", "url_env", "slack", "slack_url_env", "command", "file")
+"""What a channel may be."""
+
+
 class ChannelTerms(BaseModel):
     """One channel: exactly one of webhook, url_env, slack, slack_url_env, command and file."""
 
     # An error of validation must not print an address that is a secret.
     model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+        json_schema_extra={"oneOf": [{"required": [way]} for way in WAYS]},
     )
 
     webhook: Address | None = Field(default=None, repr=False)
@@ -172,11 +177,10 @@ class ChannelTerms(BaseModel):
 
     @model_validator(mode="after")
     def _is_one_channel(self) -> Self:
-        ways = ("webhook", "url_env", "slack", "slack_url_env", "command", "file")
-        given = [way for way in ways if getattr(self, way) is not None]
+        given = [way for way in WAYS if getattr(self, way) is not None]
         if len(given) != 1:
             told = " and ".join(given) or "none of them"
-            raise ValueError(f"a channel is one of {', '.join(ways)}; this is {told}")
+            raise ValueError(f"a channel is one of {', '.join(WAYS)}; this is {told}")
         if self.signing_key_env and given[0] not in ("webhook", "url_env"):
             raise ValueError(f"signing_key_env is for webhooks; nobody would check it of {given[0]}")
         if self.command is not None and not self.command[0].strip():

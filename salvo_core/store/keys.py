@@ -224,6 +224,13 @@ def due_stamp(due_at: datetime) -> str:
     return due_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+def alert(schedule: str, alert_id: str) -> str:
+    """Return the prefix under which lies who was told of an alert."""
+    if not re.fullmatch(ALERT_ID, alert_id):
+        raise UsageError(f"{alert_id[:80]!r} is no id of an alert")
+    return f"{ALERTS}{_require_schedule_name(schedule)}/{alert_id}/"
+
+
 def told(schedule: str, alert_id: str, channel: str) -> str:
     """Return where it lies that a channel was told of an alert."""
     return f"{tellings(schedule, alert_id, channel)}json"
