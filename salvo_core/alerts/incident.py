@@ -149,9 +149,12 @@ def decide(
         fell = [one.key for one in stands if one.phase == "fallen" and one.key not in told]
         events = _events(firing, stands, told, _incident(firing, fell))
         alerts = _alerts(firing, events, before, now)
+        lack = ""
         if firing.kind == "due":
             confirm, lack = _confirmation(schedule, events, before, now)
-            note = "; ".join(filter(None, (note, lack)))
+        elif firing.confirms and not events:
+            lack = "it settled nothing, also where it was cut short: the next suspicion asks again"
+        note = "; ".join(filter(None, (note, lack)))
     works = _works(firing, verdict, before)
     if about := _trouble(firing, works, before, now):
         alerts.append(about)
