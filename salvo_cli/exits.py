@@ -28,7 +28,7 @@ OUTPUT_CLOSED = 141
 
 CODES: dict[int, str] = {
     0: "done · PASS · compare --gate: SAME or IMPROVED",
-    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export, test-alert: not all",
+    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export: not all",
     2: "HARD FAIL: a required assertion failed",
     3: "INFRA_ERROR: a provider or a machine failed, not the agent",
     4: "INCONCLUSIVE: the trials cannot tell, or were cancelled",

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from salvo_core.clock import Clock
 
 LOOKED_BACK_BYTES = 4 * 1024 * 1024
 """Of a file, its end, in which an alert's line is looked for."""
+
+
+LOCK_S_MAX = 10.0
+"""How long another writer is waited for, seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ class Lines:
 
     def _append(self, alert: Alert) -> str:
         with self._opened() as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
             size = os.fstat(file).st_size
             start = max(size - LOOKED_BACK_BYTES, 0)
             end = os.pread(file, size - start, start)
@@ -92,6 +97,18 @@ class Lines:
                 os.close(file)
         finally:
             os.close(here)
+
+
+def _lock(file: int) -> None:
+    """Have the file to ourselves until it is closed; who writes a line is done soon."""
+    ends_s = time.monotonic() + LOCK_S_MAX
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends_s:
+                raise OSError(0, "somebody else keeps it locked") from None
+        time.sleep(0.02)
 
 
 def _below(here: int, folder: str) -> int:

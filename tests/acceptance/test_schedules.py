@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,3 +77,32 @@ def test_what_cannot_be_meant_is_told_when_it_is_added(person, arguments, said):
     refused = person.types("schedule", "add", "nightly", *arguments)
     assert refused.code == 64
     assert said in refused.err
+
+
+def test_a_person_says_whom_to_tell_and_tries_whether_it_arrives(person):
+    file = person.scenario("trial", "[{text: good}]")
+    secret = "https://hooks.slack.com/services/T0/B0/canarycanarycanary012"
+    (person.folder / "salvo.yaml").write_text(
+        "notify:\n  log: {file: kept/alerts.jsonl}\n  chat: {slack_url_env: CHAT_URL}\n", "utf-8"
+    )
+    refused = person.types("schedule", "add", "nightly", file, "--notify", "log", "--notify", secret)
+    assert refused.code == 64
+    assert "holds a secret" in refused.err
+    assert "canary" not in refused.err
+
+    added = person.types("schedule", "add", "nightly", file, "--notify", "log", "--notify", "chat")
+    assert (added.code, "log, chat" in added.out) == (0, True)
+    tried = person.types("schedule", "test-alert", "nightly", "--json")
+    assert tried.code == 1
+    assert [(one["channel"], one["told"], one["said"]) for one in tried.document["channels"]] == [
+        ("log", True, "written"),
+        ("chat", False, "CHAT_URL is not set here"),
+    ]
+    (line,) = (person.folder / "kept" / "alerts.jsonl").read_text("utf-8").splitlines()
+    assert (json.loads(line)["schedule"], json.loads(line)["test"]) == ("nightly", True)
+    assert not (person.folder / ".salvo" / "store" / "alerts").exists()
+    config = person.types("config", "--json").document
+    assert [(one["name"], one["leads_to"], one["unset"]) for one in config["channels"]] == [
+        ("log", "kept/alerts.jsonl", []),
+        ("chat", "$CHAT_URL", ["CHAT_URL"]),
+    ]

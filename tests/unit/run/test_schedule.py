@@ -127,3 +127,12 @@ async def test_a_schedule_that_nobody_of_the_site_wrote_is_none():
     with pytest.raises(UsageError, match="signature"):
         await read_schedule("nightly", store, ours)
     assert await schedule_names(store) == ["nightly"]
+
+
+async def test_whom_a_schedule_tells_is_signed_with_it_and_is_never_a_secret():
+    store, ours = MemoryStore(), Signer(("k" * 32,))
+    await keep_schedule(nightly(notify=("ops", "https://host.example/a")), store, ours)
+    assert (await read_schedule("nightly", store, ours)).notify == ("ops", "https://host.example/a")
+    with pytest.raises(ValidationError) as caught:
+        nightly(notify=("https://hooks.slack.com/services/T/B/canary",))
+    assert "holds a secret" in str(caught.value)
