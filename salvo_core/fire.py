@@ -89,6 +89,7 @@ class Beat:
                 schedule = await read_schedule(name, self.store, self.dispatcher.signer)
                 if schedule.paused:
                     self._seen_to.pop(name, None)
+                    self.failing.pop(name, None)
                 else:
                     fired += await self._fire_due(schedule)
             except SalvoError as error:
@@ -109,6 +110,8 @@ class Beat:
                 await note_firing(Firing(schedule=schedule.name, due_at=missed[-1], why=why), self.store)
             )
             after = missed[-1]
+        if missed or not due:
+            self.failing.pop(schedule.name, None)  # what counts no more is tried no more
         self._seen_to[schedule.name] = schedule, after
         for at in due:
             try:

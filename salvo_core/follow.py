@@ -105,8 +105,10 @@ class Follower:
         for name in await schedule_names(self.beat.store):
             try:
                 schedule = await read_schedule(name, self.beat.store, self.beat.dispatcher.signer)
-                made += await self.follow(schedule)
-                await self.carry_out(schedule)
+                try:
+                    made += await self.follow(schedule)
+                finally:  # what was decided before is told whatever keeps this night from being followed
+                    await self.carry_out(schedule)
             except SalvoError as error:
                 logger.error("schedule %s is not followed: %s", name, error.message)
         return made
@@ -119,7 +121,9 @@ class Follower:
         for key in await self._recent(keys.firings(schedule.name), now):
             if _name(key) in seen:
                 continue
-            firing = await read_firing(key, store)
+            firing = await _read(key, store)
+            if firing is None:
+                continue
             summary, note = await _summary(firing.run_id, store)
             if firing.run_id and summary is None and not note:
                 continue  # it is not over
@@ -232,8 +236,17 @@ async def past_decisions(name: str, store: Store, *, before: str = "") -> list[F
 
 async def past_firings(name: str, store: Store) -> list[Firing]:
     """Return a schedule's newest firings, NIGHTS_MAX at most, oldest first; confirmations after nights."""
-    found = (await firing_keys(name, store))[-NIGHTS_MAX:]
-    return await _each(found, lambda key: read_firing(key, store))
+    found = await _each((await firing_keys(name, store))[-NIGHTS_MAX:], lambda key: _read(key, store))
+    return [one for one in found if one is not None]
+
+
+async def _read(key: str, store: Store) -> Firing | None:
+    """Return a firing, None if it is damaged: a night less, and the others count."""
+    try:
+        return await read_firing(key, store)
+    except ObjectCorrupt as error:
+        logger.warning("%s", error.message)
+        return None
 
 
 async def stands_of(schedule: Schedule, past: Sequence[Firing], store: Store) -> tuple[list[Standing], str]:

@@ -287,7 +287,7 @@ def history(
             )
             return exits.OK
         screen = console()
-        if past:
+        if past or decided:
             screen.print(firings(past, one))
             if any(one.events or one.alerts or one.note for one in decided):
                 screen.print()

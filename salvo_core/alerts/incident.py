@@ -185,8 +185,7 @@ def not_ordered(
         before: As in ``decide``.
         now: The present.
     """
-    why = f"its run cannot be ordered: {why}"
-    asked = Firing(schedule=schedule.name, due_at=due_at, why=why[:300])
+    asked = Firing(schedule=schedule.name, due_at=due_at, why=f"its run cannot be ordered: {why}"[:300])
     about = _trouble(asked, False, before, now)
     return Followed(
         schedule=schedule.name,

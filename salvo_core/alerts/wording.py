@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from salvo_core.alerts.alert import CELLS_MAX, Alert, AlertCell, Kind
-from salvo_core.run.schedule import Firing
+from salvo_core.run.schedule import MISSED, SKIPPED, Firing
 from salvo_core.store import keys
 
 CELLS_TOLD = 50
@@ -59,7 +59,11 @@ def trouble(firing: Firing, incident: str, now: datetime) -> Alert:
     if firing.run_id:
         what, why = "a run could not be judged", "its verdict is INFRA_ERROR: too many trials have no grade"
     else:
-        what, why = "a due time was not run", one_line(firing.why, 400)
+        what, why = "its run cannot be ordered", one_line(firing.why, 400)
+        if firing.why.startswith(MISSED):
+            what = "a due time was missed"
+        elif firing.why.startswith(SKIPPED):
+            what = "nights are skipped, because a run does not end"
     lines = [why, "this says nothing about the agent; it is told once, until a night works again"]
     return _told("trouble", firing, incident, what, lines, (), now)
 
