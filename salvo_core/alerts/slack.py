@@ -18,10 +18,12 @@ TEXT_CHARS_MAX = 3_500
 BREAK = "\u200b"
 """Zero width: between two characters that would otherwise mean something together."""
 
+_SCHEME = re.compile(r"[^\W\d][\w+.-]*:(?=\S)")
+"""https: mailto: tel: slack: and what else a client may know; a time of day is none."""
+
 _MEANT = re.compile(
     r"""
       (?<=[@\#~])(?=\S)        # @channel, #channel, ~channel
-    | (?<=[^\W\d]:)(?=\S)      # https: mailto: tel: slack: and what else a client may know
     | (?<=\])(?=[\[(:])        # [text](address), [text][name], [name]: address
     | (?<=\w\.)(?=[^\W\d])     # example.com, which some clients turn into a link
     | (?<=[Ww]\.)(?=\S)        # www.1.example
@@ -66,5 +68,5 @@ def harmless(text: str) -> str:
     What a person sees of it is the same.
     """
     seen = "".join(char if char.isprintable() else " " for char in text)
-    broken = _MEANT.sub(BREAK, seen)
+    broken = _MEANT.sub(BREAK, _SCHEME.sub(rf"\g<0>{BREAK}", seen))
     return broken.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
