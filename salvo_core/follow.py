@@ -5,9 +5,9 @@ Order of writes, and what holds if the process dies:
 - Before what was decided is stored nothing has happened; whoever looks next decides, and from the same
   summaries it decides the same.
 - What was decided after a firing is one object, written if there is none (``alerts.incident.Followed``): of
-  two beats at once one decides, and the other goes on from what that one wrote. (Where a store keeps the last
-  of two writers, both decided the same, under the same ids.) It holds what is told,
-  word by word, and which cells are confirmed; nothing of either has been done yet.
+  two beats at once one decides, and the other goes on from what that one wrote. (Where a store keeps the
+  last of two writers, both decided the same, under the same ids.) It holds what is told, word by word, and
+  which cells are confirmed; nothing of either has been done yet.
 - From then on it is carried out from that object, by later ticks and by whoever is elected then: the
   confirmation is fired on the one way on which due times are (``fire``), so there is one run whoever
   dies; channels are told as ``alerts.delivery`` does, by the alert's id. Doing either again changes nothing.
