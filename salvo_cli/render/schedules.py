@@ -79,8 +79,30 @@ def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
             ("overlap", one.overlap),
             ("catch-up", f"{one.catchup_s:g} s" if one.catchup_s else "none"),
             ("tells", _told(one) or "nobody"),
+            ("measured by", _MEASURED.get(one.baseline, f"the baseline {one.baseline}")),
+            ("confirmations", _confirmations(one)),
+            ("scenarios from", _source(one)),
         ]
     )
+
+
+_MEASURED = {"previous": "the nights before", "none": "nothing: only trouble is told"}
+
+
+def _confirmations(one: Schedule) -> str:
+    if not one.confirm_trials:
+        return "off: a suspicion is shown, and no fall is told"
+    limit = one.budget_usd if one.confirm_budget_usd is None else one.confirm_budget_usd
+    return f"{one.confirm_trials} trials of each suspected cell" + (
+        "" if limit is None else f", {limit:g} USD at most"
+    )
+
+
+def _source(one: Schedule) -> str:
+    if one.stored is None:
+        return "the project's folder, at each firing"
+    at = f", commit {one.stored.commit}" if one.stored.commit else ""
+    return f"the store: {len(one.stored.scenarios)} as of when it was added{at}"
 
 
 def schedule_document(one: Schedule, now: datetime) -> dict[str, Any]:
@@ -96,7 +118,7 @@ def firings(past: Sequence[tuple[Firing, str]], one: Schedule) -> RenderableType
     rows: list[list[Cell]] = [
         [
             f"{firing.due_at.astimezone(zone):%Y-%m-%d %H:%M %Z}",
-            "by hand" if firing.by_hand else "",
+            {"due": "", "hand": "by hand", "confirm": "confirmation"}[firing.kind],
             verdict,
             firing.run_id or firing.why,
         ]
@@ -136,4 +158,4 @@ def standing_document(stand: Standing) -> dict[str, Any]:
 
 def firing_document(firing: Firing, verdict: str) -> dict[str, Any]:
     """Return what became of a due time for ``--json``."""
-    return firing.model_dump(mode="json") | {"verdict": verdict}
+    return firing.model_dump(mode="json") | {"kind": firing.kind, "verdict": verdict}

@@ -168,3 +168,19 @@ def _is_due(last: Delivery, now: datetime) -> bool:
 
 def _stored(delivery: Delivery) -> bytes:
     return codec.encode(SCHEMA, delivery.model_dump(mode="json"), compress=False)[0]
+
+
+async def deliveries(alert: Alert, store: Store) -> list[Delivery]:
+    """Return how far each channel is that was ever tried for an alert, by name.
+
+    Raises:
+        ObjectCorrupt: What is stored of one is damaged.
+    """
+    found: dict[str, Delivery] = {}
+    async for key in store.list(keys.alert(alert.schedule, alert.id)):
+        body = codec.decode(SCHEMA, await store.get(key), where=key)
+        one = codec.validated(Delivery, body, where=key, what="what became of an alert")
+        before = found.get(one.channel)
+        if before is None or (not before.told and (one.told or one.tries >= before.tries)):
+            found[one.channel] = one
+    return [found[name] for name in sorted(found)]

@@ -42,11 +42,14 @@ def test_a_schedule_fires_by_itself_once_and_a_person_may_trigger_it(person):
         triggered = person.types("schedule", "trigger", "nightly", "-n", "5")
         assert triggered.code == 0
         assert person.types("wait", triggered.out.strip()).code == 0
+        # The worker's beat looks at what is over, too.
+        until(lambda: len(history(person)["followed"]) == 2, "both are followed", 90)
     finally:
         person.interrupts(worker)
         person.ended(worker)
 
     past = history(person)
+    assert [(one["works"], one["events"], one["alerts"]) for one in past["followed"]] == [(True, [], [])] * 2
     by_hand = {one["by_hand"]: one for one in past["firings"]}
     assert set(by_hand) == {False, True}
     assert datetime.fromisoformat(by_hand[False]["due_at"]) == at
