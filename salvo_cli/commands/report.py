@@ -106,11 +106,7 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
-        from salvo_cli.workflow import tell_of_run
-
-        tell_of_run(site.settings, summary, failing=False)
-        if html is not None:
-            await _write_page(site, html, summary, asked)
+        await _leave_beside(site, html, summary, asked)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
             plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
@@ -141,12 +137,18 @@ def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
         )
 
 
-async def _write_page(site: Site, output: str, summary: Summary, asked: dict[str, Any]) -> None:
+async def _leave_beside(site: Site, html: str | None, summary: Summary, asked: dict[str, Any]) -> None:
+    """Write the page, if one is wanted, and tell GitHub, if it is there."""
+    from salvo_cli.workflow import tell_of_run
+
+    tell_of_run(site.settings, summary, failing=False)
+    if html is None:
+        return
     from salvo_cli.comparison_files import write_text
     from salvo_cli.render.pages.run import run_page
     from salvo_core.history import RUNS_ON_A_PAGE, last_runs
 
-    write_text(output, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE), **asked))
+    write_text(html, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE), **asked))
 
 
 def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:
