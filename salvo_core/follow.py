@@ -27,7 +27,7 @@ from typing import TypeVar
 from salvo_core.alerts.alert import Alert
 from salvo_core.alerts.channels import channels_of
 from salvo_core.alerts.delivery import deliver
-from salvo_core.alerts.incident import Followed, decide, not_ordered
+from salvo_core.alerts.incident import Followed, decide, not_ended, not_ordered
 from salvo_core.clock import Clock
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing, SalvoError, Unavailable
 from salvo_core.fire import Beat
@@ -58,6 +58,8 @@ TOLD_FOR = timedelta(days=1)
 """How long an alert is tried to be told."""
 NIGHTS_MAX = 200
 """Firings that evidence is worked out from, the newest."""
+LATE = timedelta(days=1)
+"""A run that is not over so long after its due time is told of; it goes on, and is a night when it ends."""
 FAILED_TIMES = 3
 """Tries after which a due time whose run cannot be ordered is told, while it is tried further."""
 _AT_ONCE = 16
@@ -126,8 +128,12 @@ class Follower:
             if firing is None:
                 continue
             summary, note = await _summary(firing.run_id, store)
-            if firing.run_id and summary is None and not note:
-                continue  # it is not over
+            if firing.run_id and summary is None and not note:  # it is not over
+                stuck = keys.followed(schedule.name, firing.due_at, "stuck")
+                if _name(stuck) not in seen and (why := await self._stuck(firing, now)):
+                    before = await past_decisions(schedule.name, store, before=stuck)
+                    made.append(await self._keep(stuck, not_ended(firing, why, before, now)))
+                continue
             made.append(await self._decide(schedule, firing, summary, note, now))
         failing = self.beat.failing.get(schedule.name)
         if failing is not None and failing.times >= FAILED_TIMES:
@@ -138,6 +144,21 @@ class Follower:
                     await self._keep(key, not_ordered(schedule, failing.due_at, failing.why, before, now))
                 )
         return made
+
+    async def _stuck(self, firing: Firing, now: datetime) -> str:
+        """Return what keeps a run from ending until a person does something, or an empty text."""
+        if firing.by_hand:
+            return ""  # who asked looks at it
+        try:
+            counts = await self.beat.manifest.counts(firing.run_id)
+        except NotFound:
+            return ""  # a sweep brings it back from the store
+        if counts.state == "paused" and counts.paused_by:
+            return f"it is paused: {counts.paused_by}"
+        if firing.kind == "due" and now - firing.due_at >= LATE:
+            ended = f"{counts.ended:,} of its {counts.total:,} trials have ended"
+            return f"it is {counts.state} {(now - firing.due_at).days} d after its due time, and {ended}"
+        return ""
 
     async def carry_out(self, schedule: Schedule) -> None:
         """Fire the confirmations and tell the alerts that were decided lately, as far as that is not done."""

@@ -186,14 +186,31 @@ def not_ordered(
         now: The present.
     """
     asked = Firing(schedule=schedule.name, due_at=due_at, why=f"its run cannot be ordered: {why}"[:300])
-    about = _trouble(asked, False, before, now)
+    return _troubled(asked, "failed", before, now)
+
+
+def not_ended(firing: Firing, why: str, before: Sequence[Followed], now: datetime) -> Followed:
+    """Return what follows from a firing whose run does not end by itself.
+
+    Args:
+        firing: Whose.
+        why: What keeps it.
+        before: As in ``decide``.
+        now: The present.
+    """
+    return _troubled(firing.model_copy(update={"why": why[:300]}), "stuck", before, now)
+
+
+def _troubled(firing: Firing, kind: keys.FollowedKind, before: Sequence[Followed], now: datetime) -> Followed:
+    about = _trouble(firing, False, before, now)
     return Followed(
-        schedule=schedule.name,
-        due_at=due_at,
-        kind="failed",
+        schedule=firing.schedule,
+        due_at=firing.due_at,
+        kind=kind,
+        run_id=firing.run_id,
         at=now,
         works=False,
-        note=asked.why,
+        note=firing.why,
         alerts=(about,) if about else (),
     )
 

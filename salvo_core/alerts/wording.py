@@ -56,7 +56,9 @@ def recovered(firing: Firing, incident: str, cells: Sequence[tuple[AlertCell, bo
 
 def trouble(firing: Firing, incident: str, now: datetime) -> Alert:
     """Return the word that a night could not be run or judged, which says nothing about the agent."""
-    if firing.run_id:
+    if firing.run_id and firing.why:
+        what, why = "a run does not end", one_line(firing.why, 400)
+    elif firing.run_id:
         what, why = "a run could not be judged", "its verdict is INFRA_ERROR: too many trials have no grade"
     else:
         what, why = "its run cannot be ordered", one_line(firing.why, 400)

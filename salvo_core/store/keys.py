@@ -47,9 +47,9 @@ ALERTS = "alerts/"
 ALERT_ID = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 FiringKind = Literal["due", "confirm", "hand"]
 """Why a schedule's run was ordered: its time had come, a night was suspected, or a person asked."""
-FollowedKind = Literal["failed", "due", "confirm", "hand"]
-"""As firings; ``failed`` is a due time whose run could not be ordered."""
-_IN_ORDER = ("failed", "", "confirm", "hand")
+FollowedKind = Literal["failed", "stuck", "due", "confirm", "hand"]
+"""As firings; ``failed``: a due time whose run cannot be ordered; ``stuck``: whose run does not end."""
+_IN_ORDER = ("failed", "stuck", "", "confirm", "hand")
 SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _TRY = re.compile(r"\.try([0-9]{3})\.json$")

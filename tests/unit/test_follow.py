@@ -42,10 +42,15 @@ class FakeBeat:
         self.store = store
         self.dispatcher = SimpleNamespace(signer=UNSIGNED)
         self.clock = SimpleNamespace(now=lambda: self.at)
+        self.manifest = SimpleNamespace(counts=self.counts)
+        self.stands = {"state": "running", "paused_by": "", "ended": 3, "total": 20}
         self.at = FIRST
         self.failing = {}
         self.refuses = None
         self.ordered = []
+
+    async def counts(self, run_id):
+        return SimpleNamespace(**self.stands)
 
     async def see_to(self, schedule, asked):
         if self.refuses:
@@ -364,6 +369,40 @@ async def test_a_due_time_whose_run_cannot_be_ordered_is_told_while_it_is_tried(
     # Once it is too late for that due time, the miss is no second trouble.
     await nights.not_run(f"{MISSED} nobody fired it in time (1 due times)")
     assert nights.kinds == ["trouble"]
+
+
+async def test_a_run_that_a_provider_keeps_from_ending_is_told_at_once_and_its_end_once(nights):
+    await learned(nights)
+    run_id = new_run_id()
+    nights.beat.at += DAY
+    await note_firing(Firing(schedule="nightly", due_at=nights.beat.at, run_id=run_id), nights.store)
+    await nights.follower().tick()
+    assert nights.told == []
+    nights.beat.stands |= {"state": "paused", "paused_by": "provider openai refuses: 401; fix the key"}
+    for _ in range(3):
+        await nights.follower().tick()
+    assert nights.kinds == ["trouble"]
+    assert "provider openai refuses: 401" in nights.told[0].lines[0]
+    assert nights.told[0].run_id == run_id
+    await nights.ends(run_id, GOOD)
+    await nights.follower().tick()
+    assert nights.kinds == ["trouble", "all clear"]
+    assert nights.told[1].incident == nights.told[0].incident
+
+
+async def test_a_run_that_is_not_over_a_day_later_is_told_of_once(nights):
+    due = nights.beat.at + DAY
+    firing = Firing(schedule="nightly", due_at=due, run_id=new_run_id())
+    await note_firing(firing, nights.store)
+    await note_firing(firing.model_copy(update={"due_at": due - DAY / 2, "by_hand": True}), nights.store)
+    nights.beat.at = due + DAY - timedelta(minutes=1)
+    await nights.follower().tick()
+    assert nights.told == []
+    nights.beat.at = due + DAY
+    for _ in range(3):
+        await nights.follower().tick()
+    assert nights.kinds == ["trouble"]
+    assert "3 of its 20 trials have ended" in nights.told[0].lines[0]
 
 
 async def test_with_a_baseline_the_first_night_is_measured_already(nights):
