@@ -16,6 +16,7 @@ from salvo_cli.render.pages.change import change_page
 from salvo_cli.render.pages.history import history_page
 from salvo_cli.render.pages.run import run_page
 from salvo_core.history import History, PastRun
+from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Side, change
 from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.stopping import DECIDED, Stop
@@ -156,6 +157,22 @@ def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
     cells = [word for word in said if word in ("REGRESSED", "INCONCLUSIVE", "IMPROVED", "SAME")]
     assert cells[1] == "REGRESSED"
     assert text.count("salvo trace ") == 2
+
+
+def test_a_comparisons_page_draws_a_stopped_cell_by_what_allows_for_it_and_says_what_to_do():
+    before, summary_before = side(BASELINE_ID, [0.95], trials=40)
+    now, summary = side(RUN_ID, [0.3], trials=40)
+    rows = [
+        Row(one.index, "skipped", 0, one.trace_id, reason=DECIDED) if one.index >= 15 else one
+        for one in now.rows
+    ]
+    found = change(Side(now.plan, rows), before)
+    page = change_page(found, Sides(), now=summary, before=summary_before)
+    said = " ".join(read(page).said)
+    assert found.cells[0].interval == "always_valid"
+    assert "Stopped early" in said
+    assert f"scenario 0: {found.verdict}, {found.reason}" in said
+    assert "Stopped early" not in compared()[2]
 
 
 def test_nothing_that_a_model_or_a_scenario_is_called_acts_in_a_page():
