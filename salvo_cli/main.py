@@ -61,6 +61,7 @@ COMMANDS = (
     ("trials", "A run, trial by trial.", "trials.trials"),
     ("trace", "One trial as a conversation.", "trace.trace"),
     ("report", "What a run came to.", "report.report"),
+    ("history", "The last runs, and where pass rates are going.", "history.history"),
     ("compare", "A run against a baseline; a gate for CI.", "compare.compare"),
     ("replay", "A recorded trial or run again; no model asked.", "replay.replay"),
     ("reeval", "Recorded trials judged again; the agent is not asked.", "reeval.reeval"),

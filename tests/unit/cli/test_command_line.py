@@ -24,6 +24,7 @@ COMMANDS = (
     "validate",
     "run",
     "plan",
+    "history",
     "submit",
     "status",
     "wait",
