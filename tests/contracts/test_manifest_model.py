@@ -434,6 +434,8 @@ class Machine(RuleBasedStateMachine):
         index = index if now and over else data.draw(st.sampled_from(sorted(self.looked_at)))
         line = self.looked_at[index]
         row = Row.decode(index, line)
+        if row.attempt == 0:
+            turns = votes = 0  # it never began, so nothing was said in it
         again = Reopening(
             Restatement(index, line, row, Row(index, "pending", row.attempt, row.trace_id)),
             (EarlierAttempt(attempt=row.attempt, worker="w1", how="retried", at_ms=1),),
