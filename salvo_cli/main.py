@@ -124,7 +124,7 @@ for _name, _does, _module, _function in (
     ("config", "Every setting, and where it came from.", config, config.config),
     ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
     ("foreign", "Messages in the queue that are not ours.", foreign, foreign.foreign),
-    ("schema", "The scenario format, for editors.", schema, schema.schema),
+    ("schema", "Formats: of scenarios, of --json.", schema, schema.schema),
     ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
 ):
     app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
