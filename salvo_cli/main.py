@@ -66,7 +66,7 @@ app = typer.Typer(
     name="salvo",
     help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
     epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.\n\n"
-    + epilog([], *(f"{code:>3} {means}" for code, means in exits.CODES.items())),
+    + epilog([], *(f"{code:>3} {means.briefly}" for code, means in exits.CODES.items())),
     rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
