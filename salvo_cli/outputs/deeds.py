@@ -220,6 +220,7 @@ class Imported(TypedDict):
     skipped: list[Skipped]
     traces_without_a_run: int
     reevaluations_left: int
+    exit_code: int
 
 
 class Initialised(TypedDict):
