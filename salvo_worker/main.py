@@ -65,7 +65,7 @@ def run_worker(
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     _mind_root(settings)
     asyncio.run(_mind_redis(settings))
-    app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
+    app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys), takes=True)
     lifespan = Lifespan(
         settings,
         project,

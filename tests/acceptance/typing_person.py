@@ -16,7 +16,7 @@ from typing import Any
 from tests.outputs import check_document
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 @dataclass
@@ -119,7 +119,7 @@ class Person:
         return file.name
 
 
-def until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> None:
+def until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0) -> None:
     """Return once condition holds."""
     ends = time.monotonic() + deadline_s
     while not condition():
