@@ -15,6 +15,7 @@ EPILOG = epilog(
     [
         "salvo schema > .salvo-schema.json",
         "# yaml-language-server: $schema=../.salvo-schema.json    a first line",
+        "salvo schema --project              that of salvo.yaml",
         "salvo schema --outputs              what --json prints, by name",
         "salvo schema --output status        the JSON Schema of one of them",
     ],
@@ -23,6 +24,7 @@ EPILOG = epilog(
 
 
 def schema(
+    project: Annotated[bool, typer.Option("--project", help="Of salvo.yaml instead.")] = False,
     output: Annotated[
         str, typer.Option("--output", metavar="NAME", help="Of a document that --json prints, instead.")
     ] = "",
@@ -38,8 +40,10 @@ def schema(
     """
     from salvo_cli.render.console import print_json
 
-    if output and outputs:
-        raise UsageError("--output prints one schema, --outputs lists all", hint="leave one out")
+    if project + bool(output) + outputs > 1:
+        raise UsageError(
+            "--project, --output and --outputs each print another thing", hint="give one of them"
+        )
     if outputs:
         _list(as_json=as_json)
     elif output:
@@ -47,9 +51,9 @@ def schema(
 
         print_json(catalogue.output_schema(catalogue.output(output)))
     else:
-        from salvo_core.scenario.schema import scenario_schema
+        from salvo_core.scenario.schema import project_schema, scenario_schema
 
-        print_json(scenario_schema())
+        print_json(project_schema() if project else scenario_schema())
     return exits.OK
 
 

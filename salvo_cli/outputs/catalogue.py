@@ -86,6 +86,7 @@ OUTPUTS = (
     Output("simulate", "simulate", deeds.Simulating),
     Output("status", "status", states.StatusTold),
     Output("submit", "submit", deeds.Submitted),
+    Output("test-alert", "schedule test-alert", deeds.AlertTested),
     Output("trace", "trace", runs.TraceShown),
     Output("trials", "trials", states.TrialsListed),
     Output("validate", "validate", deeds.Validated),

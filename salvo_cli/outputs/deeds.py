@@ -58,6 +58,23 @@ class Triggered(TypedDict):
     schedule: str
 
 
+class ChannelTried(TypedDict):
+    """What a channel answered to a test."""
+
+    channel: str
+    leads_to: str
+    told: bool
+    said: str
+    hint: str
+
+
+class AlertTested(TypedDict):
+    """Whether a schedule's alerts arrive."""
+
+    schedule: str
+    channels: list[ChannelTried]
+
+
 class ScheduleRemoved(TypedDict):
     """A schedule that is fired no more."""
 
@@ -255,12 +272,23 @@ class SettingShown(TypedDict):
     meaning: str
 
 
+class ChannelShown(TypedDict):
+    """Whom schedules may tell; ``unset`` names variables that this machine lacks for it."""
+
+    name: str
+    kind: str
+    leads_to: str
+    signed_by: str
+    unset: list[str]
+
+
 class Configured(TypedDict):
     """Every setting, and where it came from."""
 
     project: str
     mode: Literal["embedded", "fleet"]
     settings: list[SettingShown]
+    channels: list[ChannelShown]
 
 
 class FindingShown(TypedDict):

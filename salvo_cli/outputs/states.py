@@ -7,14 +7,18 @@ from typing import NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from salvo_core.alerts.alert import Alert
+from salvo_core.alerts.delivery import Delivery
+from salvo_core.alerts.incident import Followed
 from salvo_core.fleet.breaker import Trouble
 from salvo_core.fleet.registry import WorkerCard
 from salvo_core.manifest.budget import Spending
 from salvo_core.manifest.counters import RunState
 from salvo_core.manifest.rows import Status
-from salvo_core.run.schedule import Firing, Schedule
+from salvo_core.run.schedule import CellName, Schedule
 from salvo_core.run.verdict import Verdict
 from salvo_core.stats.nights import Event, Phase
+from salvo_core.store.keys import FiringKind
 
 
 class Counts(TypedDict):
@@ -181,10 +185,37 @@ class SchedulesListed(TypedDict):
     schedules: list[ScheduleListed]
 
 
-class FiringShown(Firing):
+class FiringShown(TypedDict):
     """What became of a due time; ``verdict`` is its run's, or its state, or ``lost``."""
 
+    schedule: str
+    due_at: str
+    run_id: str
+    why: str
+    by_hand: bool
+    trials: int | None
+    confirms: str
+    cells: list[CellName]
+    kind: FiringKind
     verdict: str
+
+
+class DeliveryTold(Delivery):
+    """How far one channel is with an alert."""
+
+    alert: str = Field(default="", exclude=True)
+
+
+class AlertTold(Alert):
+    """An alert, and whom it has reached."""
+
+    told: tuple[DeliveryTold, ...]
+
+
+class FollowedShown(Followed):
+    """What was decided after a firing, and who was told."""
+
+    alerts: tuple[AlertTold, ...]
 
 
 class NightEvent(TypedDict):
@@ -212,6 +243,8 @@ class ScheduleHistory(TypedDict):
     schedule: str
     firings: list[FiringShown]
     cells: list[CellStanding]
+    followed: list[FollowedShown]
+    note: str
 
 
 class BaselineShown(TypedDict):

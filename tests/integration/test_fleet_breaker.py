@@ -69,7 +69,9 @@ async def test_a_storm_of_seconds_is_waited_out_by_single_probes_and_costs_no_tr
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("authentication", "401"), ("quota", "the quota is used up")], ids=["revoked key", "no quota"]
+    ("kind", "told"),
+    [("authentication", "401"), ("quota", "the quota is used up")],
+    ids=["revoked key", "no quota"],
 )
 async def test_what_no_waiting_mends_pauses_the_run_which_goes_on_when_a_person_mended_it(
     fleet_on_files: Fleet, kind: str, told: str
