@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -176,8 +176,25 @@ class PastRun(TypedDict):
     cells: list[PastCell]
 
 
+class PastPoint(TypedDict):
+    """One cell in one run."""
+
+    run_id: str
+    created_at: str
+    verdict: Verdict
+    passed: int
+    scored: int
+    pass_rate: float
+    pass_rate_low: float
+    pass_rate_high: float
+    interval: str
+
+
 class Trend(TypedDict):
-    """One cell's pass rates from run to run, oldest first; ``edited`` if its scenario changed on the way."""
+    """One cell's pass rates from run to run, oldest first; ``edited`` if its scenario changed on the way.
+
+    ``chance_p`` is how probable such differences are by chance alone; null where that cannot be told.
+    """
 
     scenario: str
     model: str
@@ -185,6 +202,8 @@ class Trend(TypedDict):
     first: float
     last: float
     edited: bool
+    chance_p: float | None
+    points: list[PastPoint | None]
 
 
 class DamagedRun(TypedDict):
@@ -245,6 +264,7 @@ class PlannedCell(TypedDict):
     judge_calls_max: int
     judges: list[PlannedJudge]
     price_known: bool
+    tokens_max: int | None
     cost_usd_max: float | None
 
 
@@ -257,12 +277,6 @@ class _Bounds(TypedDict):
     concurrency_max: int | None
     early_stop: bool
     stop_rule: Sequential | None
-
-
-class DryRun(_Bounds):
-    """What would be run, and what it takes at most; a bound is null where nothing bounds it."""
-
-    cells: list[PlannedCell]
 
 
 class ForeseenCell(PlannedCell):
@@ -279,8 +293,33 @@ class ForeseenTotals(TypedDict):
     cost_usd: Amount | None
 
 
+class Estimated(TypedDict):
+    """What all cells take of one unit: ``foreseen`` of some by past runs, of the others the worst case."""
+
+    basis: Literal["past runs", "worst case", "both"]
+    foreseen: Amount | None
+    by_past_runs: int
+    by_worst_case: int
+    worst_case: float | None
+
+
+class Estimates(TypedDict):
+    """The same of every unit."""
+
+    calls: Estimated
+    tokens: Estimated
+    cost_usd: Estimated
+
+
 class Planned(_Bounds):
-    """What would be run: the bounds, and what past runs say."""
+    """What would be run: the bounds, and what past runs say; a bound is null where nothing bounds it."""
 
     cells: list[ForeseenCell]
     expected: ForeseenTotals
+    estimate: Estimates
+
+
+class DryRunBounds(_Bounds):
+    """The bounds alone, where past runs cannot be read."""
+
+    cells: list[PlannedCell]
