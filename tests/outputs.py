@@ -62,7 +62,7 @@ def _walk(
 ) -> None:
     kinds: set[str] = set()
     for one in _choices(schema, defs, within):
-        kinds.add(_kind(one))
+        kinds.update(_kind(one).split("|"))
         inner = (*within, *one.get("_names", ()))
         required = set(one.get("required", ()))
         for name, part in one.get("properties", {}).items():
