@@ -215,21 +215,7 @@ async def running(site: Site, plan: Plan, count: int) -> float:
 async def end(site: Site, plan: Plan) -> None:
     """Bring every row to its end, as committing each would; empty the queue."""
     redis: Any = site.manifest.redis
-    rows = [
-        Row(
-            index,
-            "failed" if index % 10 == 0 else "passed",
-            1,
-            plan.trace_id(index),
-            result=Result(
-                score=0.667 if index % 10 == 0 else 1.0, cost_usd=0.00123, latency_s=4.321, duration_s=4.567,
-                input_tokens=1234, output_tokens=321, turns=4, retries=0, outcome="completed", error="",
-                worker="bench-12345-0a1b2c3d", digest=digest(str(index).encode()),
-                failed=((1, 0.0),) if index % 10 == 0 else (),
-            ),
-        )
-        for index in range(plan.total)
-    ]  # fmt: skip
+    rows = [finished_row(plan, index) for index in range(plan.total)]
     for start in range(0, plan.total, 1000):
         some = rows[start : start + 1000]
         await redis.hset(keys.manifest(plan.run_id), mapping={str(row.index): row.encode() for row in some})
@@ -243,6 +229,23 @@ async def end(site: Site, plan: Plan) -> None:
     now_ms = round(time.time() * 1000)
     ended = {"state": "finished", "finished_ms": now_ms, "started_ms": now_ms - 60_000}
     await redis.hset(keys.header(plan.run_id), mapping=ended)
+
+
+def finished_row(plan: Plan, index: int) -> Row:
+    """Return a row as a commit leaves it; every tenth trial failed an assertion."""
+    failed = index % 10 == 0
+    return Row(
+        index,
+        "failed" if failed else "passed",
+        1,
+        plan.trace_id(index),
+        result=Result(
+            score=0.667 if failed else 1.0, cost_usd=0.00123, latency_s=4.321, duration_s=4.567,
+            input_tokens=1234, output_tokens=321, turns=4, retries=0, outcome="completed", error="",
+            worker="bench-12345-0a1b2c3d", digest=digest(str(index).encode()),  # as little to compress as in life
+            failed=((1, 0.0),) if failed else (),
+        ),
+    )  # fmt: skip
 
 
 def read_by(arguments: Sequence[str], environ: dict[str, str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from salvo_core.errors import SalvoError
 
@@ -26,21 +26,47 @@ INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 """Whoever read our output went away (``salvo list | head``): what SIGPIPE would have made of it."""
 
-CODES: dict[int, str] = {
-    0: "done · PASS · compare --gate: SAME or IMPROVED",
-    1: "FAIL or PARTIAL · compare --gate: REGRESSED · import, export: not all",
-    2: "HARD FAIL: a required assertion failed",
-    3: "INFRA_ERROR: a provider or a machine failed, not the agent",
-    4: "INCONCLUSIVE: the trials cannot tell, or were cancelled",
-    64: "usage: the command, a scenario or the configuration is wrong",
-    65: "something that is stored is damaged",
-    69: "Redis or the store is unavailable",
-    70: "a bug of ours",
-    75: "wait --timeout ran out; the run goes on",
-    130: "interrupted",
-    141: "nobody reads the output",
+
+class Code(NamedTuple):
+    """What one exit code means.
+
+    Attributes:
+        briefly: For ``salvo --help``, one line.
+        fully: For the documents, one row of a table.
+    """
+
+    briefly: str
+    fully: str
+
+
+CODES: dict[int, Code] = {
+    0: Code("done · PASS · compare --gate: SAME or IMPROVED", "PASS; `compare --gate`: SAME or IMPROVED"),
+    1: Code(
+        "FAIL or PARTIAL · compare --gate: REGRESSED · import, export: not all",
+        "FAIL or PARTIAL: the agent is not good enough; `compare --gate`: REGRESSED",
+    ),
+    2: Code("HARD FAIL: a required assertion failed", "HARD FAIL: a required assertion failed"),
+    3: Code(
+        "INFRA_ERROR: a provider or a machine failed, not the agent",
+        "INFRA_ERROR: a provider or a machine failed, which says nothing about the agent",
+    ),
+    4: Code(
+        "INCONCLUSIVE: the trials cannot tell, or were cancelled",
+        "INCONCLUSIVE: cancelled before it was decided, or too few trials to tell",
+    ),
+    64: Code(
+        "usage: the command, a scenario or the configuration is wrong",
+        "the command, a scenario or the configuration is wrong",
+    ),
+    65: Code("something that is stored is damaged", "something that is stored is damaged"),
+    69: Code("Redis or the store is unavailable", "Redis or the store is unavailable"),
+    70: Code("a bug of ours", "a bug of ours"),
+    75: Code("wait --timeout ran out; the run goes on", "`wait --timeout` ran out"),
+    130: Code("interrupted", "interrupted"),
+    141: Code("nobody reads the output", "nobody reads the output"),
 }
-"""Every code of every command. What a command's own help says of its codes is more exact."""
+"""Every code of every command. What a command's own help says of its codes is more exact. A test holds
+the help and the README to this table, and what deploy/ci and each command say to its codes and verdicts."""
 
 VERDICT_CODES = "0 PASS · 1 FAIL or PARTIAL · 2 HARD FAIL · 3 INFRA ERROR"
 SERVER_CODES = "64 usage · 69 Redis or store unavailable"

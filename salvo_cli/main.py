@@ -80,7 +80,7 @@ COMMANDS = (
     ("config", "Every setting, and where it came from.", "config.config"),
     ("doctor", "Is everything there that runs need?", "doctor.doctor"),
     ("foreign", "Messages in the queue that are not ours.", "foreign.foreign"),
-    ("schema", "The scenario format, for editors.", "schema.schema"),
+    ("schema", "Formats: of scenarios, of --json.", "schema.schema"),
     ("simulate", "A pretend provider over real HTTP.", "simulate.simulate"),
     ("baseline", "Names for runs that others are compared with.", "baseline.app"),
     ("schedule", "Nightlies: runs that order themselves.", "schedule.app"),
@@ -99,7 +99,7 @@ def command_line(wanted: str = "") -> typer.Typer:
         name="salvo",
         help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
         epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples."
-        "\n\n" + epilog([], *(f"{code:>3} {means}" for code, means in exits.CODES.items())),
+        "\n\n" + epilog([], *(f"{code:>3} {means.briefly}" for code, means in exits.CODES.items())),
         rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},

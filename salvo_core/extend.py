@@ -12,13 +12,12 @@ from dataclasses import dataclass
 
 from salvo_core.clock import Clock
 from salvo_core.errors import UsageError
-from salvo_core.identity import INDEX_MAX
 from salvo_core.manifest.live import Manifest
 from salvo_core.retry import let_go_on, put_back, require_orders
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import EXTENSIONS_MAX, Extension, extended
 from salvo_core.run.orders import Orders
-from salvo_core.run.plan import TRIALS_MAX, Plan
+from salvo_core.run.plan import RUN_TRIALS_MAX, TRIALS_MAX, Plan
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import is_forgotten, read_plan, spread
@@ -83,7 +82,7 @@ async def extend(
     wanted = to or had + by
     if idempotency_key and not dry_run:
         wanted = int(await manifest.reserve(f"extend {run_id} {idempotency_key}", str(wanted)))
-    if wanted > TRIALS_MAX or wanted * cells > INDEX_MAX:
+    if wanted > TRIALS_MAX or wanted * cells > RUN_TRIALS_MAX:
         raise UsageError(
             f"{wanted:,} trials of each of {cells:,} cells are too many", hint="submit another run"
         )

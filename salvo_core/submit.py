@@ -21,7 +21,7 @@ from salvo_core.evaluation.gate import Gate
 from salvo_core.evaluation.judge.assertion import Terms
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.evaluation.judge.panel import judges_in
-from salvo_core.identity import INDEX_MAX, new_run_id
+from salvo_core.identity import new_run_id
 from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.ledger import Ledger
@@ -30,7 +30,7 @@ from salvo_core.manifest.memory import require_room
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
-from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX, Cell, Plan
+from salvo_core.run.plan import CELLS_MAX, RUN_TRIALS_MAX, TRIALS_MAX, Cell, Plan
 from salvo_core.run.route import Priority
 from salvo_core.run.sequential import Sequential
 from salvo_core.run.withholding import cell_of, keep_scenarios
@@ -125,9 +125,9 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         raise UsageError(
             f"{len(cells):,} cells (scenarios x models) are more than {CELLS_MAX:,}", hint="split the run"
         )
-    if len(cells) * order.trials > INDEX_MAX:
+    if len(cells) * order.trials > RUN_TRIALS_MAX:
         raise UsageError(
-            f"{len(cells):,} cells of {order.trials:,} trials are more than {INDEX_MAX:,} trials",
+            f"{len(cells):,} cells of {order.trials:,} trials are more than {RUN_TRIALS_MAX:,} trials",
             hint="split the run",
         )
     _require_decidable(order.sequential, cells)

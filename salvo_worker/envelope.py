@@ -20,7 +20,7 @@ from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import Signer
 
 MESSAGE_BYTES_MAX = 16_384
-"""Ours have about 900."""
+"""Ours have about 600."""
 
 _Name = Annotated[str, Field(max_length=100)]
 

@@ -242,7 +242,7 @@ def trigger(
     from salvo_cli.render.console import console, plain, print_json
 
     if as_json:
-        print_json({"schema": "salvo.cli.submit/1", "run_id": firing.run_id, "schedule": name})
+        print_json({"schema": "salvo.cli.schedule-trigger/1", "run_id": firing.run_id, "schedule": name})
     else:
         console().print(plain(firing.run_id), soft_wrap=True)
     return exits.OK
@@ -320,7 +320,7 @@ def rm(name: _Name, as_json: Json = False) -> int:
             raise UsageError(f"there is no schedule {name!r}", hint="`salvo schedule list` shows all")
         await site.store.delete(keys.schedule(name))
         if as_json:
-            print_json({"schema": "salvo.cli.schedule/1", "name": name, "removed": True})
+            print_json({"schema": "salvo.cli.schedule-rm/1", "name": name, "removed": True})
         else:
             console().print(plain(f"{name} is fired no more"))
         return exits.OK

@@ -10,6 +10,10 @@ from salvo_core.trace import codec
 
 SCHEMA = "salvo.manifest/1"
 
+ARCHIVE_BYTES_MAX = 512 * 1024 * 1024
+"""Unpacked. A row takes some 215 bytes, more with a judge's part and a long worker's name. The largest run
+that can be ordered (``plan.RUN_TRIALS_MAX``) has room, so that whatever is sealed can be read later."""
+
 
 def encode_rows(run_id: str, rows: Sequence[Row]) -> bytes:
     """Return the stored bytes of a run's rows; equal rows give equal bytes.
@@ -32,7 +36,7 @@ def decode_rows(stored: bytes, where: str) -> Iterator[Row]:
     Raises:
         ObjectCorrupt: Damaged, or not a manifest.
     """
-    body = codec.decode(SCHEMA, stored, where=where)
+    body = codec.decode(SCHEMA, stored, where=where, bytes_max=ARCHIVE_BYTES_MAX)
     try:
         for index, line in body["rows"]:
             yield Row.decode(index, line)

@@ -24,8 +24,8 @@ ROW_BYTES = 350
 GROWTH_BYTES = 220
 """By which a row grows when its trial ends."""
 
-MESSAGE_BYTES = 1050
-"""Of a trial that is queued."""
+MESSAGE_BYTES = 650
+"""Of a trial that is queued: 640 for a signed one with a long index, 90 less for one without a signature."""
 
 SHARE_MAX = 0.9
 """Of maxmemory that rows and messages may fill; the rest is for the journals of trials under way."""

@@ -41,6 +41,8 @@ _SIGNED = "salvo.plan.signature/1"
 _MESSAGE_SIGNED = "salvo.trial/1"
 CELLS_MAX = 10_000
 TRIALS_MAX = 1_000_000
+RUN_TRIALS_MAX = 1_500_000
+"""Of all cells together: what one archive has room for (``manifest.archive``), and one process can seal."""
 
 
 class Cell(Frozen):

@@ -86,7 +86,7 @@ def confidence_sequence(passed: int, n: int, confidence: float = 0.95) -> Interv
     """Return an interval that may be looked at after every trial: it misses, ever, with 1 - confidence.
 
     A Wilson interval that is computed again after each of 200 trials misses at some of the looks in
-    one run of three; this one in fewer than one of twenty. Width is the price.
+    nearly one run of two; this one in fewer than one of twenty. Width is the price.
 
     Args:
         passed: Trials that passed, 0 <= passed <= n, of the longest finished prefix.

@@ -70,7 +70,14 @@ def encode(schema: str, body: Any, *, compress: bool) -> tuple[bytes, str]:
     return (zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(line) if compress else line), mark
 
 
-def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | None = None) -> Any:
+def decode(
+    schema: str,
+    stored: bytes,
+    *,
+    where: str,
+    expected_digest: str | None = None,
+    bytes_max: int = DOCUMENT_BYTES_MAX,
+) -> Any:
     """Return the body of a stored document after checking it.
 
     Args:
@@ -78,12 +85,13 @@ def decode(schema: str, stored: bytes, *, where: str, expected_digest: str | Non
         stored: Bytes as read from the store.
         where: The key, for the error.
         expected_digest: What the row or name that led here says the digest is.
+        bytes_max: What it may unpack to.
 
     Raises:
         ObjectNewer: The same kind of document in a later version.
         ObjectCorrupt: Not ours, another schema, damaged, or not the document that was promised.
     """
-    mark, raw = _checked(schema, stored, where)
+    mark, raw = _checked(schema, stored, where, bytes_max)
     if expected_digest is not None and mark != expected_digest:
         raise ObjectCorrupt(
             f"{where} is not the object its manifest row names: "
@@ -123,9 +131,11 @@ def digest_of(schema: str, stored: bytes, *, where: str) -> str:
     return _checked(schema, stored, where)[0]
 
 
-def _checked(schema: str, stored: bytes, where: str) -> tuple[str, bytes]:
+def _checked(
+    schema: str, stored: bytes, where: str, bytes_max: int = DOCUMENT_BYTES_MAX
+) -> tuple[str, bytes]:
     """Return the digest and the bytes of the body, which match each other."""
-    line = _decompress(stored, where)
+    line = _decompress(stored, where, bytes_max)
     head = b'{"schema":"%s","digest":"' % schema.encode()
     if not line.startswith(head):
         raise _another(schema, line, where)
@@ -138,15 +148,15 @@ def _checked(schema: str, stored: bytes, where: str) -> tuple[str, bytes]:
     return mark, raw
 
 
-def _decompress(stored: bytes, where: str) -> bytes:
+def _decompress(stored: bytes, where: str, bytes_max: int) -> bytes:
     if not stored.startswith(b"\x28\xb5\x2f\xfd"):  # zstd's magic number
         return stored
     try:
         size = zstandard.get_frame_parameters(stored).content_size
-        if size > DOCUMENT_BYTES_MAX:  # also CONTENTSIZE_UNKNOWN, which is 2**64 - 1
-            raise ObjectCorrupt(f"{where} unpacks to more than {DOCUMENT_BYTES_MAX} bytes")
+        if size > bytes_max:  # also CONTENTSIZE_UNKNOWN, which is 2**64 - 1
+            raise ObjectCorrupt(f"{where} unpacks to more than {bytes_max} bytes")
         return zstandard.ZstdDecompressor().decompress(
-            stored, max_output_size=DOCUMENT_BYTES_MAX, allow_extra_data=False
+            stored, max_output_size=bytes_max, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
         raise ObjectCorrupt(f"{where} is damaged: {error}") from None

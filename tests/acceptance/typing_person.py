@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.outputs import check_document
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 120.0
 
@@ -27,8 +29,10 @@ class Outcome:
 
     @property
     def document(self) -> Any:
-        """The one JSON document on stdout."""
-        return json.loads(self.out)
+        """The one JSON document on stdout; one of ours must be as `salvo schema --output` says."""
+        document = json.loads(self.out)
+        check_document(document)
+        return document
 
 
 class Person:

@@ -49,7 +49,7 @@ def fits(trials, queued, used=0):
 
 @pytest.mark.parametrize("used", [0, 2_000_000])
 async def test_a_run_is_refused_exactly_when_it_would_not_fit_beside_what_is_there(used):
-    most = max(trials for trials in range(5000, 8000) if fits(trials, trials, used)) if not used else 5000
+    most = max(trials for trials in range(5000, 12_000) if fits(trials, trials, used)) if not used else 5000
     assert fits(most, most, used)
     await require_room(Told(used), trials=most, queued=most)
     too_many = next(trials for trials in range(most, 10**5) if not fits(trials, trials, used))

@@ -1,0 +1,149 @@
+"""``python -m benchmarks.statistics``: each formula against its known answer, each rule against its promise.
+
+Writes ``results/statistics.json`` and the two tables of ``docs/statistics.md``. Takes about a minute; all
+chance is seeded, so that the figures come out the same again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.known_answers import KNOWN
+from benchmarks.promises import RATES
+
+RESULTS = Path(__file__).with_name("results") / "statistics.json"
+PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
+
+
+def main() -> int:
+    """Compute, print, write; return 1 if an answer is wrong or a promise broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="print, and write nothing")
+    chosen = parser.parse_args()
+    started_s = time.perf_counter()
+    known = [known_line(place) for place in range(len(KNOWN))]
+    rates = []
+    for place in range(len(RATES)):
+        rates.append(rate_line(place))
+        print(f"  ... {rates[-1]['rule']}: {rates[-1]['figure']:.4g}", file=sys.stderr, flush=True)
+    took_s = time.perf_counter() - started_s
+    document = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "numpy": version("numpy"),
+        "scipy": version("scipy"),
+        "took_s": round(took_s),
+        "known_answers": known,
+        "error_rates": rates,
+    }
+    print(tables(document))
+    if not chosen.dry_run:
+        RESULTS.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        PAGE.write_text(with_tables(PAGE.read_text("utf-8"), document), "utf-8")
+    broken = [line for line in (*known, *rates) if not line["holds"]]
+    for line in broken:
+        print(f"BROKEN: {line}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+def known_line(place: int) -> dict[str, Any]:
+    """Return one known answer and what ours is, as the results hold it."""
+    one = KNOWN[place]
+    ours = [float(value) for value in one.ours()]
+    return {
+        "rule": one.rule,
+        "given": one.given,
+        "expected": list(one.expected),
+        "ours": ours,
+        "within": one.within,
+        "source": one.source,
+        "holds": one.holds,
+    }
+
+
+def rate_line(place: int) -> dict[str, Any]:
+    """Return how often one rule errs, measured now, as the results hold it."""
+    one = RATES[place]
+    figure = float(one.measure(one.rounds, one.seed))
+    return {
+        "rule": one.rule,
+        "setting": one.setting,
+        "stated": one.stated,
+        "low": one.low,
+        "high": one.high,
+        "figure": figure,
+        "unit": one.unit,
+        "rounds": one.rounds,
+        "seed": one.seed,
+        "holds": one.low <= figure <= one.high,
+    }
+
+
+def tables(document: Mapping[str, Any]) -> str:
+    """Return both tables as markdown, a marker before and after each."""
+    known = [
+        [line["rule"], line["given"], _numbers(line["expected"]), _numbers(line["ours"]), line["source"]]
+        for line in document["known_answers"]
+    ]
+    rates = [
+        [
+            line["rule"],
+            line["setting"],
+            line["stated"],
+            f"**{_figure(line)}**",
+            f"{line['rounds']:,} rounds, seed {line['seed']}" if line["rounds"] else "exact sum",
+        ]
+        for line in document["error_rates"]
+    ]
+    return "\n\n".join(
+        (
+            _table("known answers", ("formula", "given", "expected", "ours", "source of the answer"), known),
+            _table("error rates", ("what happens", "setting", "stated", "how often", "how computed"), rates),
+        )
+    )
+
+
+def with_tables(page: str, document: Mapping[str, Any]) -> str:
+    """Return a page with its tables replaced by those of a document.
+
+    Raises:
+        ValueError: It has no markers.
+    """
+    for table in tables(document).split("\n\n"):
+        first, *_, last = table.splitlines()
+        before, found, rest = page.partition(first)
+        _, closed, after = rest.partition(last)
+        if not (found and closed):
+            raise ValueError(f"the page lacks {first} or {last}")
+        page = before + table + after
+    return page
+
+
+def _table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    drawn = ["| " + " | ".join(cells) + " |" for cells in (heads, *rows)]
+    drawn.insert(1, "|" + "---|" * len(heads))
+    return "\n".join(
+        [f"<!-- {name}: from benchmarks/results/statistics.json -->", *drawn, f"<!-- end of {name} -->"]
+    )
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.7g}" for value in values)
+
+
+def _figure(line: Mapping[str, Any]) -> str:
+    if line["unit"]:
+        return f"{line['figure']:.3g} {line['unit']}"
+    return f"{line['figure']:.2%}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
