@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from salvo_core.fleet.limits import Queue
 
 LOOKS_PER_S = 4
+FIRST_LOOKS_PER_S = 20
+FIRST_S = 3.0
+"""A run of a few quick trials is over by then: whoever tries a scenario out waits for every look."""
 TERSE_EVERY_S = 5.0
 WORKERS_EVERY_S = 5.0
 NO_WORKERS_EVERY_S = 0.5
@@ -109,8 +112,8 @@ class Follower:
         Raises:
             RedisUnavailable: Redis has been away for OUTAGE_S_MAX.
         """
-        live = self._live()
-        deadline_s = None if timeout_s is None else self._now_s() + timeout_s
+        live, began_s = self._live(), self._now_s()
+        deadline_s = None if timeout_s is None else began_s + timeout_s
         if live is not None:
             live.start()
         try:
@@ -120,7 +123,8 @@ class Follower:
                     self._show(counts, live)
                     if counts.state in ("sealed", "paused"):
                         return counts
-                wait_s = 1 / LOOKS_PER_S
+                early = self._now_s() - began_s < FIRST_S
+                wait_s = 1 / (FIRST_LOOKS_PER_S if early else LOOKS_PER_S)
                 if deadline_s is not None:
                     if self._now_s() >= deadline_s:
                         return None

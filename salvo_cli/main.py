@@ -1,7 +1,8 @@
 """The entry point: which commands there are, and how each way of failing reaches the shell.
 
 Nothing heavy is imported here or by the command modules, so that ``salvo --help`` is
-quick; each command imports what it needs when it runs.
+quick; each command imports what it needs when it runs. Of the modules themselves only that of the
+command which is asked for is imported: telling all forty to Typer takes longer than most of them run.
 """
 
 from __future__ import annotations
@@ -10,48 +11,12 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from salvo_cli import exits
-from salvo_cli.commands import (
-    audit,
-    baseline,
-    beat,
-    cancel,
-    compare,
-    config,
-    doctor,
-    export,
-    extend,
-    foreign,
-    history,
-    import_runs,
-    init,
-    list_runs,
-    manifest,
-    pack,
-    pause,
-    plan_run,
-    rebuild,
-    reeval,
-    replay,
-    report,
-    resume,
-    retry,
-    run_scenarios,
-    schedule,
-    schema,
-    simulate,
-    status,
-    submit,
-    trace,
-    trials,
-    validate,
-    wait,
-    worker,
-)
 from salvo_cli.deciding import with_rule_apart
 from salvo_cli.epilog import epilog
 from salvo_core.errors import SalvoError
@@ -63,16 +28,6 @@ _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 COLLECTED_EVERY = 20_000
 """Objects made between two looks for garbage."""
 
-app = typer.Typer(
-    name="salvo",
-    help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
-    epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples.\n\n"
-    + epilog([], *(f"{code:>3} {means.briefly}" for code, means in exits.CODES.items())),
-    rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -82,7 +37,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
     version: Annotated[
@@ -95,44 +49,72 @@ def _top(
     return exits.OK
 
 
-for _name, _does, _module, _function in (
-    ("init", "Write a project that runs at once.", init, init.init),
-    ("validate", "Check scenario files; report every problem.", validate, validate.validate),
-    ("run", "Run scenarios N times; exit by the verdict.", run_scenarios, run_scenarios.run),
-    ("plan", "What a run would take, and could show.", plan_run, plan_run.plan),
-    ("submit", "Order a run, print its id, return at once.", submit, submit.submit),
-    ("status", "Where a run stands; --watch follows it.", status, status.status),
-    ("wait", "Return when a run ends; exit by its verdict.", wait, wait.wait),
-    ("list", "The newest runs.", list_runs, list_runs.list_runs),
-    ("trials", "A run, trial by trial.", trials, trials.trials),
-    ("trace", "One trial as a conversation.", trace, trace.trace),
-    ("report", "What a run came to.", report, report.report),
-    ("history", "The last runs, and where pass rates are going.", history, history.history),
-    ("compare", "A run against a baseline; a gate for CI.", compare, compare.compare),
-    ("replay", "A recorded trial or run again; no model asked.", replay, replay.replay),
-    ("reeval", "Recorded trials judged again; the agent is not asked.", reeval, reeval.reeval),
-    ("import", "Carry over what salvo-ai left.", import_runs, import_runs.import_runs),
-    ("cancel", "End a run for good.", cancel, cancel.cancel),
-    ("pause", "Hold a run up; resume lets it go on.", pause, pause.pause),
-    ("resume", "Let a paused or broken-off run go on.", resume, resume.resume),
-    ("extend", "Give a run more trials.", extend, extend.extend),
-    ("retry", "Try trials again that infrastructure ended.", retry, retry.retry),
-    ("audit", "Does a run's every row match its trace?", audit, audit.audit),
-    ("export", "A run as a table: JSON lines, CSV, Parquet.", export, export.export),
-    ("pack", "A sealed run's traces in a few objects.", pack, pack.pack),
-    ("rebuild", "Bring back a run that Redis has lost.", rebuild, rebuild.rebuild),
-    ("worker", "Be one of those who run trials.", worker, worker.worker),
-    ("beat", "Fire schedules; needs no worker beside it.", beat, beat.beat),
-    ("config", "Every setting, and where it came from.", config, config.config),
-    ("doctor", "Is everything there that runs need?", doctor, doctor.doctor),
-    ("foreign", "Messages in the queue that are not ours.", foreign, foreign.foreign),
-    ("schema", "Formats: of scenarios, of --json.", schema, schema.schema),
-    ("simulate", "A pretend provider over real HTTP.", simulate, simulate.simulate),
-):
-    app.command(_name, short_help=_does, epilog=_module.EPILOG)(_function)
-app.add_typer(baseline.app, short_help="Names for runs that others are compared with.")
-app.add_typer(schedule.app, short_help="Nightlies: runs that order themselves.")
-app.add_typer(manifest.app, short_help="A run's rows: trace ids by trial.")
+COMMANDS = (
+    ("init", "Write a project that runs at once.", "init.init"),
+    ("validate", "Check scenario files; report every problem.", "validate.validate"),
+    ("run", "Run scenarios N times; exit by the verdict.", "run_scenarios.run"),
+    ("plan", "What a run would take, and could show.", "plan_run.plan"),
+    ("submit", "Order a run, print its id, return at once.", "submit.submit"),
+    ("status", "Where a run stands; --watch follows it.", "status.status"),
+    ("wait", "Return when a run ends; exit by its verdict.", "wait.wait"),
+    ("list", "The newest runs.", "list_runs.list_runs"),
+    ("trials", "A run, trial by trial.", "trials.trials"),
+    ("trace", "One trial as a conversation.", "trace.trace"),
+    ("report", "What a run came to.", "report.report"),
+    ("history", "The last runs, and where pass rates are going.", "history.history"),
+    ("compare", "A run against a baseline; a gate for CI.", "compare.compare"),
+    ("replay", "A recorded trial or run again; no model asked.", "replay.replay"),
+    ("reeval", "Recorded trials judged again; the agent is not asked.", "reeval.reeval"),
+    ("import", "Carry over what salvo-ai left.", "import_runs.import_runs"),
+    ("cancel", "End a run for good.", "cancel.cancel"),
+    ("pause", "Hold a run up; resume lets it go on.", "pause.pause"),
+    ("resume", "Let a paused or broken-off run go on.", "resume.resume"),
+    ("extend", "Give a run more trials.", "extend.extend"),
+    ("retry", "Try trials again that infrastructure ended.", "retry.retry"),
+    ("audit", "Does a run's every row match its trace?", "audit.audit"),
+    ("export", "A run as a table: JSON lines, CSV, Parquet.", "export.export"),
+    ("pack", "A sealed run's traces in a few objects.", "pack.pack"),
+    ("rebuild", "Bring back a run that Redis has lost.", "rebuild.rebuild"),
+    ("worker", "Be one of those who run trials.", "worker.worker"),
+    ("beat", "Fire schedules; needs no worker beside it.", "beat.beat"),
+    ("config", "Every setting, and where it came from.", "config.config"),
+    ("doctor", "Is everything there that runs need?", "doctor.doctor"),
+    ("foreign", "Messages in the queue that are not ours.", "foreign.foreign"),
+    ("schema", "Formats: of scenarios, of --json.", "schema.schema"),
+    ("simulate", "A pretend provider over real HTTP.", "simulate.simulate"),
+    ("baseline", "Names for runs that others are compared with.", "baseline.app"),
+    ("schedule", "Nightlies: runs that order themselves.", "schedule.app"),
+    ("manifest", "A run's rows: trace ids by trial.", "manifest.app"),
+)
+"""What ``salvo`` can be told to do: its name, what the list of commands says of it, and whose it is."""
+
+
+def command_line(wanted: str = "") -> typer.Typer:
+    """Return the command line, whole or with one command alone.
+
+    Args:
+        wanted: That command; if there is no such one, all are there and the person is told.
+    """
+    app = typer.Typer(
+        name="salvo",
+        help="Does the agent still work, every time? N trials per scenario, on a laptop or a fleet.",
+        epilog="Start with `salvo init`, then `salvo run scenarios/`. Each command has --help with examples."
+        "\n\n" + epilog([], *(f"{code:>3} {means.briefly}" for code, means in exits.CODES.items())),
+        rich_markup_mode=None,  # plain help: it wraps well, pipes well and costs no import
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_top)
+    chosen = [command for command in COMMANDS if command[0] == wanted] or COMMANDS
+    for name, does, place in chosen:
+        module, _, function = place.partition(".")
+        found = import_module(f"salvo_cli.commands.{module}")
+        what = getattr(found, function)
+        if isinstance(what, typer.Typer):
+            app.add_typer(what, short_help=does)
+        else:
+            app.command(name, short_help=does, epilog=found.EPILOG)(what)
+    return app
 
 
 def run() -> NoReturn:
@@ -156,7 +138,10 @@ def main(arguments: Sequence[str]) -> int:
     as_json = any(option in arguments for option in ("--json", "--format-json", "--legacy"))
     try:
         given = with_rule_apart(arguments)
-        code = typer.main.get_command(app)(args=given, prog_name="salvo", standalone_mode=False)
+        # None of the options before it takes a value.
+        wanted = next((argument for argument in given if not argument.startswith("-")), "")
+        command = typer.main.get_command(command_line(wanted))
+        code = command(args=given, prog_name="salvo", standalone_mode=False)
     except SalvoError as error:
         return _fail(as_json, exits.kind_of(error), error.message, error.hint, error.exit_code, error)
     except _ClickUsageError as error:

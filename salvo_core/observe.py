@@ -17,12 +17,9 @@ from salvo_core.manifest.archive import decode_rows
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import TERMINAL, Row
-from salvo_core.run.facts import assertion_facts
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import Plan
 from salvo_core.run.references import WHERE_TRACE_IDS_ARE, References
-from salvo_core.run.standing import counts_of
-from salvo_core.run.summary import Summary, summarise
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home, stored_ids
 from salvo_core.store.protocol import Store
@@ -32,6 +29,7 @@ from salvo_core.trace.stored import read_trace
 if TYPE_CHECKING:
     from salvo_core.run.comparison import Comparison
     from salvo_core.run.rescored import Rescored
+    from salvo_core.run.summary import Summary
     from salvo_core.scenario.snapshot import Snapshot
 
 
@@ -81,6 +79,8 @@ class Observer:
         try:
             return await self.manifest.counts(run_id)
         except NotFound:
+            from salvo_core.run.standing import counts_of  # status of what Redis knows needs no summary
+
             key, summary = await self._sealed(run_id)
             return counts_of(summary, reeval=key.startswith(keys.REEVALS))
 
@@ -167,11 +167,13 @@ class Observer:
         if counts.state == "sealed":
             with suppress(RunLost):  # somebody removed it: it is told once more from the rows
                 return (await self._sealed(run_id))[1]
+        from salvo_core.run.facts import assertion_facts  # as in ``status``
+        from salvo_core.run.summary import summarise
+
         plan = await self.plan(run_id)
-        rows = [row async for row in self.manifest.rows(run_id)]
         return summarise(
             plan,
-            rows,
+            await self.manifest.lines(run_id),
             await assertion_facts(plan, self._orders),
             started_ms=counts.started_ms,
             finished_ms=counts.finished_ms,
@@ -289,6 +291,8 @@ class Observer:
 
     async def _sealed(self, run_id: str) -> tuple[str, Summary]:
         """Return a sealed summary, and where it lies."""
+        from salvo_core.run.summary import Summary  # as in ``status``
+
         try:
             key, stored = await get_from_home(self.store, keys.summary, run_id)
             self._homes[run_id] = keys.REEVALS if key.startswith(keys.REEVALS) else keys.RUNS

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 from salvo_core.adapters.gate import Barred
@@ -192,7 +192,7 @@ async def rescore(plan: Plan, held: HeldTrial, desk: Desk) -> Recorded | Unchang
     try:
         row = await _source_row(task)
         if not _has_a_conversation(row):
-            return Unchanged(row.status, row.result and replace(row.result, digest="", judged=()))
+            return Unchanged(row.status, row.result and row.result._replace(digest="", judged=()))
         record = await _scored(await _read(row, task), task)
     except _Unscorable as problem:
         record = _unscored(problem.error, row, task)

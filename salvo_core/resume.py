@@ -17,7 +17,15 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.signature import Signer
 from salvo_core.seal import seal
 from salvo_core.store.protocol import Store
-from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
+from salvo_core.submit import (
+    LET_IN_ALWAYS,
+    is_forgotten,
+    open_run,
+    publish,
+    read_plan,
+    room_for,
+    spread,
+)
 
 PUBLISHED_AT_ONCE = 1000
 
@@ -151,18 +159,23 @@ async def _ask_again(manifest: Manifest) -> None:
 
 
 async def publish_pending(plan: Plan, *, manifest: Manifest, dispatcher: Dispatcher) -> int:
-    """Send a message for every released trial that nobody has begun; return how many.
+    """Send messages of released trials that nobody has begun, as far as there is room; return how many.
 
-    Those that wait again for a place are left out: whoever makes one sends them.
+    Those that wait again for a place are left out: whoever makes one sends them. What there is no room for is
+    found by a sweep, once the run stands still.
 
     This reads the released rows, so it is for repair, not for every day.
     """
     counts = await manifest.counts(plan.run_id)
     if counts.state not in ("submitting", "running", "cancelling"):
         return 0
-    sent, window = 0, []
+    # Some always, however full others have made the queue: their trials do not end ours.
+    room = max(await room_for(counts, dispatcher), min(LET_IN_ALWAYS, dispatcher.queued_max))
+    sent, window = 0, list[int]()
     later = await manifest.waiting_again(plan.run_id) if counts.again else frozenset()
     async for row in manifest.rows(plan.run_id, 0, counts.released):
+        if sent + len(window) == room:
+            break
         if row.status == "pending" and row.index not in later:
             window.append(row.index)
         if len(window) >= PUBLISHED_AT_ONCE:

@@ -30,7 +30,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
-from salvo_core.submit import is_forgotten, open_run, publish, read_plan, spread
+from salvo_core.submit import is_forgotten, open_run, read_plan, release, room_for, spread
 from salvo_core.trace.model import EarlierAttempt, Trace, Turn, Usage
 from salvo_core.trace.stored import read_trace
 from salvo_core.trial.earlier import added
@@ -115,7 +115,9 @@ async def retry(
         trials, continued = trials + len(done), continued + sum(bool(one.turns) for one in done)
         # Before the messages: should this process die now, a sweep sends them.
         await repairs.look_after(run_id, round(plan.created_at.timestamp() * 1000))
-        await _send(plan, [one.change.index for one in done], manifest, dispatcher)
+        # What the queue has no room for is sent by sweeps as it empties.
+        room = await room_for(await manifest.counts(run_id), dispatcher)
+        await release(plan, room, manifest, dispatcher)
     state = "sealed" if forgotten and dry_run else (await manifest.counts(run_id)).state
     return Retried(trials, continued, state)
 
@@ -227,13 +229,6 @@ def _left_cost_usd(row: Row, turns: Sequence[Turn], before: Sequence[EarlierAtte
     if row.result.cost_usd is None or known is None:
         return None
     return max(0.0, added([row.result.cost_usd, -known]) or 0.0)
-
-
-async def _send(plan: Plan, indices: Sequence[int], manifest: Manifest, dispatcher: Dispatcher) -> None:
-    """Send the messages of trials that wait again; of a run with a bound, of so many as have a place."""
-    if plan.concurrency_max is not None:
-        indices = await manifest.release(plan.run_id, plan.total)
-    await publish(plan, indices, dispatcher)
 
 
 async def let_go_on(plan: Plan, counts: RunCounts, store: Store, manifest: Manifest, signer: Signer) -> None:

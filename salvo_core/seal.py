@@ -48,7 +48,7 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     if counts.budget is not None:
         await Ledger(manifest).settle_lost(run_id)  # nobody holds a trial any more: the books are final
         counts = await manifest.counts(run_id)
-    rows = [row async for row in manifest.rows(run_id)]
+    rows = await manifest.lines(run_id)
     summary, archive = await fold(
         plan,
         rows,
@@ -59,7 +59,7 @@ async def seal(run_id: str, *, store: Store, manifest: Manifest) -> Summary | No
     )
     await store.put(keys.manifest(run_id, plan.home), archive)
     if plan.rescore is not None:
-        await _put_comparison(plan, rows, Orders(store), manifest, store)
+        await _put_comparison(plan, list(rows), Orders(store), manifest, store)
     await store.put(keys.summary(run_id, plan.home), summary.encode()[0])
     if any(cell.withheld for cell in plan.cells):
         await forget_orders(run_id, store)

@@ -129,7 +129,7 @@ class Sweeper:
 
     async def _let_in(self, run_id: str, counts: RunCounts) -> None:
         """Send more of a run that is larger than the queue, as that empties; commits keep to ``-j``."""
-        if counts.concurrency_max is None and counts.released < counts.seeded:
+        if counts.concurrency_max is None and (counts.released < counts.seeded or counts.again):
             most = min(await room_for(counts, self.dispatcher), LET_IN_MAX)
             if most > 0:
                 plan = await read_plan(run_id, self.store)
@@ -146,7 +146,7 @@ class Sweeper:
         if counts.waiting and await self.dispatcher.queued(plan.route) == 0:
             sent = await publish_pending(plan, manifest=self.manifest, dispatcher=self.dispatcher)
             logger.warning("run %s stood still: %d trials are sent again", run_id, sent)
-        elif counts.again or (counts.released < counts.total and counts.concurrency_max is not None):
+        elif counts.concurrency_max is not None and (counts.again or counts.released < counts.total):
             await publish(plan, await self.manifest.release(run_id, counts.total), self.dispatcher)
 
     @cached_property

@@ -18,7 +18,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis as redis_client
@@ -146,11 +146,24 @@ class Channel(redis.Channel):
         Where a pending BRPOP cannot be read, kombu leaves the channel half open; it closes it
         again once it has dropped the server's address, and that error ends the worker.
         """
+        self._let_poll_end()
         try:
             super().close()  # type: ignore[no-untyped-call]
         except self.connection_errors:
             # The pending BRPOP is forgotten by now.
             super().close()  # type: ignore[no-untyped-call]
+
+    def _let_poll_end(self) -> None:
+        """Have the server answer the pending BRPOP now: its reply is awaited, and would take up to a second.
+
+        A message that it took meanwhile is in that reply, as ever. A server that does not permit it, or is
+        gone, changes nothing but that second.
+        """
+        if self._in_poll:
+            told = getattr(self.client.connection, "handshake_metadata", None) or {}
+            if number := told.get(b"id", told.get("id")):
+                with suppress(redis_client.RedisError, OSError), self.conn_or_acquire() as client:
+                    client.client_unblock(number)
 
     def keep_out(self, client: Any, raw: bytes, lack: NotOurs) -> None:
         """Set a message aside, count it and say so; a broker that takes no note of it changes nothing."""

@@ -37,7 +37,7 @@ _SNAPSHOT = re.compile(r"(?:\d{4})?(?:[-@](?:\d{4}(?:-\d\d-\d\d)?|\d{8}|latest))
 class ModelRates(Frozen):
     """A project's own price of a model, US dollars per million tokens."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     input_usd_per_mtok: float = Field(ge=0)
     output_usd_per_mtok: float = Field(ge=0)

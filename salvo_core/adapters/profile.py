@@ -91,7 +91,7 @@ HeaderValue = Annotated[str, AfterValidator(header_value)]
 class Timeouts(Frozen):
     """How long to wait, seconds, each for its own part of an exchange."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     connect_s: float = Field(default=10.0, gt=0)
     """To be connected, TLS included."""
@@ -106,7 +106,7 @@ class Timeouts(Frozen):
 class BreakerTerms(Frozen):
     """When all workers stop asking a provider that fails, and how they find out that it is back."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     failures: int = Field(default=20, ge=1, le=10_000)
     """In a row, of one kind, that open it; that a key or an account is refused opens it at once."""
@@ -161,7 +161,7 @@ class Profile(Frozen):
     """
 
     # An error of validation must not print a header that holds a token.
-    model_config = ConfigDict(hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(hide_input_in_errors=True, allow_inf_nan=False, defer_build=True)
 
     adapter: Literal["openai", "anthropic", "http"]
     base_url: Annotated[str, AfterValidator(checked_base_url)] = Field(default="", repr=False)

@@ -110,7 +110,7 @@ def draw(seed: int, trial_key: str | int, turn: int, exchange: int, purpose: str
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class Lognormal(_Part):

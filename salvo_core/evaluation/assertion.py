@@ -55,7 +55,7 @@ Step = str | int
 class AssertionSpec(BaseModel, ABC):
     """One check of a scenario, as written there in canonical form. Unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
     type: str
     """Which check this is."""

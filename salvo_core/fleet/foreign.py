@@ -43,7 +43,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)
 class ForeignMessage(BaseModel):
     """One message that was set aside. All of its text is printable ASCII."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
     at_ms: int = Field(ge=0, lt=2**47)
     """When, by the worker's clock."""

@@ -15,7 +15,7 @@ SILENT_AFTER_S = 30
 class WorkerCard(BaseModel):
     """What a worker says of itself; holds no secret."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)  # a newer worker may say more
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)  # a newer worker may say more
 
     name: str
     host: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from salvo_core.errors import ObjectCorrupt
-from salvo_core.manifest.rows import Row
+from salvo_core.manifest.rows import Lines, Row
 from salvo_core.trace import codec
 
 SCHEMA = "salvo.manifest/1"
@@ -22,7 +22,11 @@ def encode_rows(run_id: str, rows: Sequence[Row]) -> bytes:
         run_id: The run.
         rows: In index order.
     """
-    body = {"run_id": run_id, "rows": [[row.index, row.encode()] for row in rows]}
+    if isinstance(rows, Lines):
+        lines = list(zip(rows.indices, rows.lines, strict=True))
+    else:
+        lines = [(row.index, row.encode()) for row in rows]
+    body = {"run_id": run_id, "rows": lines}
     return codec.encode(SCHEMA, body, compress=True)[0]
 
 

@@ -30,7 +30,7 @@ Whose = Literal["agent", "judge"]
 class Budget(BaseModel):
     """What a run may spend in all, judges included; None is no limit."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     usd_max: float | None = Field(default=None, ge=0, le=USD_MAX, allow_inf_nan=False)
     tokens_max: int | None = Field(default=None, ge=0, le=TOKENS_MAX)
@@ -74,7 +74,7 @@ BOUND_HINT = (
 class Spending(BaseModel):
     """Where a run's budget stands, at one moment."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     usd_max: float | None
     tokens_max: int | None

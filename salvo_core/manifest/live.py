@@ -7,6 +7,7 @@ everything; there is no between.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
@@ -20,7 +21,7 @@ from salvo_core.manifest.connection import translated
 from salvo_core.manifest.counters import RunCounts, RunState, increments, read_counts
 from salvo_core.manifest.journal import VOTES_READ_MAX, readable_past, readable_turns, readable_vote
 from salvo_core.manifest.releases import Skipped, released
-from salvo_core.manifest.rows import Result, Row, Status
+from salvo_core.manifest.rows import Lines, Result, Row, Status
 from salvo_core.manifest.submitting import Submitting
 from salvo_core.trace.model import Turn, Vote
 
@@ -275,13 +276,30 @@ class Manifest(Submitting):
 
     async def rows(self, run_id: str, start: int = 0, stop: int | None = None) -> AsyncIterator[Row]:
         """Yield rows in index order; rows that were never seeded are left out."""
-        with translated(self.address):
-            if stop is None:
+        async for some in self._windows(run_id, start, stop):
+            for row in some:
+                yield row
+
+    async def lines(self, run_id: str, start: int = 0, stop: int | None = None) -> Lines:
+        """Return rows in index order, as text; rows that were never seeded are left out."""
+        indices, lines = array("L"), list[str]()
+        async for some in self._windows(run_id, start, stop):
+            indices.extend(some.indices)
+            lines += some.lines
+        return Lines(indices, lines)
+
+    async def _windows(self, run_id: str, start: int, stop: int | None) -> AsyncIterator[Lines]:
+        if stop is None:
+            with translated(self.address):
                 stop = int(await self.redis.hget(keys.header(run_id), "seeded") or 0)
         for low in range(start, stop, ROWS_PER_CALL):
-            for row in await self.rows_at(run_id, range(low, min(low + ROWS_PER_CALL, stop))):
-                if row is not None:
-                    yield row
+            high = min(low + ROWS_PER_CALL, stop)
+            lines = str(await self._run_script("lines", run_id, low, high)).split("\n")
+            if "" in lines:
+                seeded = [place for place, line in enumerate(lines) if line]
+                yield Lines([low + place for place in seeded], [lines[place] for place in seeded])
+            else:
+                yield Lines(range(low, high), lines)
 
     async def rows_at(self, run_id: str, indices: Sequence[int]) -> list[Row | None]:
         """Return the rows of these indices, 1 to ROWS_PER_CALL; None for one that was never seeded."""

@@ -10,6 +10,7 @@ SCRIPTS = (
     "expire", "cancel", "cancel_rows", "skip_rows", "pause", "unpause", "seal",
     "restate", "recount", "tidy", "reseat", "reopen", "extend",
     "skip", "open_budget", "reserve", "settle", "settle_lost", "raise_budget", "unskip", "pulse",
+    "lines",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from salvo_core.run.workers import WorkerFold
 from salvo_core.stats.intervals import wilson
 from salvo_core.trace.model import Frozen
 
-_NO_SCORE = Spread(mean=0, min=0, p50=0, p95=0, max=0)
+_NO_SCORE = Spread.model_construct(mean=0.0, min=0.0, p50=0.0, p95=0.0, max=0.0)
 
 
 class CellSummary(Frozen):
@@ -146,16 +146,18 @@ class CellFold:
     def add(self, row: Row, trial: int) -> None:
         """Take a row in, the trial's place in the cell being given."""
         self.counts[row.status] += 1
-        self.unaffordable += row.unaffordable
         self.stops.add(row, trial)
-        self.infra_errors.add(row)
-        self.failures.add(row)
-        self.judges.add(row)
-        if row.status in SCORED:
+        graded = row.status in SCORED
+        if graded:
+            self.failures.add(row)
             self.scores.append(score_of(row))
             self._compare(row)
+        else:
+            self.unaffordable += row.unaffordable
+            self.infra_errors.add(row)
         if row.result is not None:
-            self._add_result(row.result, graded=row.status in SCORED)
+            self.judges.add(row)
+            self._add_result(row.result, graded=graded)
 
     def _compare(self, row: Row) -> None:
         """Count a graded trial by what must not matter: who ran it, and whether it was retried."""

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class Control(Frozen):
     """All that was commanded of a run up to now."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     run_id: str
     number: int = Field(default=0, ge=0, le=CONTROLS_MAX)

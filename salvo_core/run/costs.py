@@ -24,7 +24,7 @@ class Cost(Frozen):
     """Trials whose model has no known price."""
 
 
-NO_COST = Cost(total_usd=None, mean_usd=None, per_pass_usd=None, known=0, unknown=0)
+NO_COST = Cost.model_construct(total_usd=None, mean_usd=None, per_pass_usd=None, known=0, unknown=0)
 """Of no trials."""
 
 

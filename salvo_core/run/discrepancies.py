@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Literal
 
 from salvo_core.evaluation.grading import UNGRADED, grade
@@ -99,9 +99,8 @@ def differing(row: Row, status: str, derived: Result) -> str:
         derived: What a row of that trace must hold (``record.result_of``).
     """
     assert row.result is not None
-    pairs = [("status", row.status, status)]
-    names = (field.name for field in fields(Result))
-    pairs += [(name, getattr(row.result, name), getattr(derived, name)) for name in names]
+    pairs: list[tuple[str, object, object]] = [("status", row.status, status)]
+    pairs += zip(Result._fields, row.result, derived, strict=True)
     return ", ".join(
         f"{name} is {_short(said)} in the row, {_short(true)} in its trace"
         for name, said, true in pairs

@@ -65,9 +65,9 @@ class JudgeFold:
 
     def add(self, row: Row) -> None:
         """Take a row in. Votes on a trial without a grade are votes all the same."""
-        met: Counter[int] = Counter()
-        if row.result is None:
+        if row.result is None or not row.result.judged:
             return
+        met: Counter[int] = Counter()
         for assertion, asked, heard, in_favour in row.result.judged:
             # A group may hold several judges: they are told apart by their order.
             votes = self._judges.setdefault((assertion, met[assertion]), _Votes())

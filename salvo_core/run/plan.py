@@ -84,7 +84,7 @@ def run_name(scenarios: Sequence[tuple[str, str]]) -> str:
 class TrialMessage(Frozen):
     """One trial on the wire: names only, never content, never a secret."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     run_id: str
     cell: int = Field(ge=0, lt=CELLS_MAX)

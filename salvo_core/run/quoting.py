@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from salvo_core.errors import ObjectCorrupt, ObjectMissing
-from salvo_core.manifest.rows import Row
+from salvo_core.manifest.rows import Lines, Row
 from salvo_core.run.failures import MESSAGE_LENGTH_MAX
 from salvo_core.run.summary import Summary
 from salvo_core.store import keys
@@ -29,7 +29,8 @@ async def quoting_infra_errors(
     kinds = [(cell.cell, place) for cell in summary.cells for place in range(len(cell.infra_errors))]
     if not kinds:
         return summary
-    by_id = {row.trace_id: row for row in rows if row.status == "infra_error" and row.recorded}
+    ended = rows.of_status("infra_error") if isinstance(rows, Lines) else rows
+    by_id = {row.trace_id: row for row in ended if row.status == "infra_error" and row.recorded}
     cells = list(summary.cells)
     for number, place in kinds[:QUOTED_MAX]:
         errors = list(cells[number].infra_errors)

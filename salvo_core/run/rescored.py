@@ -8,7 +8,6 @@ from __future__ import annotations
 import platform
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -111,8 +110,7 @@ class Rescored(Frozen):
             agents: The recording's; None when nobody knows it.
             digest: Of the stored record.
         """
-        return replace(
-            agents or _NOTHING_KNOWN,
+        return (agents or _NOTHING_KNOWN)._replace(
             score=self.after.score,
             outcome=self.outcome,
             error=self.error.kind if self.error else "",

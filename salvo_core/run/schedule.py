@@ -72,7 +72,7 @@ class Stored(Frozen):
 class Schedule(Frozen):
     """What is ordered, and when."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False, defer_build=True)
 
     name: str = Field(pattern=keys.SCHEDULE_NAME)
     paths: tuple[str, ...] = Field(default=(), max_length=1000)

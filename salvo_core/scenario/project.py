@@ -21,7 +21,6 @@ from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place
 from salvo_core.scenario.problems import Problem
 from salvo_core.scenario.secrecy import names_a_secret
-from salvo_core.scenario.source import parse_file
 from salvo_core.scenario.spelling import did_you_mean, unknown_adapter
 from salvo_core.trace.recording import Pattern, Recording, RecordingMode
 
@@ -30,7 +29,7 @@ STATE_NAME = ".salvo"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class RecordingSection(_Section):
@@ -63,16 +62,16 @@ class ProjectFile(_Section):
     """Whether problems are always printed one per line."""
     storage_dir: str = STATE_NAME
     """Folder of the embedded mode, below the project folder unless absolute."""
-    judge: JudgeDefaults = JudgeDefaults()
+    judge: JudgeDefaults = JudgeDefaults.model_construct()  # what we say ourselves needs no checking
     """How assertions that ask a model are judged."""
-    recording: RecordingSection = RecordingSection()
+    recording: RecordingSection = RecordingSection.model_construct()
     redis_url: str | None = None
     """Redis or Valkey of the manifest; the embedded one if not set."""
     broker_url: str | None = None
     """Redis of the queue, if it is another one."""
     store_url: str | None = None
     """file:///folder or s3://bucket/prefix."""
-    s3: S3Section = S3Section()
+    s3: S3Section = S3Section.model_construct()
     providers: dict[str, Profile] = Field(default_factory=dict)
     """Model providers by the name that scenarios use as adapter."""
     notify: dict[ChannelName, ChannelTerms] = Field(default_factory=dict)
@@ -160,7 +159,9 @@ def load_project(root: Path) -> Project:
     root = Path(os.path.abspath(root))
     file = root / FILE_NAME
     if not os.path.lexists(file):
-        return Project(root=root)
+        return Project.model_construct(root=root)
+    from salvo_core.scenario.source import parse_file  # YAML, for those who have a file
+
     parsed = parse_file(file, boundary=root)
     if parsed.empty:
         return Project(root=root)

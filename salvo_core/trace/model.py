@@ -51,7 +51,7 @@ ErrorKind = Literal[
 class Frozen(BaseModel):
     """A record: extra keys are refused, fields do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ToolCall(Frozen):

@@ -9,7 +9,7 @@ from salvo_core.identity import new_run_id
 from salvo_core.manifest import keys
 from salvo_core.manifest.claims import Claim, Committed, Refusal
 from salvo_core.manifest.connection import connect
-from salvo_core.manifest.live import Manifest
+from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.manifest.rows import Row
 from salvo_core.trace.model import Vote
 from tests.contracts.manifest_runs import Run, check_counters, turn
@@ -57,6 +57,19 @@ async def test_rows_are_seeded_once_however_often_they_are_sent(manifest):
     assert await run.seed(0, 2) == 0
     assert await run.rows() == [Row(index, "pending", 0, run.trace_id(index)) for index in range(4)]
     await check_counters(run)
+
+
+async def test_rows_are_read_window_by_window_and_those_that_were_never_seeded_are_left_out(manifest):
+    run = await Run(manifest, total=2 * ROWS_PER_CALL + 1).ready_in_windows()
+    await run.commit(await run.claimed(3))
+    gone = [0, 7, ROWS_PER_CALL, 2 * ROWS_PER_CALL]
+    await run.redis.hdel(keys.manifest(run.id), *map(str, gone))
+    lines = await manifest.lines(run.id)
+    assert list(lines) == [row async for row in manifest.rows(run.id)]
+    assert list(lines.indices) == [index for index in range(run.total) if index not in gone]
+    assert [row.index for row in lines.of_status("passed")] == [3]
+    assert list(await manifest.lines(run.id, 6, 9)) == [lines[5], lines[6]]
+    assert list(await manifest.lines(run.id, 0, 1)) == []
 
 
 async def test_seeding_again_leaves_a_row_that_has_moved_on(run):

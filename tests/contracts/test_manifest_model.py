@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
         self.journals = {}
         self.votes = {}  # index -> {(question, number): what was said first}
         self.released = 0
-        self.again = set()  # reopened trials that wait for a place, behind the cursor
+        self.again = set()  # reopened trials whose messages are still to be sent, behind the cursor
         self.claims = []  # every claim that was ever given out, dead ones too
         if seeded:  # most runs begin in the middle, where most can happen
             self.seed(0, seeded)
@@ -108,15 +108,14 @@ class Machine(RuleBasedStateMachine):
     def release(self, most):
         """Move the cursor over rows that want running, and over any that were skipped before them.
 
-        Those that wait again go first, and take a place of the window as others do.
+        Those that wait again go first, and take a place of the window, if there is one, as others do.
         """
-        behind = []
         if self.window:
             under_way = self.released - (self.ended - self.ahead) - len(self.again)
             most = min(most, self.window - under_way)
-            behind = sorted(self.again)[: max(0, most)]
-            self.again -= set(behind)
-            most -= len(behind)
+        behind = sorted(self.again)[: max(0, most)]
+        self.again -= set(behind)
+        most -= len(behind)
         found = []
         while len(found) < most and self.released < len(self.rows):
             if self.rows[self.released][0] != "skipped":
@@ -435,6 +434,8 @@ class Machine(RuleBasedStateMachine):
         index = index if now and over else data.draw(st.sampled_from(sorted(self.looked_at)))
         line = self.looked_at[index]
         row = Row.decode(index, line)
+        if row.attempt == 0:
+            turns = votes = 0  # it never began, so nothing was said in it
         again = Reopening(
             Restatement(index, line, row, Row(index, "pending", row.attempt, row.trace_id)),
             (EarlierAttempt(attempt=row.attempt, worker="w1", how="retried", at_ms=1),),
@@ -452,7 +453,7 @@ class Machine(RuleBasedStateMachine):
         self.do(self.repairs.look_after(self.run.id, 1))
         self.let_cursor_stand_at(len(self.rows))
         self.rows[index] = ["pending", row.attempt, ""]
-        if self.window and index < self.released:
+        if index < self.released:
             self.again.add(index)
         self.strikes.pop(index, None)
         self.at_once = False

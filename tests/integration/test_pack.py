@@ -258,7 +258,7 @@ async def _as_attempt(site, plan, row, stored, attempt):
     body, digest = codec.encode(SCHEMA, trace.model_dump(mode="json"), compress=True)
     key = keys.trace(plan.run_id, row.trace_id, attempt)
     await site.store.objects.put(key, body)
-    changed = replace(row, attempt=attempt, result=replace(row.result, digest=digest))
+    changed = replace(row, attempt=attempt, result=row.result._replace(digest=digest))
     await site.manifest.redis.hset(redis_keys.manifest(plan.run_id), str(row.index), changed.encode())
     await seal(plan.run_id, store=site.store, manifest=site.manifest)
     return key

@@ -9,9 +9,11 @@ from salvo_core.manifest import keys as redis_keys
 from salvo_core.rebuild import rebuild
 from salvo_core.retry import retry
 from salvo_core.store import keys
+from salvo_core.sweep import Sweeper
 from salvo_core.trace.recording import Recording
 from tests.integration.site import TURNS, order
 from tests.integration.trials import STORES, site_on
+from tests.unit.trial.builders import StepClock
 
 pytestmark = pytest.mark.servers
 
@@ -78,6 +80,48 @@ async def test_a_trial_that_is_retried_goes_on_where_it_failed_and_keeps_its_pas
     found = await audit(plan.run_id, store=site.store, manifest=site.manifest)
     assert found.clean, found.discrepancies
     assert found.losing == [], "the original is no refuse"
+
+
+async def test_trials_that_are_retried_are_sent_as_the_queue_has_room_for_them(site, monkeypatch):
+    plan = await broken_run(site, trials=12, broken=range(10))
+    site.outbox.queued_max = 6
+    monkeypatch.setattr("salvo_core.submit.LET_IN_ALWAYS", 4)
+    site.outbox.sent.clear()
+    assert (await retry(plan.run_id, **doors(site))).trials == 10
+    assert [message.index for message in site.outbox.waiting] == list(range(6))
+    counts = await site.manifest.counts(plan.run_id)
+    assert (counts.waiting, counts.again) == (6, 4)
+    sweeping = Sweeper(site.store, site.manifest, site.outbox, StepClock())
+    await sweeping.sweep()
+    assert len(site.outbox.waiting) == 6
+    for _ in range(2):
+        await site.work_one(site.bench("w2"))
+    await sweeping.sweep()
+    assert [message.index for message in site.outbox.waiting] == list(range(2, 8))
+    await site.work(site.bench("w2"))
+    await sweeping.sweep()
+    await site.work(site.bench("w2"))
+    assert [message.index for message in site.outbox.sent] == list(range(10)), "each once"
+    await site.check(plan)
+    assert await site.state(plan.run_id) == "sealed"
+
+
+async def test_messages_that_were_lost_are_sent_again_as_the_queue_has_room_for_them(site, monkeypatch):
+    plan = await site.submit(order(12))
+    site.outbox.waiting.clear()
+    site.outbox.sent.clear()
+    site.outbox.queued_max = 6
+    monkeypatch.setattr("salvo_core.resume.LET_IN_ALWAYS", 4)
+    clock = StepClock()
+    sweeping = Sweeper(site.store, site.manifest, site.outbox, clock, still_s=5.0)
+    for beginning in (range(6), range(6, 12)):
+        await sweeping.sweep()  # notes where it stands
+        await clock.sleep(6)
+        await sweeping.sweep()
+        assert [message.index for message in site.outbox.waiting] == list(beginning)
+        await site.work(site.bench())
+    await site.check(plan)
+    assert await site.state(plan.run_id) == "sealed"
 
 
 async def test_a_retried_trial_counts_once_when_its_run_is_rebuilt(site):

@@ -24,7 +24,7 @@ TEXT_CHARS_MAX = 20_000
 class Criterion(BaseModel):
     """One thing that the judge scores from 0 to 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
     name: str = Field(max_length=NAME_CHARS_MAX)
     """What it is called, by the judge and in every report."""

@@ -64,13 +64,14 @@ local function settle()
   end
 end
 
--- Trials that wait again (retried, or let run by a higher budget) of a run that bounds how many run at once:
--- those whose messages are not sent yet. They lie behind the cursor and take nobody's place. A zset of indices.
+-- Trials that wait again (retried, or let run by a higher budget) and whose messages are not sent yet: of a run
+-- that bounds how many run at once they wait for a place there, of any other for room in the queue.
+-- They lie behind the cursor and take nobody's place. A zset of indices.
 local AGAIN = KEYS[#KEYS - 1]
 
--- Lets a trial wait again; tells whether its message waits for a place as well. The caller has written its row.
+-- Lets a trial wait again, whose message is sent as those of others are. The caller has written its row.
 local function wait_again(index)
-  if number(RUN, 'concurrency_max') > 0 then redis.call('ZADD', AGAIN, index, index) end
+  redis.call('ZADD', AGAIN, index, index)
 end
 
 -- Of a run that is over every row has ended, and none of them takes a place when it goes on.
@@ -92,14 +93,14 @@ local PASSED_MAX = 10000
 local function move_cursor(most)
   local from, seeded, window = number(RUN, 'released'), number(RUN, 'seeded'), number(RUN, 'concurrency_max')
   local ahead, out = number(COUNTERS, 'skipped_ahead'), {}
+  local waiting = redis.call('ZCARD', AGAIN)
   if window > 0 then
-    local waiting = redis.call('ZCARD', AGAIN)
     most = math.min(most, window - (from - (number(COUNTERS, 'ended') - ahead) - waiting))
-    if waiting > 0 and most > 0 then
-      local popped = redis.call('ZPOPMIN', AGAIN, most)
-      for i = 1, #popped, 2 do out[#out + 1] = -1 - popped[i] end
-      most = most - #out
-    end
+  end
+  if waiting > 0 and most > 0 then
+    local popped = redis.call('ZPOPMIN', AGAIN, most)
+    for i = 1, #popped, 2 do out[#out + 1] = -1 - popped[i] end
+    most = most - #out
   end
   local moved, to = {from, from}, math.min(seeded, from + math.max(0, most))
   if ahead > 0 and most > 0 then

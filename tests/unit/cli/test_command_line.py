@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -332,6 +333,37 @@ def test_whoever_only_looks_at_a_run_loads_no_assertions_and_no_worker():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+HEAVY = {"scipy", "numpy", "boto3", "celery", "kombu", "httpx", "aiohttp", "genai_prices"}
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [
+        # pydantic comes with Typer itself, for whoever runs a command.
+        (["--help"], HEAVY | {"pydantic", "redis", "rich", "yaml", "salvo_core.settings"}),
+        (["status", "--help"], HEAVY | {"redis", "rich", "yaml", "salvo_core.settings"}),
+        (["status"], HEAVY | {"yaml", "jmespath", "salvo_core.run.summary", "salvo_core.scenario.model"}),
+    ],
+    ids=["the list of commands", "the help of one", "status"],
+)
+def test_a_command_imports_nothing_heavy_that_it_does_not_need(command, without):
+    # In a process of its own, without a server: status has imported all it needs when it finds none.
+    code = (
+        "import sys; from salvo_cli.main import main; "
+        "code = main(sys.argv[1:]); print(code, *sys.modules, file=sys.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "SALVO_REDIS_URL": "redis://127.0.0.1:1", "SALVO_STORE_URL": "file:///nowhere"},
+    )
+    left, *imported = found.stderr.splitlines()[-1].split()
+    assert left == (str(exits.UNAVAILABLE) if command == ["status"] else "0")
+    assert without & set(imported) == set()
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def _in_a_project(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_every_option_of_the_predecessor_is_one_here(command):
-    commands = typer.main.get_command(main.app).commands
+    commands = typer.main.get_command(main.command_line()).commands
     known = {name for one in commands[command].params for name in (*one.opts, *one.secondary_opts)}
     assert set(OPTIONS[command]) <= known
 

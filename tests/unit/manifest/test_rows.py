@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from salvo_core.errors import ObjectCorrupt
 from salvo_core.manifest import archive
-from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Result, Row
+from salvo_core.manifest.rows import SCORED, STATUSES, TERMINAL, Lines, Result, Row
 from salvo_core.trace import codec
 
 RUN_ID = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"
@@ -96,6 +96,29 @@ def test_the_archive_gives_the_rows_back_and_equal_rows_give_equal_bytes(rows):
     stored = archive.encode_rows(RUN_ID, rows)
     assert list(archive.decode_rows(stored, "where")) == rows
     assert archive.encode_rows(RUN_ID, rows) == stored
+
+
+@given(st.lists(ended | under_way, max_size=10))
+def test_rows_kept_as_text_are_the_same_rows_and_make_the_same_archive(rows):
+    lines = Lines([row.index for row in rows], [row.encode() for row in rows])
+    assert list(lines) == rows
+    assert list(lines[1:3]) == rows[1:3]
+    assert [lines[place] for place in range(len(lines))] == rows
+    assert archive.encode_rows(RUN_ID, lines) == archive.encode_rows(RUN_ID, rows)
+    for status in STATUSES:
+        assert list(lines.of_status(status)) == [row for row in rows if row.status == status]
+
+
+def test_lines_that_are_not_as_many_as_their_trials_are_refused():
+    with pytest.raises(ValueError, match="2 lines cannot be the rows of 1 trials"):
+        Lines([0], ["pending 0 a", "b"])
+
+
+@pytest.mark.parametrize("more", ["x", "[]", " ", ']"'])
+def test_what_follows_a_result_is_not_passed_over(more):
+    plain = Result(1.0, None, 1.0, 2.0, 1, 1, 1, 0, "completed", "", "w", "d")
+    with pytest.raises(ValueError, match="a result is followed by"):
+        Result.decode(plain.encode() + more)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def test_a_trace_is_that_of_its_name_or_it_is_said_how_not():
 def test_a_row_that_differs_is_told_by_field_with_both_values():
     one = row(0, score=1.0)
     assert differing(one, "passed", one.result) == ""
-    told = differing(one, "failed", replace(one.result, score=0.5, input_tokens=7))
+    told = differing(one, "failed", one.result._replace(score=0.5, input_tokens=7))
     assert told == (
         "status is passed in the row, failed in its trace, score is 1.0 in the row, 0.5 in its trace, "
         "input_tokens is 100 in the row, 7 in its trace"
