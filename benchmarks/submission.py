@@ -242,7 +242,7 @@ def finished_row(plan: Plan, index: int) -> Row:
         result=Result(
             score=0.667 if failed else 1.0, cost_usd=0.00123, latency_s=4.321, duration_s=4.567,
             input_tokens=1234, output_tokens=321, turns=4, retries=0, outcome="completed", error="",
-            worker="bench-12345-0a1b2c3d", digest=digest(str(index).encode()),  # as little to compress as in life
+            worker="bench-12345-0a1b2c3d", digest=digest(str(index).encode()),
             failed=((1, 0.0),) if failed else (),
         ),
     )  # fmt: skip
