@@ -143,8 +143,7 @@ async def send_with_retries(
     try:
         while True:
             entry = await gate.enter(asking)
-            if deadline_s is not None:
-                deadline_s += entry.waited_s
+            deadline_s = None if deadline_s is None else deadline_s + entry.waited_s
             started_s = clock.monotonic_s()
             _note_wait(retries, started_s - failed_s)
             try:
@@ -168,10 +167,8 @@ async def send_with_retries(
             awaited = await gate.failed(entry, error, partial(cost, [failed.usage]))
             wait_s = 0.0 if awaited else backoff.wait_s(len(retries) - 1, error.retry_after_s, rng)
             in_time = awaited or deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
-            again = error.retryable and len(retries) <= backoff.retries_max and in_time
-            if not again:
-                spent = [retry.usage for retry in retries]
-                raise TurnFailed(error, tuple(retries), cost(spent)) from error
+            if not (error.retryable and len(retries) <= backoff.retries_max and in_time):
+                raise TurnFailed(error, tuple(retries), cost([one.usage for one in retries])) from error
             await clock.sleep(wait_s)
     except Barred as bar:
         _note_wait(retries, clock.monotonic_s() - failed_s)
