@@ -19,9 +19,9 @@ test: test-unit test-servers ## every test, with real Valkey, Redis, Celery work
 test-unit: $(VENV)/.dev ## the fast tests: no servers, under a minute
 	$(PYTEST) tests -m "not servers" -n auto
 
-test-servers: $(VENV)/.dev ## the tests that need real servers, which it fetches or builds first
+test-servers: $(VENV)/.dev ## the tests that need real servers, which it fetches or builds first; two processes, servers each
 	$(BIN)/python -m tests.servers install
-	$(PYTEST) tests -m servers
+	$(PYTEST) tests -m servers -n 2 --dist loadfile
 
 # The lint includes ruff's S rules, which are bandit's: no pickle, no shell, no eval, no unsafe YAML.
 # The last step asks whether versions we pin have known vulnerabilities; where nobody can be asked it says

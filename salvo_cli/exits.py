@@ -10,7 +10,7 @@ from salvo_core.errors import SalvoError
 # A verdict has its code from salvo_core.run.verdict.EXIT_CODES; these are all the others.
 OK = 0
 NOT_ALL = 1
-"""``import`` skipped something that it found."""
+"""``import`` skipped something that it found; ``schedule test-alert``: a channel did not take it."""
 REGRESSED = 1
 """``compare --gate``: worse than the baseline."""
 INCONCLUSIVE = 4

@@ -47,6 +47,7 @@ class Asked:
             UsageError: Nothing to run, or an option that cannot be meant.
         """
         # pydantic and YAML: the embedded servers come up while they are imported.
+        from salvo_core.scenario.commit import commit_of
         from salvo_core.scenario.loading import load_paths
         from salvo_core.submit import Order
 
@@ -59,6 +60,8 @@ class Asked:
             here.scenario_paths(self.paths), project=here.project, tags=tags, default_model=default_model
         )
         project = here.project
+        if "commit" not in labels and (commit := commit_of(here.root)):
+            labels = {**labels, "commit": commit}
         return Order(
             scenarios=loaded,
             models=tuple(self.models),

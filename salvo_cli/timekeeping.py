@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from salvo_cli.wiring import open_adapters
-from salvo_core.errors import NotFound, ObjectCorrupt, UsageError
+from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from salvo_cli.wiring import Site, Surroundings
+    from salvo_core.alerts.delivery import Delivery
+    from salvo_core.alerts.incident import Followed
     from salvo_core.fire import Beat
+    from salvo_core.follow import Follower
     from salvo_core.run.schedule import Firing, Schedule
-    from salvo_core.run.summary import Summary
 
 _SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
@@ -24,7 +25,8 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
 def beat_of(site: Site) -> Beat:
     """Return a beat that fires what this project's schedules order."""
-    from salvo_core.fire import Beat, order_of  # pydantic and YAML: `--help` does without
+    from salvo_core.fire import Beat  # pydantic and YAML: `--help` does without
+    from salvo_core.reorder import order_of
 
     project = site.here.project
     secrets = open_adapters(site.here).known_secrets()
@@ -34,7 +36,15 @@ def beat_of(site: Site) -> Beat:
         site.dispatcher,
         site.clock,
         lambda schedule: order_of(schedule, project, secrets),
+        lambda: secrets,
     )
+
+
+def follower_of(site: Site, beat: Beat) -> Follower:
+    """Return who does what comes after the runs that a beat fired, and tells this project's channels."""
+    from salvo_core.follow import Follower, over_channels
+
+    return Follower(beat, over_channels(site.here.project, site.settings, site.store, site.clock))
 
 
 async def past_of(site: Site, name: str, last: int) -> list[tuple[Firing, str]]:
@@ -61,16 +71,40 @@ async def past_of(site: Site, name: str, last: int) -> list[tuple[Firing, str]]:
     return past
 
 
-async def sealed_nights(site: Site, past: Sequence[tuple[Firing, str]]) -> list[tuple[Summary, bool]]:
-    """Return the summaries of past runs that are sealed, each with whether a person asked for it."""
-    from salvo_core.run.verdict import WORST_FIRST
+async def told_of(site: Site, decided: Sequence[Followed]) -> dict[str, list[Delivery]]:
+    """Return how far each channel is with each alert of what was decided, by the alert's id."""
+    from salvo_core.alerts.delivery import deliveries
 
-    nights = []
-    for firing, verdict in past:
-        if verdict in WORST_FIRST:
-            with suppress(NotFound, ObjectCorrupt):  # somebody removed it, or it is damaged: a night less
-                nights.append((await site.observer.summary(firing.run_id), firing.by_hand))
-    return nights
+    return {alert.id: await deliveries(alert, site.store) for one in decided for alert in one.alerts}
+
+
+async def made_schedule(site: Site, fields: dict[str, Any], *, from_store: bool) -> Schedule:
+    """Return a schedule whose every part was looked at; what cannot be ordered or told now is said now.
+
+    Args:
+        site: Open.
+        fields: Of the schedule.
+        from_store: Whether it fires what the project's folder holds now; that is stored.
+
+    Raises:
+        UsageError: A part cannot be meant.
+        ScenarioInvalid: A scenario is invalid.
+    """
+    from salvo_core.alerts.channels import channel_of
+    from salvo_core.reorder import kept_in_store, order_of
+    from salvo_core.run.baselines import baseline
+    from salvo_core.run.schedule import NOTHING, PREVIOUS, Schedule, check
+    from salvo_core.store.keys import schedule as key_of
+
+    key_of(fields["name"])  # says what is wrong with a name
+    for channel in fields["notify"]:
+        channel_of(channel, site.here.project, site.here.settings)  # one that is unknown is told now
+    if fields["baseline"] not in (PREVIOUS, NOTHING):
+        await baseline(fields["baseline"], site.store)
+    made = Schedule(**fields)
+    check(made)
+    order = order_of(made, site.here.project, open_adapters(site.here).known_secrets())
+    return await kept_in_store(made, order, site.store) if from_store else made
 
 
 def in_project(path: Path, here: Surroundings) -> str:

@@ -13,17 +13,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
+from typing import NamedTuple
 
 from salvo_core.cancel import cancel
 from salvo_core.clock import Clock
-from salvo_core.errors import NotFound, ObjectMissing, SalvoError, UsageError
+from salvo_core.errors import NotFound, ObjectMissing, SalvoError, Unavailable
 from salvo_core.identity import new_run_id
-from salvo_core.manifest.budget import Budget
 from salvo_core.manifest.live import Manifest
+from salvo_core.reorder import confirmation, stored_order
 from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.schedule import (
+    MISSED,
     MISSED_MAX,
+    SKIPPED,
     Firing,
     Schedule,
     firing_keys,
@@ -32,8 +34,6 @@ from salvo_core.run.schedule import (
     read_schedule,
     schedule_names,
 )
-from salvo_core.scenario.loading import load_paths
-from salvo_core.scenario.project import Project
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.submit import Order, submit
@@ -44,44 +44,12 @@ LOOKED_BACK = 50
 """Firings in which the run before is looked for, newest first."""
 
 
-def order_of(schedule: Schedule, project: Project, secrets: frozenset[str]) -> Order:
-    """Return what a schedule orders now, its scenarios read from the project's folder as they are.
+class Failing(NamedTuple):
+    """A due time whose run could not be ordered: how often that was tried, and why not."""
 
-    Args:
-        schedule: Its paths are taken from the project's folder and must stay inside.
-        project: Of whoever fires.
-        secrets: As in ``Order``.
-
-    Raises:
-        UsageError: A path leads out of the project, or nothing is there.
-        ScenarioInvalid: A scenario is invalid.
-    """
-    root = project.root.resolve()
-    paths = [(root / path).resolve() for path in schedule.paths] or [project.scenarios_path]
-    for path in paths:
-        if not path.is_relative_to(root):
-            raise UsageError(f"{path} is not in the project {root}", hint="schedules run what lies in it")
-    loaded = load_paths(
-        [_as_typed(path) for path in paths],
-        project=project,
-        default_model=schedule.models[0] if schedule.models else None,
-    )
-    return Order(
-        scenarios=loaded,
-        models=schedule.models,
-        trials=schedule.trials,
-        labels={"schedule": schedule.name},
-        recording=project.recorded,
-        judge=project.judge,
-        budget=None if schedule.budget_usd is None else Budget(usd_max=schedule.budget_usd),
-        secrets=secrets,
-    )
-
-
-def _as_typed(path: Path) -> Path:
-    """Return a path as a person in the current folder would type it, where it is below that."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) and path != here else path
+    due_at: datetime
+    times: int
+    why: str
 
 
 @dataclass
@@ -93,7 +61,11 @@ class Beat:
         manifest: Where runs are.
         dispatcher: Sends their trials; its signer is the site's.
         clock: Says what time it is.
-        order_for: What a schedule orders now; called in a thread.
+        order_for: What a schedule orders now from the project's folder; called in a thread.
+        secrets: Exact values that this process knows to be secret, as in ``Order``.
+
+    Attributes:
+        failing: By schedule, the due time whose run could not be ordered so far.
     """
 
     store: Store
@@ -101,6 +73,8 @@ class Beat:
     dispatcher: Dispatcher
     clock: Clock
     order_for: Callable[[Schedule], Order]
+    secrets: Callable[[], frozenset[str]] = frozenset
+    failing: dict[str, Failing] = field(default_factory=dict)
     _seen_to: dict[str, tuple[Schedule, datetime]] = field(default_factory=dict)
 
     async def tick(self) -> list[Firing]:
@@ -115,6 +89,7 @@ class Beat:
                 schedule = await read_schedule(name, self.store, self.dispatcher.signer)
                 if schedule.paused:
                     self._seen_to.pop(name, None)
+                    self.failing.pop(name, None)
                 else:
                     fired += await self._fire_due(schedule)
             except SalvoError as error:
@@ -130,22 +105,32 @@ class Beat:
         fired = []
         if missed:
             more = " or more" if len(missed) == MISSED_MAX else ""
-            why = f"missed: nobody fired it in time ({len(missed)}{more} due times)"
+            why = f"{MISSED} nobody fired it in time ({len(missed)}{more} due times)"
             fired.append(
                 await note_firing(Firing(schedule=schedule.name, due_at=missed[-1], why=why), self.store)
             )
             after = missed[-1]
+        if missed or not due:
+            self.failing.pop(schedule.name, None)  # what counts no more is tried no more
         self._seen_to[schedule.name] = schedule, after
         for at in due:
-            fired.append(await self.fire(schedule, at))
+            try:
+                fired.append(await self.fire(schedule, at))
+            except Unavailable:
+                raise  # of a server that is away nobody could be told anything either
+            except SalvoError as error:
+                before = self.failing.get(schedule.name)
+                times = before.times + 1 if before and before.due_at == at else 1
+                self.failing[schedule.name] = Failing(at, times, error.message)
+                raise
+            self.failing.pop(schedule.name, None)
             self._seen_to[schedule.name] = schedule, at
         return fired
 
     async def _newest(self, schedule: Schedule) -> datetime:
         """Return the newest due time that was seen to; a firing whose order is in doubt is carried out."""
-        stored = [
-            key for key in await firing_keys(schedule.name, self.store) if not key.endswith(".hand.json")
-        ]
+        beside = (".hand.json", ".confirm.json")
+        stored = [key for key in await firing_keys(schedule.name, self.store) if not key.endswith(beside)]
         if not stored:
             return schedule.since
         newest = await read_firing(stored[-1], self.store)
@@ -167,20 +152,32 @@ class Beat:
         Raises:
             UsageError, ScenarioInvalid: What it orders cannot be ordered now; nothing was written.
         """
+        asked = Firing(schedule=schedule.name, due_at=due_at, by_hand=by_hand, trials=trials)
+        return await self.see_to(schedule, asked)
+
+    async def see_to(self, schedule: Schedule, asked: Firing) -> Firing:
+        """See to a due time, a person's word, or a confirmation: as ``fire``, whatever it is.
+
+        Args:
+            schedule: The schedule.
+            asked: What is wanted; what is settled already under its name goes before it.
+
+        Raises:
+            UsageError, ScenarioInvalid: As ``fire``.
+        """
         try:
-            firing = await read_firing(keys.firing(schedule.name, due_at, by_hand=by_hand), self.store)
+            firing = await read_firing(keys.firing(schedule.name, asked.due_at, asked.kind), self.store)
         except ObjectMissing:
-            asked = Firing(schedule=schedule.name, due_at=due_at, by_hand=by_hand, trials=trials)
             firing = await self._settle(schedule, asked)
         await self._carry_out(schedule, firing)
         return firing
 
     async def _settle(self, schedule: Schedule, firing: Firing) -> Firing:
         before = await self._run_before(schedule, firing.due_at) if schedule.overlap == "skip" else ""
-        if before and not firing.by_hand:
-            why = f"skipped: run {before} was not over"
+        if before and not firing.fresh:
+            why = f"{SKIPPED} run {before} was not over"
             return await note_firing(firing.model_copy(update={"why": why}), self.store)
-        await asyncio.to_thread(self.order_for, schedule)  # or nothing is written
+        await self._order(schedule, firing)  # or nothing is written
         run_id = await self.manifest.reserve(_key(schedule, firing), new_run_id())
         return await note_firing(firing.model_copy(update={"run_id": run_id}), self.store)
 
@@ -188,13 +185,13 @@ class Beat:
         """Order the run that a firing names, unless it is ordered: then a sweep does the rest."""
         if not firing.run_id or await self._is_ordered(firing.run_id):
             return
-        if schedule.overlap == "cancel" and (before := await self._run_before(schedule, firing.due_at)):
+        cancels = schedule.overlap == "cancel" and not firing.confirms
+        if cancels and (before := await self._run_before(schedule, firing.due_at)):
             try:
                 await cancel(before, store=self.store, manifest=self.manifest, dispatcher=self.dispatcher)
             except NotFound:
                 logger.warning("run %s, which the next one of its schedule ends, is gone", before)
-        order = await asyncio.to_thread(self.order_for, schedule)
-        order = replace(order, trials=firing.trials or order.trials)
+        order = await self._order(schedule, firing)
         # A Redis that lost its memory is told again which run it is.
         await self.manifest.reserve(_key(schedule, firing), firing.run_id)
         labels = {**order.labels, "due": firing.due_at.isoformat()}
@@ -207,6 +204,20 @@ class Beat:
         )
         logger.info("schedule %s fired: run %s", schedule.name, firing.run_id)
 
+    async def _order(self, schedule: Schedule, firing: Firing) -> Order:
+        """Return what a firing's run is."""
+        if firing.confirms:
+            return await confirmation(
+                schedule, firing, self.store, self.dispatcher.signer, self._usual, self.secrets()
+            )
+        order = await self._usual(schedule)
+        return replace(order, trials=firing.trials or order.trials)
+
+    async def _usual(self, schedule: Schedule) -> Order:
+        if schedule.stored is None:
+            return await asyncio.to_thread(self.order_for, schedule)
+        return await stored_order(schedule, schedule.stored, self.store, self.secrets())
+
     async def _is_ordered(self, run_id: str) -> bool:
         try:
             await self.store.get(keys.plan(run_id))
@@ -215,9 +226,13 @@ class Beat:
         return True
 
     async def _run_before(self, schedule: Schedule, due_at: datetime) -> str:
-        """Return the schedule's newest run before a due time if it is not over, else an empty text."""
+        """Return the schedule's newest run before a due time if it is not over, else an empty text.
+
+        A confirmation is no such run: nights neither wait for it nor end it.
+        """
         open_runs = set(await self.manifest.open_runs())
-        for key in (await firing_keys(schedule.name, self.store))[: -LOOKED_BACK - 1 : -1]:
+        found = [key for key in await firing_keys(schedule.name, self.store) if ".confirm." not in key]
+        for key in found[: -LOOKED_BACK - 1 : -1]:
             firing = await read_firing(key, self.store)
             if firing.run_id and firing.due_at < due_at:
                 return firing.run_id if firing.run_id in open_runs else ""
@@ -225,4 +240,5 @@ class Beat:
 
 
 def _key(schedule: Schedule, firing: Firing) -> str:
-    return schedule.idempotency_key(firing.due_at) + (" by hand" if firing.by_hand else "")
+    beside = {"due": "", "hand": " by hand", "confirm": " confirm"}
+    return schedule.idempotency_key(firing.due_at) + beside[firing.kind]

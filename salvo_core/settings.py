@@ -78,7 +78,12 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _keys(text: str) -> tuple[str, ...]:
+def signing_keys(text: str) -> tuple[str, ...]:
+    """Return the keys that a secret holds: the first signs, all verify.
+
+    Raises:
+        ValueError: There is none, or one is too short; the message repeats none.
+    """
     keys = _names(text.replace("\n", ","))
     if not keys:
         raise ValueError("holds no key")  # or a stray comma would switch signing off
@@ -158,6 +163,9 @@ FILE = "_FILE"
 FILE_BYTES_MAX = 16_384
 
 
+_HARMLESS = re.compile(r"PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|TMPDIR|SSL_CERT_(FILE|DIR)")
+
+
 def _yes(text: str) -> bool:
     # CI=true, CI=1, CI=woodpecker: what a CI system sets is its own business.
     return text.strip().lower() not in ("", "0", "false", "no", "off")
@@ -194,7 +202,7 @@ TABLE: tuple[Setting, ...] = (
     ),
     Setting("allow_imports", "SALVO_ALLOW_IMPORTS", _names, (), "names workers may import: my_pkg.*"),
     Setting(
-        "signing_keys", "SALVO_SIGNING_KEY", _keys, (),
+        "signing_keys", "SALVO_SIGNING_KEY", signing_keys, (),
         "shared by submitters and workers: the first signs, all verify", secret=True, in_file=True,
     ),
     Setting("allow_root", "SALVO_ALLOW_ROOT", _yes_or_no, False, "whether a fleet's worker may run as root"),
@@ -244,6 +252,13 @@ class Settings:
     def secret(self, name: str) -> str | None:
         """Return a variable that holds a provider's key or base URL; None when unset or empty."""
         return self.environ.get(name) or None
+
+    def bare_environment(self) -> dict[str, str]:
+        """Return what a program that is none of ours is given: where things are, language and time zone.
+
+        It is a list of what may be given, so that no key of anybody is in it.
+        """
+        return {name: value for name, value in self.environ.items() if _HARMLESS.fullmatch(name)}
 
     def variables(self) -> dict[str, str]:
         """Return the environment that makes a child process resolve to the same values.

@@ -67,6 +67,7 @@ class Order:
         sequential: With ``early_stop``: the rule that decides; every cell must have a gate it fits.
         budget: What the run may spend in all; None is no limit.
         secrets: Exact values that the submitter knows to be secret: struck out of what is stored.
+        only: Of scenarios x models, the cells to be run, by digest and model; None: all.
     """
 
     scenarios: Sequence[Loaded]
@@ -84,6 +85,7 @@ class Order:
     sequential: Sequential | None = None
     budget: Budget | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    only: frozenset[tuple[str, str]] | None = None
 
     @cached_property
     def redactor(self) -> Redactor:
@@ -117,6 +119,7 @@ def make_plan(order: Order, *, now: datetime, run_id: str | None = None) -> Plan
         cell.model_copy(update={"model": model, **overridden})
         for cell in own
         for model in models or (cell.model,)
+        if order.only is None or (cell.scenario_digest, model) in order.only
     )
     if len(cells) > CELLS_MAX:
         raise UsageError(

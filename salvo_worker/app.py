@@ -88,12 +88,13 @@ class _Amqp(AMQP):  # type: ignore[misc]
     Connection = _Connection
 
 
-def make_app(broker_url: str, signer: Signer = UNSIGNED) -> Celery:
+def make_app(broker_url: str, signer: Signer = UNSIGNED, *, takes: bool = False) -> Celery:
     """Return an application that speaks to the broker at broker_url; no connection is made yet.
 
     Args:
         broker_url: As in the settings, sentinels too.
         signer: Whose signature a message must carry to be let in.
+        takes: Messages are taken: only a broker with room to note that is worth connecting to.
     """
     app: Any = Celery("salvo", broker=broker_address(broker_url), amqp=_Amqp, set_as_current=False)
     app.conf.update(
@@ -129,6 +130,7 @@ def make_app(broker_url: str, signer: Signer = UNSIGNED) -> Celery:
             "client_name": "salvo",
             "signer": signer,
             "done": deque(),
+            "takes": takes,
             **_sentinel_options(broker_url),
         },
     )

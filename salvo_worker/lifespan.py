@@ -21,10 +21,11 @@ from salvo_core.attempt import Bench, attempt
 from salvo_core.clock import Clock, SystemClock
 from salvo_core.errors import RedisUnavailable, SalvoError
 from salvo_core.evaluation.functions import FunctionHosts
-from salvo_core.fire import Beat, order_of
+from salvo_core.fire import Beat
 from salvo_core.fleet.election import BEAT, SWEEPER, elected
 from salvo_core.fleet.intake import BROKER, REDIS, STORE, Intake
 from salvo_core.fleet.registry import SILENT_AFTER_S, WorkerCard, WorkerRegistry
+from salvo_core.follow import Follower, over_channels
 from salvo_core.imports import ImportGate
 from salvo_core.manifest.connection import connect
 from salvo_core.manifest.leases import RENEWALS_PER_LEASE, LeaseKeeper
@@ -32,6 +33,7 @@ from salvo_core.manifest.live import Manifest
 from salvo_core.manifest.memory import MESSAGES, Memory, read_memory
 from salvo_core.manifest.pulse import pulse, silence_s
 from salvo_core.rebuild import Rebuilder
+from salvo_core.reorder import order_of
 from salvo_core.run.orders import Orders
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.signature import Signer
@@ -292,22 +294,25 @@ class Lifespan:
         self._note_idleness(busy=bool(open_runs or len(bench.leases)))
 
     async def _fire(self) -> None:
-        """Fire schedules if no other beat does."""
+        """Fire schedules, and do what comes after their runs, if no other beat does."""
         if await self._elected(BEAT, BEAT_S):
+            await self._clockwork.beat.tick()
             await self._clockwork.tick()
 
     @cached_property
-    def _clockwork(self) -> Beat:
+    def _clockwork(self) -> Follower:
         bench = self._bench
         assert bench is not None
         secrets = bench.adapters.known_secrets
-        return Beat(
+        beat = Beat(
             bench.store,
             bench.manifest,
             bench.dispatcher,
             bench.clock,
             lambda schedule: order_of(schedule, self.project, secrets()),
+            secrets,
         )
+        return Follower(beat, over_channels(self.project, self.settings, bench.store, bench.clock))
 
     async def _elected(self, office: str, interval_s: float) -> bool:
         assert self._bench is not None

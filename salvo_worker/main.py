@@ -61,7 +61,7 @@ def run_worker(
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
     warnings.filterwarnings("ignore", category=SecurityWarning)  # Celery's own, of seven lines
     require_readiness(settings)
-    app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys))
+    app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys), takes=True)
     lifespan = Lifespan(
         settings,
         project,

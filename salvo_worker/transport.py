@@ -26,6 +26,7 @@ from typing import Any
 import redis as redis_client
 from kombu.asynchronous import get_event_loop
 from kombu.transport import redis
+from redis import exceptions
 
 from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
@@ -38,8 +39,10 @@ ACK_WITHIN_S = 0.05
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
 
-logger = logging.getLogger(__name__)
+ROOM = "salvo:room"
+"""A key that is gone a millisecond later."""
 
+logger = logging.getLogger(__name__)
 
 _Admits = Callable[["Client", bytes, Callable[[bytes], object]], bool]
 
@@ -159,17 +162,35 @@ class Channel(redis.Channel):
     """Lets in only trials of this site; survives a server that is gone."""
 
     QoS = QoS
-    from_transport_options = (*redis.Channel.from_transport_options, "signer", "done")  # type: ignore[assignment]
+    from_transport_options = (  # type: ignore[assignment]
+        *redis.Channel.from_transport_options,
+        "signer",
+        "done",
+        "takes",
+    )
     signer: Signer = UNSIGNED
+    takes = False
     default_priority = NUMBERS["normal"]
     _told_s = float("-inf")
     _untold = 0
     _passing: Any = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Find out, where messages are taken, whether the server takes writes; kombu asks whether it answers.
+
+        One that is full says no here, where kombu waits and asks again, ever more seldom. Otherwise the
+        consumer would come back at once, take a message that it cannot note as taken, and fall over it.
+        """
         self.done = deque[str]()
         """Tags that are done with and of which the broker does not know: given, a new channel tells it."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        if not self.takes:
+            return
+        try:
+            self.client.set(ROOM, "", px=1)
+        except Exception:
+            self._disconnect_pools()  # type: ignore[no-untyped-call]
+            raise
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
@@ -246,10 +267,20 @@ class Channel(redis.Channel):
         require_ours(raw, self.signer)
 
 
+PASSING = (
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.ExecAbortError,  # what a transaction says of either
+)
+"""A server that is full, or is a primary no more, is waited for like one that is away; kombu would end the
+worker. A message that was taken and could not be noted as taken is gone: a sweep sends its trial again."""
+
+
 class Transport(redis.Transport):
     """Delivers from the queue of trials only what this site's producers send."""
 
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, *PASSING)
 
 
 class SentinelChannel(Channel, redis.SentinelChannel):
@@ -259,6 +290,7 @@ class SentinelChannel(Channel, redis.SentinelChannel):
         *redis.SentinelChannel.from_transport_options,
         "signer",
         "done",
+        "takes",
     )
 
 
@@ -266,3 +298,4 @@ class SentinelTransport(redis.SentinelTransport):
     """Delivers as ``Transport`` does, by way of sentinels."""
 
     Channel = SentinelChannel
+    connection_errors = (*redis.SentinelTransport.connection_errors, *PASSING)

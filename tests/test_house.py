@@ -15,7 +15,7 @@ PACKAGES = ("salvo_core", "salvo_worker", "salvo_cli")
 GROUND = ("errors", "identity", "clock", "version", "settings", "imports")
 ROOMS = (
     "stats", "trace", "store", "adapters", "evaluation", "scenario", "trial", "manifest", "fleet", "run",
-    "predecessor",
+    "alerts", "predecessor",
 )  # fmt: skip
 """From the ground up: a room may import the ground, itself, and the rooms before it."""
 
@@ -29,7 +29,9 @@ DOORS = (
     "foresee",
     "resume",
     "cancel",
+    "reorder",
     "fire",
+    "follow",
     "pause",
     "retry",
     "extend",

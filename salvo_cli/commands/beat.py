@@ -27,10 +27,11 @@ TICK_S = 10.0
 
 
 def beat() -> int:
-    """Order what schedules say when it is due, until told to stop; workers run it.
+    """Order what schedules say when it is due, and see to what comes of it; workers run it.
 
-    Call it in the project's folder: scenarios are read from there at each firing. Several
-    beats are safe: one at a time is elected, and each due time is one run whoever fires it.
+    Call it in the project's folder: scenarios are read from there at each firing, unless the schedule
+    keeps them (`salvo schedule add --from-store`). After each night a suspicion is confirmed and an alert
+    told. Several beats are safe: one at a time is elected, and each due time is one run whoever fires it.
     """
     from salvo_cli.wiring import open_site, surroundings
 
@@ -51,16 +52,23 @@ def beat() -> int:
 
 async def _fire_until(leaving: asyncio.Event, site: Site) -> None:
     from salvo_cli.render.console import console, plain
-    from salvo_cli.timekeeping import beat_of
+    from salvo_cli.timekeeping import beat_of, follower_of
+    from salvo_core.alerts.incident import Followed
     from salvo_core.fleet.election import BEAT, elected
     from salvo_core.run.schedule import Firing
 
     told, name = console(stderr=True), f"{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
     fires = beat_of(site)
+    follows = follower_of(site, fires)
 
     def tell(firing: Firing) -> None:
         became = f"run {firing.run_id}" if firing.run_id else firing.why
         told.print(plain(f"{firing.schedule} {firing.due_at.isoformat()}: {became}"), soft_wrap=True)
+
+    def tell_decided(one: Followed) -> None:
+        said = [f"{event.event}: {event.scenario} · {event.model}" for event in one.events]
+        for line in (*said, *filter(None, [one.note]), *(alert.title for alert in one.alerts)):
+            told.print(plain(f"{one.schedule} {one.due_at.isoformat()}: {line}"), soft_wrap=True)
 
     told.print(plain("firing schedules"), soft_wrap=True)
     while not leaving.is_set():
@@ -69,6 +77,8 @@ async def _fire_until(leaving: asyncio.Event, site: Site) -> None:
             if await elected(site.manifest.redis, address, BEAT, name, term_ms=round(TICK_S * 3000)):
                 for firing in await fires.tick():
                     tell(firing)
+                for decided in await follows.tick():
+                    tell_decided(decided)
         except SalvoError as error:  # a server that is away comes back; due times wait as long as they count
             told.print(plain(f"warning: {error.message}", "yellow"), soft_wrap=True)
         try:

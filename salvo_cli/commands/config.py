@@ -9,6 +9,8 @@ from salvo_cli.epilog import epilog
 from salvo_cli.options import Json
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from salvo_cli.wiring import Surroundings
 
 EPILOG = epilog(
@@ -36,6 +38,9 @@ def config(as_json: Json = False) -> int:
     screen.print()
     rows = [[setting["name"], setting["source"], setting["value"]] for setting in document["settings"]]
     screen.print(table(("setting", "from", "value"), rows, wide="value"))
+    if document["channels"]:
+        screen.print()
+        screen.print(_channels(document["channels"]))
     screen.print(
         plain("\nflag > environment (SALVO_REDIS_URL for redis_url, and so on) > salvo.yaml > default", "dim")
     )
@@ -62,4 +67,29 @@ def _document(here: Surroundings) -> dict[str, Any]:
         "project": str(here.root),
         "mode": "embedded" if here.settings.embedded else "fleet",
         "settings": settings,
+        "channels": [
+            {
+                "name": name,
+                "kind": terms.kind,
+                "leads_to": terms.shown,
+                "signed_by": terms.signing_key_env or "",
+                "unset": [variable for variable in terms.variables if not here.settings.secret(variable)],
+            }
+            for name, terms in here.project.notify.items()
+        ],
     }
+
+
+def _channels(channels: list[dict[str, Any]]) -> RenderableType:
+    """Return whom schedules may tell, and what this machine lacks to tell them."""
+    from salvo_cli.render.console import plain
+    from salvo_cli.render.tables import Cell, table
+
+    rows: list[list[Cell]] = []
+    for one in channels:
+        signed = f"signed with ${one['signed_by']}" if one["signed_by"] else ""
+        if one["kind"] == "webhook" and not signed:
+            signed = "not signed"
+        lacks = "".join(f"; {name} is not set here" for name in one["unset"])
+        rows.append([one["name"], one["kind"], one["leads_to"], plain((signed + lacks).strip("; "))])
+    return table(("channel", "kind", "leads to", "note"), rows, wide="note")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from salvo_cli import exits
+from salvo_cli.commands import alert
 from salvo_cli.epilog import epilog
 from salvo_cli.options import TRIALS_MAX, BudgetUsd, Json, Models, Paths, Trials
 from salvo_cli.wiring import in_site
@@ -36,6 +37,49 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The schedule.")]
+_Cron = Annotated[
+    str, typer.Option("--cron", metavar="FIELDS", help="Minute, hour, day of month, month, weekday.")
+]
+_Timezone = Annotated[
+    str, typer.Option("--timezone", metavar="ZONE", help="Whose time, such as Europe/Berlin.")
+]
+_Overlap = Annotated[
+    str, typer.Option("--overlap", metavar="skip|queue|cancel", help="While the run before is not over.")
+]
+_Catchup = Annotated[
+    str, typer.Option("--catchup", metavar="6h|none", help="How late a missed due time is still run.")
+]
+_Baseline = Annotated[
+    str,
+    typer.Option(
+        "--baseline", metavar="NAME|previous|none",
+        help="What a night is measured by: a baseline, the nights before, or nothing.",
+    ),
+]  # fmt: skip
+_ConfirmTrials = Annotated[
+    int,
+    typer.Option(
+        "--confirm-trials", min=0, max=TRIALS_MAX, metavar="N",
+        help="Fresh trials of a suspected cell; with 0 no fall is ever told.",
+    ),
+]  # fmt: skip
+_ConfirmBudget = Annotated[
+    float | None,
+    typer.Option(
+        "--confirm-budget-usd", min=0.0, max=1_000_000.0, metavar="USD",
+        help="Most a confirmation may spend; else as --budget-usd.",
+    ),
+]  # fmt: skip
+_Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify", metavar="NAME|URL", help="Whom to tell: a channel of salvo.yaml, or an https address."
+    ),
+]
+_FromStore = Annotated[
+    bool,
+    typer.Option("--from-store", help="Keep the scenarios as they are now: a beat needs no folder then."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -50,54 +94,55 @@ def _top(context: typer.Context) -> int:
 def add(
     name: _Name,
     paths: Paths = None,
-    cron: Annotated[
-        str, typer.Option("--cron", metavar="FIELDS", help="Minute, hour, day of month, month, weekday.")
-    ] = "0 2 * * *",
-    timezone: Annotated[
-        str, typer.Option("--timezone", metavar="ZONE", help="Whose time, such as Europe/Berlin.")
-    ] = "UTC",
+    cron: _Cron = "0 2 * * *",
+    timezone: _Timezone = "UTC",
     trials: Trials = 20,
     models: Models = None,
+    baseline: _Baseline = "previous",
+    confirm_trials: _ConfirmTrials = 100,
+    confirm_budget_usd: _ConfirmBudget = None,
     budget_usd: BudgetUsd = None,
-    overlap: Annotated[
-        str,
-        typer.Option("--overlap", metavar="skip|queue|cancel", help="While the run before is not over."),
-    ] = "skip",
-    catchup: Annotated[
-        str, typer.Option("--catchup", metavar="6h|none", help="How late a missed due time is still run.")
-    ] = "none",
+    overlap: _Overlap = "skip",
+    catchup: _Catchup = "none",
+    notify: _Notify = None,
+    from_store: _FromStore = False,
     as_json: Json = False,
 ) -> int:
     """Order a run at every due time; under a name that is taken, in its place.
 
-    The scenarios are read from the project's folder at each firing. A time of day that the
-    clocks leave out is due when they change; one that comes twice is due once.
+    The scenarios are read from the project's folder at each firing, or kept in the store
+    (--from-store) until the schedule is added again. A time of day that the clocks leave out is
+    due when they change; one that comes twice is due once. After each night, cells that look
+    worse than before are run again at once with more trials; only what those bear out is told.
     """
 
     async def act(site: Site) -> int:
-        from salvo_cli.timekeeping import in_project, print_schedule, seconds
-        from salvo_core.fire import order_of
-        from salvo_core.run.schedule import CATCHUP_S_MAX, Schedule, check, keep_schedule
-        from salvo_core.store.keys import schedule as key_of
+        from salvo_cli.timekeeping import in_project, made_schedule, print_schedule, seconds
+        from salvo_core.run.schedule import CATCHUP_S_MAX, keep_schedule
 
-        key_of(name)  # says what is wrong with a name
         if overlap not in ("skip", "queue", "cancel"):
             raise UsageError(f"--overlap {overlap[:40]!r} is none of skip, queue and cancel")
         now = site.clock.now().replace(microsecond=0)
-        made = Schedule(
-            name=name,
-            paths=tuple(in_project(path, site.here) for path in paths or ()),
-            cron=cron.strip()[:200],
-            timezone=timezone[:100],
-            trials=trials,
-            models=tuple(models or ()),
-            budget_usd=budget_usd,
-            overlap=overlap,
-            catchup_s=seconds(catchup, CATCHUP_S_MAX),
-            since=now,
+        made = await made_schedule(
+            site,
+            {
+                "name": name,
+                "paths": tuple(in_project(path, site.here) for path in paths or ()),
+                "cron": cron.strip()[:200],
+                "timezone": timezone[:100],
+                "trials": trials,
+                "models": tuple(models or ()),
+                "baseline": baseline,
+                "confirm_trials": confirm_trials,
+                "confirm_budget_usd": confirm_budget_usd,
+                "budget_usd": budget_usd,
+                "overlap": overlap,
+                "catchup_s": seconds(catchup, CATCHUP_S_MAX),
+                "notify": tuple(dict.fromkeys(notify or ())),
+                "since": now,
+            },
+            from_store=from_store,
         )
-        check(made)
-        order_of(made, site.here.project, frozenset())  # what cannot be ordered now is told now
         await keep_schedule(made, site.store, site.dispatcher.signer)
         print_schedule(made, now, as_json=as_json)
         return exits.OK
@@ -211,18 +256,24 @@ def history(
     ] = 30,
     as_json: Json = False,
 ) -> int:
-    """Print what became of a schedule's due times. The oldest comes first."""
+    """Print what became of a schedule's due times, what was found, and whether it was told.
+
+    The oldest comes first. Where cells stand is worked out from all nights that are followed.
+    """
 
     async def act(site: Site) -> int:
         from salvo_cli.render.console import console, plain, print_json
+        from salvo_cli.render.nights import followed_document, nights
         from salvo_cli.render.schedules import cells_standing, firing_document, firings, standing_document
-        from salvo_cli.timekeeping import past_of, sealed_nights
+        from salvo_cli.timekeeping import past_of, told_of
+        from salvo_core.follow import past_decisions, past_firings, stands_of
         from salvo_core.run.schedule import read_schedule
-        from salvo_core.run.standings import standings
 
         one = await read_schedule(name, site.store, site.dispatcher.signer)
         past = await past_of(site, name, last)
-        stands = standings(await sealed_nights(site, past))
+        stands, note = await stands_of(one, await past_firings(name, site.store), site.store)
+        decided = (await past_decisions(name, site.store))[-last:]
+        told = await told_of(site, decided)
         if as_json:
             print_json(
                 {
@@ -230,19 +281,31 @@ def history(
                     "schedule": name,
                     "firings": [firing_document(firing, verdict) for firing, verdict in past],
                     "cells": [standing_document(stand) for stand in stands],
+                    "followed": [followed_document(one, told) for one in decided],
+                    "note": note,
                 }
             )
             return exits.OK
         screen = console()
-        if past:
+        if past or decided:
             screen.print(firings(past, one))
+            if any(one.events or one.alerts or one.note for one in decided):
+                screen.print()
+                screen.print(nights(decided, told, one))
             screen.print()
             screen.print(cells_standing(stands))
+            if note:
+                screen.print(plain(f"note: {note}", "yellow"), soft_wrap=True)
         else:
             screen.print(plain("it has not been due yet"))
         return exits.OK
 
     return in_site(act)
+
+
+app.command("test-alert", short_help="Send a test alert over its channels.", epilog=alert.EPILOG)(
+    alert.send_test
+)
 
 
 @app.command("rm", short_help="Forget a schedule; its runs stay.", epilog=EPILOG)

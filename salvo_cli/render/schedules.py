@@ -11,6 +11,7 @@ from rich.console import RenderableType
 
 from salvo_cli.render.console import Marks
 from salvo_cli.render.tables import Cell, facts, table
+from salvo_core.scenario.notify import shown_destination
 
 if TYPE_CHECKING:
     from salvo_core.run.schedule import Firing, Schedule
@@ -40,11 +41,21 @@ def schedules(
         now: The present.
         signs: Marks that the terminal can show.
     """
+    heads = ["schedule", "next due", "last runs", "cron", "timezone"]
     rows: list[list[Cell]] = [
         [one.name, next_due(one, now), verdict_line(verdicts, signs), one.cron, one.timezone]
         for one, verdicts in listed
     ]
-    return table(("schedule", "next due", "last runs", "cron", "timezone"), rows, wide="last runs", cut=False)
+    if any(one.notify for one, _ in listed):
+        heads.append("tells")
+        for row, (one, _) in zip(rows, listed, strict=True):
+            row.append(_told(one) or signs.dash)
+    return table(heads, rows, wide=heads[-1] if len(heads) > 5 else "last runs", cut=False)
+
+
+def _told(one: Schedule) -> str:
+    """Return who is told, addresses masked."""
+    return ", ".join(map(shown_destination, one.notify))
 
 
 def next_due(one: Schedule, now: datetime) -> str:
@@ -67,14 +78,38 @@ def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
             ("budget", "none" if one.budget_usd is None else f"{one.budget_usd:g} USD a run"),
             ("overlap", one.overlap),
             ("catch-up", f"{one.catchup_s:g} s" if one.catchup_s else "none"),
+            ("tells", _told(one) or "nobody"),
+            ("measured by", _MEASURED.get(one.baseline, f"the baseline {one.baseline}")),
+            ("confirmations", _confirmations(one)),
+            ("scenarios from", _source(one)),
         ]
     )
+
+
+_MEASURED = {"previous": "the nights before", "none": "nothing: only trouble is told"}
+
+
+def _confirmations(one: Schedule) -> str:
+    if not one.confirm_trials:
+        return "off: a suspicion is shown, and no fall is told"
+    limit = one.budget_usd if one.confirm_budget_usd is None else one.confirm_budget_usd
+    return f"{one.confirm_trials} trials of each suspected cell" + (
+        "" if limit is None else f", {limit:g} USD at most"
+    )
+
+
+def _source(one: Schedule) -> str:
+    if one.stored is None:
+        return "the project's folder, at each firing"
+    at = f", commit {one.stored.commit}" if one.stored.commit else ""
+    return f"the store: {len(one.stored.scenarios)} as of when it was added{at}"
 
 
 def schedule_document(one: Schedule, now: datetime) -> dict[str, Any]:
     """Return one schedule for ``--json``."""
     due = None if one.paused else next(one.due_after(now)).isoformat()
-    return one.model_dump(mode="json", exclude={"signature"}) | {"next_due": due}
+    notify = [shown_destination(name) for name in one.notify]
+    return one.model_dump(mode="json", exclude={"signature"}) | {"notify": notify, "next_due": due}
 
 
 def firings(past: Sequence[tuple[Firing, str]], one: Schedule) -> RenderableType:
@@ -83,7 +118,7 @@ def firings(past: Sequence[tuple[Firing, str]], one: Schedule) -> RenderableType
     rows: list[list[Cell]] = [
         [
             f"{firing.due_at.astimezone(zone):%Y-%m-%d %H:%M %Z}",
-            "by hand" if firing.by_hand else "",
+            {"due": "", "hand": "by hand", "confirm": "confirmation"}[firing.kind],
             verdict,
             firing.run_id or firing.why,
         ]
@@ -123,4 +158,4 @@ def standing_document(stand: Standing) -> dict[str, Any]:
 
 def firing_document(firing: Firing, verdict: str) -> dict[str, Any]:
     """Return what became of a due time for ``--json``."""
-    return firing.model_dump(mode="json") | {"verdict": verdict}
+    return firing.model_dump(mode="json") | {"kind": firing.kind, "verdict": verdict}

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from salvo_cli.simulator.asked import Asked, Refused, Wire
+from salvo_cli.simulator.asked import NO_QUOTA, Asked, Refused, Wire
 from salvo_core.adapters.script import ScriptedError, ScriptTurn
 from salvo_core.trace.model import Usage
 
@@ -94,7 +94,8 @@ def fault(wire: Wire, asked: Asked, error: ScriptedError, mark: str) -> Answer:
             return Answer(200, json.dumps(cut).encode(), manner="half")
         case _:
             inside_200 = error.kind == "error_in_200"
-            refused = Refused(500 if inside_200 else shape.status or 500, shape.message)
+            code = NO_QUOTA if error.kind == "quota" else ""
+            refused = Refused(500 if inside_200 else shape.status or 500, shape.message, code=code)
             body = wire.error(refused)
             if error.usage.total_tokens:
                 body["usage"] = wire.usage(error.usage)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from salvo_cli.simulator.asked import (
+    NO_QUOTA,
     Asked,
     Refused,
     check_number,
@@ -89,10 +90,11 @@ class AnthropicWire:
     def error(self, refused: Refused) -> dict[str, Any]:
         """Return the body of an error; this wire names the field at fault in the message."""
         usual_type = "api_error" if refused.status >= 500 else "invalid_request_error"
+        kind = "billing_error" if refused.code == NO_QUOTA else _ERROR_TYPES.get(refused.status, usual_type)
         at = f"{refused.param}: " if refused.param else ""
         return {
             "type": "error",
-            "error": {"type": _ERROR_TYPES.get(refused.status, usual_type), "message": at + refused.message},
+            "error": {"type": kind, "message": at + refused.message},
         }
 
     def usage(self, usage: Usage) -> dict[str, int]:

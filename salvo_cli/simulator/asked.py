@@ -30,6 +30,10 @@ class Asked:
     must_call: str = ""
 
 
+NO_QUOTA = "insufficient_quota"
+"""What OpenAI's API calls a used-up quota, as type and as code; its status is that of a rate limit."""
+
+
 class Refused(Exception):
     """The request is answered with an error, as the real API would.
 

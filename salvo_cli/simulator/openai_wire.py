@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from salvo_cli.simulator.asked import (
+    NO_QUOTA,
     Asked,
     Refused,
     check_number,
@@ -91,7 +92,9 @@ class OpenAIWire:
         return {
             "error": {
                 "message": refused.message,
-                "type": _ERROR_TYPES.get(refused.status, usual_type),
+                "type": NO_QUOTA
+                if refused.code == NO_QUOTA
+                else _ERROR_TYPES.get(refused.status, usual_type),
                 "param": refused.param or None,
                 "code": refused.code or _ERROR_CODES.get(refused.status),
             }

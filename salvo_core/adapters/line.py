@@ -8,6 +8,7 @@ machine's own addresses never go through a proxy.
 
 from __future__ import annotations
 
+import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -168,6 +169,9 @@ class _Proxied:
     """An httpx client of one connection, for a process that is told of a proxy."""
 
     def __init__(self, tls: ssl.SSLContext) -> None:
+        # At INFO, httpx logs each address with its query, which may hold a key (I7).
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._client = httpx.AsyncClient(
             headers=_BASE_HEADERS,
             verify=tls,

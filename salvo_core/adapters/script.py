@@ -54,7 +54,7 @@ _SHARES_SLACK = 1e-9  # ten shares of 0.1 add up to a little more than 1
 
 FaultKind = Literal[
     "rate_limited", "transient", "server_error", "overloaded", "timeout", "permanent", "authentication",
-    "half_body", "html", "wrong_json", "error_in_200", "reset", "hang",
+    "quota", "half_body", "html", "wrong_json", "error_in_200", "reset", "hang",
 ]  # fmt: skip
 """How an exchange goes wrong. The second row needs a wire to be seen; without one it is a plain failure."""
 
@@ -79,6 +79,7 @@ FAULTS: dict[FaultKind, FaultShape] = {
     "timeout": FaultShape("transient", 504, "the model did not answer in time"),
     "permanent": FaultShape("permanent", 400, "this request cannot be served"),
     "authentication": FaultShape("authentication", 401, "the key is not accepted"),
+    "quota": FaultShape("authentication", 429, "the quota is used up, check the plan and its billing"),
     "half_body": FaultShape("transient", 200, "the connection closed in the middle of the reply"),
     "html": FaultShape("permanent", 200, "a web page came back instead of a reply"),
     "wrong_json": FaultShape("transient", 200, "the reply is not JSON"),
@@ -276,6 +277,7 @@ class FaultRates(_Part):
     timeout: _Rate = 0.0
     permanent: _Rate = 0.0
     authentication: _Rate = 0.0
+    quota: _Rate = 0.0
     half_body: _Rate = 0.0
     html: _Rate = 0.0
     wrong_json: _Rate = 0.0

@@ -71,9 +71,6 @@ class Transport:
         self._closing: set[asyncio.Task[None]] = set()
         self._tls: ssl.SSLContext | None = None
         self._closed = False
-        # At INFO, httpx logs each address with its query, which may hold a key (I7).
-        for name in ("httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)
 
     async def post_json(
         self,

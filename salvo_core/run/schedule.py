@@ -18,14 +18,17 @@ from cronsim import CronSim, CronSimError
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from salvo_core.errors import ObjectMissing, UsageError
+from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.identity import canonical_json, digest
 from salvo_core.manifest.budget import USD_MAX
-from salvo_core.run.plan import TRIALS_MAX
+from salvo_core.run.plan import CELLS_MAX, TRIALS_MAX
 from salvo_core.run.signature import Signer
+from salvo_core.scenario.notify import Destination
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
 from salvo_core.trace.model import Frozen
+from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.schedule/1"
 FIRING_SCHEMA = "salvo.firing/1"
@@ -34,10 +37,36 @@ LATE_S = 300
 """A due time that is seen to within so long is on time; what came later was missed."""
 MISSED_MAX = 1_000
 """Missed due times that are counted."""
+SKIPPED, MISSED = "skipped:", "missed:"
+"""How it begins why a due time was not run."""
+NOTIFY_MAX = 20
 _AROUND_A_CHANGE = timedelta(hours=3)
 _EVERY_FIELD = re.compile(r"\S+(\s+\S+){4}")
 
+CONFIRM_TRIALS = 100
+PREVIOUS, NOTHING = "previous", "none"
+"""What a night may be measured by, besides a baseline: the nights before it, or nothing at all."""
+ADDED_LATER = ("notify", "baseline", "confirm_trials", "confirm_budget_usd", "stored")
+
 Overlap = Literal["skip", "queue", "cancel"]
+
+
+class StoredScenario(Frozen):
+    """One scenario that a schedule keeps in the store."""
+
+    scenario_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    file: str = Field(default="", max_length=4_000)
+    """Where it was read, for people."""
+
+
+class Stored(Frozen):
+    """What a schedule fires without a project's folder: everything a project says about a run."""
+
+    scenarios: tuple[StoredScenario, ...] = Field(min_length=1, max_length=CELLS_MAX)
+    recording: Recording = Recording()
+    judge: JudgeDefaults = JudgeDefaults()
+    commit: str = Field(default="", max_length=100)
+    """Of the folder that they were read from; empty where there was none."""
 
 
 class Schedule(Frozen):
@@ -60,9 +89,19 @@ class Schedule(Frozen):
     behind the other, or the other is cancelled."""
     catchup_s: float = Field(default=0, ge=0, le=CATCHUP_S_MAX)
     """A due time that was missed by no more than this is still run."""
+    notify: tuple[Destination, ...] = Field(default=(), max_length=NOTIFY_MAX)
+    """Who is told what became of it: channels of whoever fires, or addresses that hold no secret."""
     since: AwareDatetime
     """No due time before this counts: when it was added, or resumed."""
     paused: bool = False
+    baseline: str = Field(default=PREVIOUS, max_length=64)
+    """What each night is measured by: a baseline's name, the nights before, or nothing."""
+    confirm_trials: int = Field(default=CONFIRM_TRIALS, ge=0, le=TRIALS_MAX)
+    """Fresh trials of each suspected cell; 0 orders none, and then no fall is told."""
+    confirm_budget_usd: float | None = Field(default=None, ge=0, le=USD_MAX)
+    """What such a run may spend; None: what any of its runs may."""
+    stored: Stored | None = None
+    """What is fired, where that is not the project's folder as it is at that time."""
     signature: str = Field(default="", max_length=100)
 
     def due_after(self, after: datetime) -> Iterator[datetime]:
@@ -103,7 +142,11 @@ class Schedule(Frozen):
         return signer.lack(self.signature, SCHEMA, self._mark()) is None
 
     def _mark(self) -> str:
-        return digest(canonical_json(self.model_dump(mode="json", exclude={"signature"})))
+        # What came later is not signed where it says nothing: schedules of before carry a good signature.
+        usual = {
+            name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].get_default()
+        }
+        return digest(canonical_json(self.model_dump(mode="json", exclude={"signature", *usual})))
 
     def idempotency_key(self, due_at: datetime) -> str:
         """Return what makes its run for a due time one run, whoever orders it and however often."""
@@ -125,6 +168,13 @@ def _by_time_of_day(cron: str) -> str:
     return " ".join(fields)
 
 
+class CellName(Frozen):
+    """A cell, whatever run it is in."""
+
+    scenario_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    model: str
+
+
 class Firing(Frozen):
     """What became of one due time."""
 
@@ -137,6 +187,19 @@ class Firing(Frozen):
     by_hand: bool = False
     trials: int | None = Field(default=None, ge=1, le=TRIALS_MAX)
     """What a person asked for instead of the schedule's."""
+    confirms: str = Field(default="", max_length=36)
+    """The run whose cells below are suspected, which fresh trials confirm or dismiss; empty: none such."""
+    cells: tuple[CellName, ...] = Field(default=(), max_length=CELLS_MAX)
+
+    @property
+    def kind(self) -> keys.FiringKind:
+        """Why it was ordered."""
+        return "confirm" if self.confirms else "hand" if self.by_hand else "due"
+
+    @property
+    def fresh(self) -> bool:
+        """Whether its trials were asked for beside the due times: they confirm a suspicion or dismiss it."""
+        return self.kind != "due"
 
 
 def check(schedule: Schedule) -> None:
@@ -203,8 +266,8 @@ async def schedule_names(store: Store) -> list[str]:
 
 
 async def firing_keys(name: str, store: Store) -> list[str]:
-    """Return where the firings of a schedule lie, oldest first."""
-    return [key async for key in store.list(keys.firings(name))]
+    """Return where the firings of a schedule lie, oldest first; a confirmation after its night."""
+    return sorted([key async for key in store.list(keys.firings(name))], key=keys.firing_place)
 
 
 async def read_firing(key: str, store: Store) -> Firing:
@@ -220,7 +283,7 @@ async def read_firing(key: str, store: Store) -> Firing:
 
 async def note_firing(firing: Firing, store: Store) -> Firing:
     """Store what becomes of a due time unless that is settled; return what is settled."""
-    key = keys.firing(firing.schedule, firing.due_at, by_hand=firing.by_hand)
+    key = keys.firing(firing.schedule, firing.due_at, firing.kind)
     stored = codec.encode(FIRING_SCHEMA, firing.model_dump(mode="json"), compress=False)[0]
     if await store.put_if_absent(key, stored):
         return firing

@@ -16,6 +16,7 @@ from salvo_core.adapters.prices import ModelRates
 from salvo_core.adapters.profile import Profile
 from salvo_core.evaluation.judge.defaults import JudgeDefaults
 from salvo_core.scenario.checking import checked_document, in_file_order, locate
+from salvo_core.scenario.notify import ChannelName, ChannelTerms
 from salvo_core.scenario.parsed import Parsed
 from salvo_core.scenario.positions import Place
 from salvo_core.scenario.problems import Problem
@@ -74,6 +75,8 @@ class ProjectFile(_Section):
     s3: S3Section = S3Section()
     providers: dict[str, Profile] = Field(default_factory=dict)
     """Model providers by the name that scenarios use as adapter."""
+    notify: dict[ChannelName, ChannelTerms] = Field(default_factory=dict)
+    """Channels over which people are told what became of nightlies, by the name that schedules use."""
     prices: dict[str, ModelRates] = Field(default_factory=dict)
     """Own prices by model name."""
     allow_imports: list[str] = Field(default_factory=list)
@@ -167,6 +170,7 @@ def load_project(root: Path) -> Project:
     warnings = [
         *parsed.problems,
         *_passwords(config, parsed, str(file)),
+        *_channels(config, parsed, str(file)),
         *_judge(project, parsed, str(file)),
     ]
     return project.model_copy(update={"problems": tuple(in_file_order(warnings, parsed.positions))})
@@ -187,6 +191,23 @@ def _judge(project: Project, parsed: Parsed, file: str) -> list[Problem]:
             hint=did_you_mean(name, known),
             severity="warning",
         )
+    ]
+
+
+def _channels(config: ProjectFile, parsed: Parsed, file: str) -> list[Problem]:
+    return [
+        locate(
+            "W007",
+            "is a secret as a whole, which everybody who can read the file now knows",
+            ("notify", name, field),
+            parsed.positions,
+            file,
+            hint=f"put it into the environment of whoever fires and name that variable as {instead[field]}",
+            severity="warning",
+        )
+        for instead in [{"webhook": "url_env", "slack": "slack_url_env"}]
+        for name, terms in config.notify.items()
+        for field in terms.secret_fields()
     ]
 
 

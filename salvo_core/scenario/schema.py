@@ -13,6 +13,7 @@ from salvo_core.evaluation.catalogue import ASSERTION_TYPES
 from salvo_core.evaluation.schemas import DIALECT
 from salvo_core.evaluation.shorthand import GROUPS, OPERATORS, PATH_DEFAULT
 from salvo_core.scenario.model import Scenario
+from salvo_core.scenario.project import ProjectFile
 
 _MEMBERS = {ASSERTION_TYPES[key].__name__: members for key, members in GROUPS.items()}
 _WEIGHED = {
@@ -41,6 +42,11 @@ def scenario_schema() -> dict[str, Any]:
     schema["$defs"]["Assertion"] = {"anyOf": forms}
     schema["required"] = [name for name in schema["required"] if name != "model"]
     return {"$schema": DIALECT, **schema, "title": "Salvo scenario"}
+
+
+def project_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of ``salvo.yaml``; as loose as ``scenario_schema``."""
+    return {"$schema": DIALECT, **ProjectFile.model_json_schema(), "title": "Salvo project"}
 
 
 def _comparison() -> dict[str, Any]:

@@ -30,6 +30,10 @@ _TEXT_TOKEN_FOLLOWERS = frozenset({"id", "ids", "count", "limit", "budget", "bia
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _KEY_IN_LINE = re.compile(r"""([\w.-]+)["']?\s*[:=]\s*(?=\S)""")
 _USER_IN_URL = re.compile(r"(://)[^/@\s]+@")
+_SECRET_PATH = re.compile(
+    r"""((?:\b(?:slack|webhook)["']?\s*:\s*["']?\w+://[^/\s"']*|://hooks\.slack\.com))/[^\s"',}]+"""
+)
+"""An address that is a secret as a whole: of a channel, see ``scenario.notify``."""
 CONCEALED = "[concealed]"
 
 
@@ -54,11 +58,12 @@ def names_a_secret(key: str) -> bool:
 def concealed(line: str) -> str:
     """Return one line of a file without the secrets it seems to hold.
 
-    Everything after the first key that names a secret is left out, and so is the user
-    information of URLs. Characters in front keep their columns.
+    Everything after the first key that names a secret is left out, and so are the user
+    information of URLs and what follows the host in the address of a channel. Characters in
+    front keep their columns.
     """
     for found in _KEY_IN_LINE.finditer(line):
         if names_a_secret(found[1]):
             line = line[: found.end()] + CONCEALED
             break
-    return _USER_IN_URL.sub(rf"\1{CONCEALED}@", line)
+    return _SECRET_PATH.sub(rf"\1/{CONCEALED}", _USER_IN_URL.sub(rf"\1{CONCEALED}@", line))

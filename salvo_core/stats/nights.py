@@ -21,6 +21,8 @@ from salvo_core.stats.pooled import Counted
 Phase = Literal["learning", "calm", "suspected", "fallen"]
 Event = Literal["suspicion", "dismissed", "alert", "all clear"]
 
+REFERENCE_CONFIDENCE = 0.6827
+"""Of the interval whose lower end is a reference: one standard error."""
 RATE_MIN = 0.01
 """No reference is nearer to 0 or 1: a single trial would be evidence without bound."""
 
@@ -92,6 +94,7 @@ class Watch:
     Attributes:
         phase: Where the cell stands.
         evidence: Nats for the fall, >= 0; since an alert, nats for its being over.
+        decisive: The evidence that the newest event rested on, nats; an alert's own begins again from 0.
         reference: Rate that nights are measured by; None while it is being learned.
 
     Source:
@@ -105,6 +108,7 @@ class Watch:
         self.rule = rule
         self.phase: Phase = "learning"
         self.evidence = 0.0
+        self.decisive = 0.0
         self.reference: float | None = None
         self._baseline = baseline
         self._calm: deque[Counted] = deque(maxlen=rule.window_nights)
@@ -134,7 +138,7 @@ class Watch:
         ratio = self._ratio(counted, self.reference)
         if self.phase == "fallen":
             return self._recover(ratio)
-        self.evidence = max(0.0, self.evidence + ratio)
+        self.evidence = self.decisive = max(0.0, self.evidence + ratio)
         self._doubtful.append(counted)
         if self.evidence >= self.rule.alert and night.confirmation:
             self.phase, self.evidence = "fallen", 0.0
@@ -152,7 +156,7 @@ class Watch:
         return "dismissed" if dismissed else None
 
     def _recover(self, ratio: float) -> Event | None:
-        self.evidence = max(0.0, self.evidence - ratio)
+        self.evidence = self.decisive = max(0.0, self.evidence - ratio)
         if self.evidence < self.rule.recovery:
             return None
         self.phase, self.evidence = "calm", 0.0
@@ -183,7 +187,7 @@ class Watch:
         if self._baseline is not None:
             rate = self._baseline
         elif n >= self.rule.reference_trials_min:
-            rate = wilson(passed, n, confidence=0.6827).low
+            rate = wilson(passed, n, confidence=REFERENCE_CONFIDENCE).low
         else:
             return
         self.reference = min(max(rate, RATE_MIN), 1 - RATE_MIN)

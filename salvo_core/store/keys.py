@@ -16,6 +16,9 @@
     aliases/<trace_id>.json      which run a trial of another Salvo belongs to: its id does not say so
     schedules/<name>.json        what is ordered again and again
     firings/<name>/<due>.json    what became of a due time, <due>.hand.json: of a person's word
+    firings/<name>/<due>.confirm.json    the run of fresh trials that a night's suspicion asked for
+    followed/<name>/<due>...json what was decided of a firing after its run; named as the firing is
+    alerts/<schedule>/<id>/<channel>.json    which channel was told of an alert, or how often that failed
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
 ``home`` is RUNS or REEVALS, as the plan says (``Plan.home``). Ids come from outside (a message, a
@@ -26,6 +29,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Literal
 
 from salvo_core.errors import UsageError
 from salvo_core.identity import require_uuid7
@@ -38,7 +42,17 @@ ALIASES = "aliases/"
 BASELINES = "baselines/"
 SCHEDULES = "schedules/"
 FIRINGS = "firings/"
+FOLLOWED = "followed/"
+ALERTS = "alerts/"
+ALERT_ID = r"^[a-z0-9][a-z0-9._-]{0,99}$"
+FiringKind = Literal["due", "confirm", "hand"]
+"""Why a schedule's run was ordered: its time had come, a night was suspected, or a person asked."""
+FollowedKind = Literal["failed", "stuck", "due", "confirm", "hand"]
+"""As firings; ``failed``: a due time whose run cannot be ordered; ``stuck``: whose run does not end."""
+_IN_ORDER = ("failed", "stuck", "", "confirm", "hand")
 SCHEDULE_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_TRY = re.compile(r"\.try([0-9]{3})\.json$")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _BASELINE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _BASELINE = re.compile(r"baselines/([a-z0-9][a-z0-9._-]{0,63})\.json")
@@ -174,14 +188,72 @@ def firings(name: str) -> str:
     return f"{FIRINGS}{_require_schedule_name(name)}/"
 
 
-def firing(name: str, due_at: datetime, *, by_hand: bool = False) -> str:
-    """Return where it lies what became of a schedule's due time, or of a person's word at that time."""
-    return f"{firings(name)}{due_stamp(due_at)}{'.hand' if by_hand else ''}.json"
+def firing(name: str, due_at: datetime, kind: FiringKind = "due") -> str:
+    """Return where it lies what became of a schedule's due time, of a person's word, of a confirmation."""
+    return f"{firings(name)}{_firing_name(due_at, kind)}"
+
+
+def followed(name: str, due_at: datetime, kind: FollowedKind = "due") -> str:
+    """Return where it lies what was decided after the firing of that time and kind."""
+    return f"{followeds(name)}{_firing_name(due_at, kind)}"
+
+
+def followeds(name: str) -> str:
+    """Return the prefix under which lies what was decided after a schedule's firings."""
+    return f"{FOLLOWED}{_require_schedule_name(name)}/"
+
+
+def firing_place(key: str) -> tuple[str, int]:
+    """Return what firings, or what was decided after them, are in order of time by.
+
+    Of one due time, the confirmation comes after the night that asked for it.
+
+    Args:
+        key: Of either.
+    """
+    stamp, _, rest = key.rpartition("/")[2].removesuffix(".json").partition(".")
+    return stamp, _IN_ORDER.index(rest) if rest in _IN_ORDER else len(_IN_ORDER)
+
+
+def _firing_name(due_at: datetime, kind: FollowedKind) -> str:
+    return f"{due_stamp(due_at)}{'' if kind == 'due' else f'.{kind}'}.json"
 
 
 def due_stamp(due_at: datetime) -> str:
     """Return a due time as names carry it: UTC, to the second."""
     return due_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def alert(schedule: str, alert_id: str) -> str:
+    """Return the prefix under which lies who was told of an alert."""
+    if not re.fullmatch(ALERT_ID, alert_id):
+        raise UsageError(f"{alert_id[:80]!r} is no id of an alert")
+    return f"{ALERTS}{_require_schedule_name(schedule)}/{alert_id}/"
+
+
+def told(schedule: str, alert_id: str, channel: str) -> str:
+    """Return where it lies that a channel was told of an alert."""
+    return f"{tellings(schedule, alert_id, channel)}json"
+
+
+def telling(schedule: str, alert_id: str, channel: str, number: int) -> str:
+    """Return where the try of that number lies to tell a channel of an alert, 1 to 999."""
+    return f"{tellings(schedule, alert_id, channel)}try{number:03d}.json"
+
+
+def tellings(schedule: str, alert_id: str, channel: str) -> str:
+    """Return the prefix under which all that lies of a channel and an alert; tries sort by number."""
+    if not re.fullmatch(ALERT_ID, alert_id):
+        raise UsageError(f"{alert_id[:80]!r} is no id of an alert")
+    if not _CHANNEL_NAME.fullmatch(channel):
+        raise UsageError(f"{channel[:80]!r} is no name of a channel")
+    return f"{ALERTS}{_require_schedule_name(schedule)}/{alert_id}/{channel}."
+
+
+def parse_telling(key: str) -> int | None:
+    """Return the number of a try to tell, None of any other key."""
+    found = _TRY.search(key)
+    return int(found[1]) if found else None
 
 
 def manifest(run_id: str, home: str = RUNS) -> str:

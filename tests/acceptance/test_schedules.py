@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,11 +42,14 @@ def test_a_schedule_fires_by_itself_once_and_a_person_may_trigger_it(person):
         triggered = person.types("schedule", "trigger", "nightly", "-n", "5")
         assert triggered.code == 0
         assert person.types("wait", triggered.out.strip()).code == 0
+        # The worker's beat looks at what is over, too.
+        until(lambda: len(history(person)["followed"]) == 2, "both are followed", 90)
     finally:
         person.interrupts(worker)
         person.ended(worker)
 
     past = history(person)
+    assert [(one["works"], one["events"], one["alerts"]) for one in past["followed"]] == [(True, [], [])] * 2
     by_hand = {one["by_hand"]: one for one in past["firings"]}
     assert set(by_hand) == {False, True}
     assert datetime.fromisoformat(by_hand[False]["due_at"]) == at
@@ -76,3 +80,32 @@ def test_what_cannot_be_meant_is_told_when_it_is_added(person, arguments, said):
     refused = person.types("schedule", "add", "nightly", *arguments)
     assert refused.code == 64
     assert said in refused.err
+
+
+def test_a_person_says_whom_to_tell_and_tries_whether_it_arrives(person):
+    file = person.scenario("trial", "[{text: good}]")
+    secret = "https://hooks.slack.com/services/T0/B0/canarycanarycanary012"
+    (person.folder / "salvo.yaml").write_text(
+        "notify:\n  log: {file: kept/alerts.jsonl}\n  chat: {slack_url_env: CHAT_URL}\n", "utf-8"
+    )
+    refused = person.types("schedule", "add", "nightly", file, "--notify", "log", "--notify", secret)
+    assert refused.code == 64
+    assert "holds a secret" in refused.err
+    assert "canary" not in refused.err
+
+    added = person.types("schedule", "add", "nightly", file, "--notify", "log", "--notify", "chat")
+    assert (added.code, "log, chat" in added.out) == (0, True)
+    tried = person.types("schedule", "test-alert", "nightly", "--json")
+    assert tried.code == 1
+    assert [(one["channel"], one["told"], one["said"]) for one in tried.document["channels"]] == [
+        ("log", True, "written"),
+        ("chat", False, "CHAT_URL is not set here"),
+    ]
+    (line,) = (person.folder / "kept" / "alerts.jsonl").read_text("utf-8").splitlines()
+    assert (json.loads(line)["schedule"], json.loads(line)["test"]) == ("nightly", True)
+    assert not (person.folder / ".salvo" / "store" / "alerts").exists()
+    config = person.types("config", "--json").document
+    assert [(one["name"], one["leads_to"], one["unset"]) for one in config["channels"]] == [
+        ("log", "kept/alerts.jsonl", []),
+        ("chat", "$CHAT_URL", ["CHAT_URL"]),
+    ]

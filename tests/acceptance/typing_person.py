@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Person:
         return file.name
 
 
-def until(condition: Callable[[], Any], what: str, deadline_s: float = 30.0) -> None:
+def until(condition: Callable[[], Any], what: str, deadline_s: float = 60.0) -> None:
     """Return once condition holds."""
     ends = time.monotonic() + deadline_s
     while not condition():

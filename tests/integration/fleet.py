@@ -53,9 +53,11 @@ KEY = "canary-5d1f0c7e-never-to-be-seen-anywhere"
 
 _OURS = ("SALVO_", "OPENAI_", "ANTHROPIC_", "CELERY_")
 _POLL_S = 0.02
+DEADLINE_S = 60.0
+"""For what takes a second or two; several test processes share a machine that may be slow itself."""
 
 
-async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = 25.0) -> None:
+async def until(condition: Callable[[], Any], what: str, *, deadline_s: float = DEADLINE_S) -> None:
     """Return as soon as condition, which may be a coroutine function, gives something true.
 
     Raises:
@@ -99,7 +101,7 @@ class Worker(ServerProcess):
             [sys.executable, "-m", "salvo_worker", "-c", str(concurrency), "--loglevel", loglevel],
             folder=folder,
             is_ready=self._has_a_card,
-            ready_s=30.0,
+            ready_s=DEADLINE_S,
         )
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         self._env = {**inherited, **environ}
@@ -122,7 +124,7 @@ class Worker(ServerProcess):
         """Send a signal and do not wait for what comes of it."""
         os.kill(self.pid, number)
 
-    async def ended(self, *, deadline_s: float = 20.0) -> int:
+    async def ended(self, *, deadline_s: float = DEADLINE_S) -> int:
         """Return the exit code once the process is over."""
         process = self._process
         assert process is not None
@@ -235,7 +237,7 @@ class Fleet:
         return await submit(Order(loaded, trials=trials, **order), **self.doors, clock=SystemClock())
 
     async def until(
-        self, plan: Plan, holds: Callable[[RunCounts], bool], what: str, *, deadline_s: float = 25.0
+        self, plan: Plan, holds: Callable[[RunCounts], bool], what: str, *, deadline_s: float = DEADLINE_S
     ) -> RunCounts:
         """Return the run's counts as soon as they are as wanted."""
         seen: list[RunCounts] = []
@@ -263,7 +265,7 @@ class Fleet:
 
         await until(busy, "every worker holds a trial")
 
-    async def sealed(self, plan: Plan, *, deadline_s: float = 40.0) -> Summary:
+    async def sealed(self, plan: Plan, *, deadline_s: float = 2 * DEADLINE_S) -> Summary:
         """Return the run's summary, as the store has it, once it is sealed."""
         await self.until(plan, lambda c: c.state == "sealed", "the run is sealed", deadline_s=deadline_s)
         return Summary.decode(await self.store.get(keys.summary(plan.run_id)), "summary")

@@ -68,32 +68,37 @@ async def test_a_storm_of_seconds_is_waited_out_by_single_probes_and_costs_no_tr
     assert set(summary.cells[0].outcomes) == {"completed"}
 
 
-async def test_a_key_that_is_revoked_pauses_the_run_which_goes_on_when_it_is_mended(
-    fleet_on_files: Fleet,
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("authentication", "401"), ("quota", "the quota is used up")],
+    ids=["revoked key", "no quota"],
+)
+async def test_what_no_waiting_mends_pauses_the_run_which_goes_on_when_a_person_mended_it(
+    fleet_on_files: Fleet, kind: str, told: str
 ) -> None:
     fleet = fleet_on_files
     async with fleet.provider({MODEL: script(latency_s=0.05)}) as provider:
         await fleet.start(2, concurrency=10)
         plan = await fleet.submit(scenario(MODEL), trials=60)
         await until(lambda: len(fleet.requests()) >= 50, "the run is under way")
-        provider.follow(storm("authentication"))
+        provider.follow(storm(kind))
         paused = await fleet.until(
             plan, lambda c: c.state == "paused" and not c.statuses["running"], "the run is paused"
         )
-        assert "401" in paused.paused_by
+        assert told in paused.paused_by
         assert "salvo resume" in paused.paused_by
         assert paused.statuses["infra_error"] == 0
-        refused = sum(entry["fault"] == "authentication" for entry in fleet.requests())
+        refused = sum(entry["fault"] == kind for entry in fleet.requests())
         assert refused <= 20, "only what was under way"
         await asyncio.sleep(0.5)
-        assert sum(entry["fault"] == "authentication" for entry in fleet.requests()) == refused
+        assert sum(entry["fault"] == kind for entry in fleet.requests()) == refused
         kept = await fleet.finished_turns(plan)
         await resume(plan.run_id, **fleet.doors)  # too early: one asks, and all wait again
         again = await fleet.until(
             plan, lambda c: c.state == "paused" and not c.statuses["running"], "the run is paused again"
         )
         assert again.paused_by == paused.paused_by
-        assert sum(entry["fault"] == "authentication" for entry in fleet.requests()) == refused + 1
+        assert sum(entry["fault"] == kind for entry in fleet.requests()) == refused + 1
         provider.follow(fine())
         before = len(fleet.requests())
         await resume(plan.run_id, **fleet.doors)

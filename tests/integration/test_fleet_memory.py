@@ -20,6 +20,7 @@ from tests.servers.redis import RedisServer
 pytestmark = pytest.mark.servers
 
 MODEL = "gpt-4o-mini"
+FULL = "is out of memory"
 
 
 @pytest.fixture
@@ -98,3 +99,28 @@ async def test_a_worker_that_finds_its_redis_evicting_later_begins_no_trial_unti
         await fleet.sealed(plan)
         await fleet.audit(plan)
     assert "new trials are taken again" in worker.log()
+
+
+async def test_a_redis_that_is_full_in_the_middle_of_a_run_keeps_everybody_waiting_and_loses_nothing(
+    fleet: Fleet,
+) -> None:
+    async with fleet.provider({MODEL: script(0.3)}):
+        workers = await fleet.start(2)
+        plan = await fleet.submit(scenario(MODEL), trials=60)
+        await fleet.until_all_hold(plan)
+        await fleet.manifest.redis.config_set("maxmemory", 1)
+        await until(lambda: all(FULL in worker.log() for worker in workers), "every worker says so")
+        full = await fleet.manifest.counts(plan.run_id)
+        finished = await fleet.finished_turns(plan)
+        await until(
+            lambda: all(worker.log().count(FULL) > 20 for worker in workers), "and says so for a while"
+        )
+        assert (await fleet.manifest.counts(plan.run_id)).ended == full.ended, "nothing can be written down"
+        assert await fleet.dispatcher.queued() >= 0, "it can still be looked at"
+        await fleet.manifest.redis.config_set("maxmemory", 0)
+        await fleet.sealed(plan)
+        await fleet.audit(plan)
+        counts = await fleet.manifest.counts(plan.run_id)
+    assert all(worker.is_alive for worker in workers)
+    assert not fleet.doubled() & finished
+    assert counts.statuses["passed"] == plan.total

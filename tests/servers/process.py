@@ -40,7 +40,7 @@ def free_port(port_max: int = 65_535) -> int:
         wanted = random.randint(10_000, port_max)
 
 
-def wait_until(condition: Callable[[], bool], *, what: str, deadline_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], *, what: str, deadline_s: float = 60.0) -> None:
     """Return as soon as condition holds.
 
     Raises:
@@ -78,7 +78,7 @@ class ServerProcess:
         folder: Path,
         is_ready: Callable[[], bool],
         env: Mapping[str, str] | None = None,
-        ready_s: float = 20.0,
+        ready_s: float = 60.0,
         stop_s: float = 10.0,
     ) -> None:
         self.name = name

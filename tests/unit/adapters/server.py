@@ -16,6 +16,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    raw: bytes = b""
 
 
 @dataclass
@@ -114,7 +115,7 @@ class CannedServer:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         async with self.arrived:
-            self.seen.append(Seen(head[0].split(" ")[1], headers, json.loads(body)))
+            self.seen.append(Seen(head[0].split(" ")[1], headers, json.loads(body), body))
             self.arrived.notify_all()
         try:
             if canned.then == "hang":

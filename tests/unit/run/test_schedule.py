@@ -8,10 +8,25 @@ import pytest
 from pydantic import ValidationError
 
 from salvo_core.errors import UsageError
-from salvo_core.run.schedule import MISSED_MAX, Schedule, check, keep_schedule, read_schedule, schedule_names
+from salvo_core.identity import canonical_json, digest
+from salvo_core.run.schedule import (
+    ADDED_LATER,
+    MISSED_MAX,
+    SCHEMA,
+    Firing,
+    Schedule,
+    check,
+    firing_keys,
+    keep_schedule,
+    note_firing,
+    read_firing,
+    read_schedule,
+    schedule_names,
+)
 from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.memory import MemoryStore
+from salvo_core.trace import codec
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe")
@@ -127,3 +142,53 @@ async def test_a_schedule_that_nobody_of_the_site_wrote_is_none():
     with pytest.raises(UsageError, match="signature"):
         await read_schedule("nightly", store, ours)
     assert await schedule_names(store) == ["nightly"]
+
+
+async def test_whom_a_schedule_tells_is_signed_with_it_and_is_never_a_secret():
+    store, ours = MemoryStore(), Signer(("k" * 32,))
+    await keep_schedule(nightly(notify=("ops", "https://host.example/a")), store, ours)
+    assert (await read_schedule("nightly", store, ours)).notify == ("ops", "https://host.example/a")
+    with pytest.raises(ValidationError) as caught:
+        nightly(notify=("https://hooks.slack.com/services/T/B/canary",))
+    assert "holds a secret" in str(caught.value)
+
+
+async def test_a_schedule_that_was_signed_before_it_could_say_more_is_still_ours():
+    store, ours = MemoryStore(), Signer(("k" * 32,))
+    document = nightly().model_dump(mode="json", exclude=set(ADDED_LATER))
+    mark = digest(canonical_json({key: value for key, value in document.items() if key != "signature"}))
+    document["signature"] = ours.sign(SCHEMA, mark)
+    stored = codec.encode(SCHEMA, document, compress=False)[0]
+    await store.put(keys.schedule("nightly"), stored)
+    read = await read_schedule("nightly", store, ours)
+    assert (read.baseline, read.confirm_trials, read.stored) == ("previous", 100, None)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"baseline": "main"}, {"confirm_trials": 7}, {"confirm_budget_usd": 1e6}], ids=range(3)
+)
+async def test_what_a_schedule_came_to_say_later_is_signed_too(changed):
+    store, ours = MemoryStore(), Signer(("k" * 32,))
+    signed = await keep_schedule(nightly(), store, ours)
+    forged = signed.model_copy(update=changed)
+    await store.put(
+        keys.schedule("nightly"), codec.encode(SCHEMA, forged.model_dump(mode="json"), compress=False)[0]
+    )
+    with pytest.raises(UsageError, match="signature"):
+        await read_schedule("nightly", store, ours)
+
+
+async def test_firings_are_read_in_the_order_of_their_times_a_confirmation_after_its_night():
+    store, later = MemoryStore(), NEW_YEAR + timedelta(days=1)
+    made = [
+        Firing(schedule="nightly", due_at=NEW_YEAR),
+        Firing(schedule="nightly", due_at=NEW_YEAR, confirms="0199c2f4-7b1e-7c3a-9d52-0a4be1f0c111"),
+        Firing(schedule="nightly", due_at=NEW_YEAR, by_hand=True),
+        Firing(schedule="nightly", due_at=later),
+    ]
+    for one in reversed(made):
+        await note_firing(one, store)
+    found = [await read_firing(key, store) for key in await firing_keys("nightly", store)]
+    assert found == made
+    assert [one.kind for one in found] == ["due", "confirm", "hand", "due"]
+    assert [one.fresh for one in found] == [False, True, True, False]

@@ -1,0 +1,38 @@
+"""Schedules on a screen: whom they tell, and nothing of an address but its host."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from io import StringIO
+
+from salvo_cli.render.console import console, marks
+from salvo_cli.render.schedules import schedule_document, schedule_facts, schedules
+from salvo_core.run.schedule import Schedule
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def nightly(*notify: str) -> Schedule:
+    return Schedule(name="nightly", cron="0 2 * * *", timezone="UTC", trials=5, since=NOON, notify=notify)
+
+
+def drawn(*listed: Schedule) -> tuple[str, str]:
+    screen = console(file=StringIO(), width=120)
+    screen.print(schedules([(one, ["PASS"]) for one in listed], NOON, marks(screen)))
+    many = screen.file.getvalue()  # type: ignore[attr-defined]
+    screen.print(schedule_facts(listed[0], NOON))
+    return many, screen.file.getvalue()[len(many) :]  # type: ignore[attr-defined]
+
+
+def test_whom_a_schedule_tells_is_shown_with_addresses_masked() -> None:
+    one = nightly("ops", "https://host.example/alerts")
+    for text in drawn(one, nightly()):
+        assert "ops, https://host.example/***" in text
+        assert "/alerts" not in text
+    assert schedule_document(one, NOON)["notify"] == ["ops", "https://host.example/***"]
+
+
+def test_where_nobody_is_told_the_list_has_no_column_for_it() -> None:
+    many, one = drawn(nightly())
+    assert "tells" not in many
+    assert "nobody" in one
