@@ -240,6 +240,7 @@ def forecast(here: Surroundings, order: Order) -> dict[str, Any]:
                     for terms in judge_terms(scenario, plan)
                 ],
                 "price_known": pricing.known(cell.adapter, cell.model),
+                "tokens_max": None if scenario.max_tokens is None else scenario.max_tokens * plan.trials,
                 "cost_usd_max": None if limit is None else limit * plan.trials,
             }
         )

@@ -11,6 +11,7 @@ from salvo_cli.render.numbers import plural
 from salvo_cli.render.report import report
 from salvo_cli.telling import Telling
 from salvo_cli.wiring import Site
+from salvo_cli.workflow import tell_of_run
 from salvo_core.errors import ObjectCorrupt, ObjectMissing, SalvoError, UsageError
 from salvo_core.manifest.rows import Row
 from salvo_core.manifest.traces import TraceManifest
@@ -72,7 +73,11 @@ async def infra_messages(site: Site, summary: Summary) -> dict[str, str]:
 
 
 async def tell(site: Site, summary: Summary, exit_code: int, command: str, telling: Telling) -> None:
-    """Put on stdout what a person asked to be told of a run, or a re-evaluation, that has ended."""
+    """Put on stdout what a person asked to be told of a run, or a re-evaluation, that has ended.
+
+    On GitHub the step's summary and annotations are written, too.
+    """
+    tell_of_run(site.settings, summary, failing=exit_code != 0)
     if await site.observer.is_reeval(summary.run_id):
         plan = await site.observer.plan(summary.run_id)
         return await tell_reevaluation(site, plan, summary, exit_code, command, telling)

@@ -86,6 +86,40 @@ class Foreseen:
     rate_to_pass: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What all cells of a run take of one unit: foreseen where past runs tell, else bounded.
+
+    Attributes:
+        foreseen: Of the cells that past runs know, together; None where they know none.
+        by_past_runs: How many cells that are.
+        by_worst_case: The other cells.
+        worst_case: What those take at most, every turn and every retry used; None where nobody bounds it.
+    """
+
+    foreseen: Amount | None
+    by_past_runs: int
+    by_worst_case: int
+    worst_case: float | None
+
+
+def estimate(amounts: Sequence[Amount | None], worst_cases: Sequence[float | None]) -> Estimate:
+    """Return what cells take together, each by its past runs where there are any, else by its worst case.
+
+    Args:
+        amounts: By cell; None where no past run tells.
+        worst_cases: Of the same cells; None where nobody bounds it.
+    """
+    others = [bound for amount, bound in zip(amounts, worst_cases, strict=True) if amount is None]
+    known = [bound for bound in others if bound is not None]
+    return Estimate(
+        foreseen=in_all([amount for amount in amounts if amount is not None]),
+        by_past_runs=len(amounts) - len(others),
+        by_worst_case=len(others),
+        worst_case=math.fsum(known) if len(known) == len(others) else None,
+    )
+
+
 async def foresee(plan: Plan, store: Store, *, detect: float | None = None) -> list[Foreseen]:
     """Return what each cell of a plan will take and can show, in the plan's order.
 

@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing
@@ -18,6 +19,7 @@ from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.keys import RUNS_KEPT
 from salvo_core.observe import Observer
 from salvo_core.run.summary import CellSummary, Summary
+from salvo_core.run.trends import Trend, trends
 from salvo_core.run.verdict import Verdict, worst
 from salvo_core.store import keys
 from salvo_core.store.homes import stored_ids
@@ -229,28 +231,6 @@ class Damaged:
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
-    """One cell's pass rates from run to run.
-
-    Attributes:
-        scenario: Its name.
-        model: Its model.
-        rates: One per run, oldest first, 0-1; None where the run lacks the cell or graded none of it.
-        edited: Whether the scenario's digest changed on the way.
-    """
-
-    scenario: str
-    model: str
-    rates: tuple[float | None, ...]
-    edited: bool
-
-    @property
-    def known(self) -> list[float]:
-        """The rates there are, oldest first."""
-        return [rate for rate in self.rates if rate is not None]
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """What summaries tell of the last runs.
 
@@ -269,16 +249,17 @@ class History:
     @property
     def trends(self) -> list[Trend]:
         """How each cell that two runs or more have graded went, in the order of their first run."""
-        made = (_trend(self.runs, scenario, model) for scenario, model in self._cells())
-        return [trend for trend in made if len(trend.known) > 1]
-
-    def _cells(self) -> list[tuple[str, str]]:
-        seen = {(cell.scenario_name, cell.model): None for run in self.runs for cell in run.cells}
-        return list(seen)
+        made = trends([(run.summary, run.cells) for run in self.runs])
+        return [one for one in made if len(one.known) > 1]
 
 
 async def last_runs(
-    observer: Observer, limit: int, *, scenario: str = "", models: Sequence[str] = ()
+    observer: Observer,
+    limit: int,
+    *,
+    scenario: str = "",
+    models: Sequence[str] = (),
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> History:
     """Return the last sealed runs that have a cell asked for.
 
@@ -287,6 +268,7 @@ async def last_runs(
         limit: Runs at most; 0 for all, within LOOKED_AT_MAX.
         scenario: As in ``chosen``.
         models: As in ``chosen``.
+        labels: Notes that a run must carry, each with this value.
     """
     run_ids = await stored_ids(observer.store)
     runs: list[PastRun] = []
@@ -300,6 +282,8 @@ async def last_runs(
                 unsealed += 1
             elif isinstance(answer, Damaged):
                 damaged.append(answer)
+            elif any(answer.labels.get(name) != value for name, value in labels.items()):
+                continue
             elif places := chosen(answer.cells, scenario, models):
                 runs.append(PastRun(answer, tuple(answer.cells[place] for place in places)))
         if limit and len(runs) == limit:
@@ -321,16 +305,6 @@ async def _summary(observer: Observer, run_id: str) -> Summary | Damaged | None:
         return None
     except ObjectCorrupt as error:
         return Damaged(run_id, error.message)
-
-
-def _trend(runs: Sequence[PastRun], scenario: str, model: str) -> Trend:
-    rates: list[float | None] = []
-    digests: set[str] = set()
-    for run in runs:
-        cells = [cell for cell in run.cells if (cell.scenario_name, cell.model) == (scenario, model)]
-        digests |= {cell.scenario_digest for cell in cells}
-        rates.append(PastRun(run.summary, tuple(cells)).pass_rate)
-    return Trend(scenario, model, tuple(rates), edited=len(digests) > 1)
 
 
 def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,10 +13,6 @@ from salvo_cli.epilog import epilog
 from salvo_cli.options import Confidence, Json, Models, PassRate, Paths, Tags, Threshold, Trials
 from salvo_cli.ordering import Asked
 from salvo_core.errors import UsageError
-
-if TYPE_CHECKING:
-    from salvo_core.foresee import Foreseen
-    from salvo_core.run.plan import Plan
 
 EPILOG = epilog(
     [
@@ -48,8 +43,10 @@ def plan(
     """Tell what a run would take, by past runs, and which difference it could show.
 
     Calls, tokens and cost are what past runs of the very same scenarios and models used, with a
-    95 % prediction interval; an edited scenario is another one. Nothing is sent or written.
+    95 % prediction interval; an edited scenario is another one. Of cells that past runs do not know the
+    worst case is told, and called so. Nothing is sent or written.
     """
+    from salvo_cli.foreseeing import look_ahead
     from salvo_cli.ordering import forecast
     from salvo_cli.render.console import console, marks, print_json
     from salvo_cli.render.foreseen import foreseen, foreseen_document
@@ -65,21 +62,9 @@ def plan(
     order = asked.order(here)
     document = forecast(here, order)
 
-    async def look() -> tuple[Plan, list[Foreseen]]:
-        from datetime import UTC, datetime
-
-        from salvo_cli.wiring import open_only_the_store
-        from salvo_core.foresee import foresee
-        from salvo_core.submit import make_plan
-
-        made = make_plan(order, now=datetime.now(UTC))
-        async with open_only_the_store(here) as store:
-            return made, await foresee(made, store, detect=detect)
-
-    made, cells = asyncio.run(look())
+    made, cells = asyncio.run(look_ahead(here, order, detect=detect))
     if as_json:
-        told = [cell | {"expected": asdict(one)} for cell, one in zip(document["cells"], cells, strict=True)]
-        print_json({"schema": "salvo.cli.plan/1", **document, "cells": told, **foreseen_document(cells)})
+        print_json({"schema": "salvo.cli.plan/1", **document, **foreseen_document(cells, document)})
     else:
         screen = console()
         screen.print(foreseen(made, cells, document, detect=detect, signs=marks(screen)))

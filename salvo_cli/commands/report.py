@@ -8,6 +8,7 @@ import typer
 
 from salvo_cli import exits
 from salvo_cli.epilog import epilog
+from salvo_cli.looking_back import Look, look_back
 from salvo_cli.options import (
     Details,
     Exact,
@@ -35,7 +36,7 @@ EPILOG = epilog(
         "salvo report latest --scenario refund --model gpt-4o",
         "salvo report latest --k 3,5 --exact      pass@3, pass^5, exact intervals",
         "salvo report latest --json > summary.json",
-        "salvo report --history --limit 30        pass rates from run to run",
+        "salvo report --history                   as `salvo history`, which can more",
         "salvo report latest --html report.html   a page with plots",
         "salvo report latest --legacy             the first Salvo's JSON",
     ],
@@ -58,7 +59,7 @@ def report(
     scenario: ScenarioShown = "",
     models: ModelsShown = None,
     history: Annotated[
-        bool, typer.Option("--history", help="The last runs and each cell's pass rate over them.")
+        bool, typer.Option("--history", help="The last runs, as `salvo history` shows them.")
     ] = False,
     limit: Annotated[
         int | None,
@@ -80,13 +81,14 @@ def report(
     """Report a run: verdict and reason, each cell in numbers, what failed most.
 
     A run that has not ended is reported as it stands. A run that has is read from its
-    summary alone, however many trials it had.
+    summary alone, however many trials it had. On GitHub the step's summary and annotations are written,
+    too.
     """
     from salvo_cli.wiring import in_site
 
     asked = _asked(tries, exact, about_one=not (history or legacy))
     if history:
-        _refuse_beside_history(run, more=more, legacy=legacy, html=html is not None)
+        _refuse_beside_history(run, more=more, legacy=legacy)
     elif limit is not None:
         raise UsageError("--limit says how many runs --history shows", hint="add --history, or leave it out")
     if legacy and (failures or more):
@@ -95,7 +97,8 @@ def report(
     async def act(site: Site) -> int:
         if history:
             most = HISTORY_SHOWN if limit is None else limit
-            return await _history(site, most, scenario, models or [], failures=failures, as_json=as_json)
+            look = Look(most, scenario, models or [], failures_only=failures, html=html, as_json=as_json)
+            return await look_back(site, look)
         try:
             run_id = await site.observer.resolve(run)
         except NotFound as error:
@@ -103,8 +106,7 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
-        if html is not None:
-            await _write_page(site, html, summary)
+        await _leave_beside(site, html, summary, asked)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
             plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
@@ -126,21 +128,27 @@ def _asked(tries: str | None, exact: bool, *, about_one: bool) -> dict[str, Any]
     return {"exact": exact} | ({"tries": ks} if ks else {})
 
 
-def _refuse_beside_history(run: str, *, more: bool, legacy: bool, html: bool) -> None:
-    if run != "latest" or more or legacy or html:
-        given = "a run" if run != "latest" else "--verbose" if more else "--legacy" if legacy else "--html"
+def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
+    if run != "latest" or more or legacy:
+        given = "a run" if run != "latest" else "--verbose" if more else "--legacy"
         raise UsageError(
             f"--history is about several runs, {given} about one",
-            hint="`salvo report --history --scenario NAME` narrows it",
+            hint="`salvo history --scenario NAME` narrows it",
         )
 
 
-async def _write_page(site: Site, output: str, summary: Summary) -> None:
+async def _leave_beside(site: Site, html: str | None, summary: Summary, asked: dict[str, Any]) -> None:
+    """Write the page, if one is wanted, and tell GitHub, if it is there."""
+    from salvo_cli.workflow import tell_of_run
+
+    tell_of_run(site.settings, summary, failing=False)
+    if html is None:
+        return
     from salvo_cli.comparison_files import write_text
     from salvo_cli.render.pages.run import run_page
     from salvo_core.history import RUNS_ON_A_PAGE, last_runs
 
-    write_text(output, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE)))
+    write_text(html, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE), **asked))
 
 
 def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:
@@ -201,31 +209,3 @@ async def _reevaluation(site: Site, plan: Plan, summary: Summary, *, more: bool,
 def _troubled(summary: Summary, place: int) -> bool:
     cell = summary.cells[place]
     return cell.verdict != "PASS" or bool(cell.failures or cell.infra_errors)
-
-
-async def _history(
-    site: Site, limit: int, scenario: str, models: list[str], *, failures: bool, as_json: bool
-) -> int:
-    from salvo_cli.render.console import console, marks, plain, print_json
-    from salvo_cli.render.history import history, history_document
-    from salvo_core.history import LOOKED_AT_MAX, last_runs
-
-    past = await last_runs(site.observer, limit, scenario=scenario, models=models)
-    told = console(stderr=True)
-    for damaged in past.damaged:
-        told.print(plain(f"warning: left out: {damaged.message}", "yellow"), soft_wrap=True)
-    if past.cut_short:
-        told.print(plain(f"warning: only the newest {LOOKED_AT_MAX:,} runs were looked at", "yellow"))
-    if as_json:
-        print_json(history_document(past, failures_only=failures))
-        return exits.OK
-    screen = console()
-    if past.runs:
-        now_ms = round(site.clock.now().timestamp() * 1000)
-        screen.print(
-            history(past, now_ms=now_ms, width=screen.width, signs=marks(screen), failures_only=failures)
-        )
-        return exits.OK
-    which = f" with {words}" if (words := filter_words(scenario, models)) else ""
-    hint = "`salvo status` shows a run that goes on" if past.unsealed else "`salvo run PATH` makes one"
-    return _nothing(f"no run{which} has ended yet", hint, "history", as_json=False)

@@ -54,7 +54,7 @@ EPILOG = epilog(
         "salvo run scenarios/ --tag team=checkout --threshold 0.9",
         "salvo run scenarios/ -n 50 -j 5 --early-stop         fail with few trials",
         "salvo run scenarios/ -n 200 -j 10 --pass-rate 0.9 --early-stop sprt",
-        "salvo run scenarios/ -n 100 --dry-run                how many calls at most",
+        "salvo run scenarios/ -n 100 --dry-run                what it would take",
         "salvo run scenarios/ -n 200 --budget-usd 5   what does not fit is skipped",
         "salvo run scenarios/ --json > result.json",
     ],
@@ -87,7 +87,7 @@ def run(
     recording: Recording = None,
     allow_infra: AllowInfra = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would run and how many calls at most; send nothing.")
+        bool, typer.Option("--dry-run", help="Say what would run and what it would take; send nothing.")
     ] = False,
     more: Verbose = False,
     record: Annotated[
@@ -107,7 +107,8 @@ def run(
 
     With no server configured, a private Valkey and a worker are started for the run and
     stopped after it; otherwise the run goes to the fleet. Ctrl-C stops watching: a fleet's
-    run goes on, an embedded one is paused and `salvo resume` continues it.
+    run goes on, an embedded one is paused and `salvo resume` continues it. On GitHub the step's summary
+    and annotations are written, too.
     """
     from salvo_cli.wiring import surroundings
 
@@ -132,18 +133,29 @@ def run(
 
 
 def _dry_run(here: Surroundings, asked: Asked, *, as_json: bool) -> int:
+    from salvo_cli.foreseeing import look_ahead
     from salvo_cli.ordering import forecast, print_warnings, require_prices
-    from salvo_cli.render.console import console, print_json
+    from salvo_cli.render.console import console, marks, plain, print_json
     from salvo_cli.render.forecast import forecast as drawn
+    from salvo_cli.render.foreseen import foreseen_document
+    from salvo_core.errors import Unavailable
+    from salvo_core.foresee import Foreseen
 
     order = asked.order(here)
     print_warnings(console(stderr=True), here, order)
     require_prices(here, order)
     document = forecast(here, order)
+    screen, cells = console(), list[Foreseen]()
+    try:
+        _, cells = asyncio.run(look_ahead(here, order))
+    except Unavailable as error:  # bounds need no store
+        told = f"warning: past runs cannot be read, so the worst case is told: {error.message}"
+        console(stderr=True).print(plain(told, "yellow"), soft_wrap=True)
     if as_json:
-        print_json({"schema": "salvo.cli.dry-run/1", **document})
+        more = foreseen_document(cells, document) if cells else {}
+        print_json({"schema": "salvo.cli.dry-run/1", **document, **more})
     else:
-        console().print(drawn(document))
+        screen.print(drawn(document, cells, marks(screen)))
     return exits.OK
 
 

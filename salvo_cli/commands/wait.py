@@ -36,7 +36,10 @@ def wait(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Wait until a run has ended; exit by its verdict."""
+    """Wait until a run has ended; exit by its verdict.
+
+    On GitHub the step's summary and annotations are written, too.
+    """
     from salvo_cli.wiring import in_site
 
     async def act(site: Site) -> int:
@@ -59,9 +62,11 @@ def wait(
 async def _ended(site: Site, run_id: str, *, allow_infra: bool, as_json: bool) -> int:
     from salvo_cli.render.console import console, marks, plain, print_json
     from salvo_cli.render.numbers import short, verdict_text
+    from salvo_cli.workflow import tell_of_run
 
     summary = await site.observer.summary(run_id)
     code = summary.exit_code_allow_infra if allow_infra else summary.exit_code
+    tell_of_run(site.settings, summary, failing=code != exits.OK)
     if as_json:
         document = {
             "run_id": run_id,

@@ -23,6 +23,9 @@ EXPLAINED_MAX = 5
 NAMED_MAX = 10
 LABEL_CHARACTERS_MAX = 120
 
+STOPPED = "stopped early; intervals and p allow for it, rates lean towards what stopped them"
+"""What stands above the cells that a rule stopped."""
+
 STYLES: dict[Verdict, str] = {
     "REGRESSED": "bold red",
     "IMPROVED": "bold green",
@@ -89,6 +92,9 @@ def change(found: RunChange, *, sides: Sides, width: int, signs: Marks) -> Rende
         )
     if width < WIDE and (ratios := _ratios(found, names, order[:CELLS_SHOWN_MAX], signs)) is not None:
         parts += [Text(""), ratios]
+    if told := stopped_told(found, names, order):
+        parts += [Text(""), Text(STOPPED, style="yellow")]
+        parts += [Padding(plain(line), (0, 0, 0, 2)) for line in told]
     parts += _fallen(found, names, order)
     parts += _beside(found)
     return Group(*parts)
@@ -144,6 +150,22 @@ def _ratios(
     return table(
         ("median, now by then", "cost", "latency", "tokens", "would show"), rows, wide="median, now by then"
     )
+
+
+def stopped_told(found: RunChange, names: Sequence[str], order: Sequence[int]) -> list[str]:
+    """Return a line for each cell that a rule stopped early: its verdict, and what led to it.
+
+    Args:
+        found: What changed.
+        names: Of its cells.
+        order: Places of the cells, those first that a person should look at first.
+    """
+    stopped = [place for place in order if found.cells[place].stopped]
+    lines = [
+        f"{names[place]}: {found.cells[place].verdict}, {found.cells[place].reason}"
+        for place in stopped[:NAMED_MAX]
+    ]
+    return [*lines, *([f"and {len(stopped) - NAMED_MAX} more"] if len(stopped) > NAMED_MAX else [])]
 
 
 def _fallen(found: RunChange, names: Sequence[str], order: Sequence[int]) -> list[RenderableType]:

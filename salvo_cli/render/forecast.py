@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from salvo_cli.render.console import one_line, plain
+from salvo_cli.render.console import Marks, one_line, plain
+from salvo_cli.render.foreseen import totals
 from salvo_cli.render.numbers import plural, usd
 from salvo_cli.render.tables import Cell, table
+from salvo_core.foresee import Foreseen
 
 
-def forecast(document: dict[str, Any]) -> RenderableType:
-    """Return the dry run's document as a table with its totals."""
+def forecast(document: dict[str, Any], cells: Sequence[Foreseen], signs: Marks) -> RenderableType:
+    """Return the dry run's document as a table with its totals.
+
+    Args:
+        document: The dry run's.
+        cells: What past runs foresee of its cells, in its order; empty where nobody could look.
+        signs: Marks that the terminal can show.
+    """
     rows: list[list[Cell]] = [
         [
             one_line(cell["scenario"], 60),
@@ -25,9 +34,8 @@ def forecast(document: dict[str, Any]) -> RenderableType:
         for cell in document["cells"]
     ]
     heads = ("scenario", "model", "trials", "calls at most", "cost at most")
-    cells = len(document["cells"])
     total = Text("would run ", style="bold")
-    total.append(f"{plural(cells, 'cell')}, {plural(document['trials'], 'trial')}", style="bold")
+    total.append(f"{plural(len(rows), 'cell')}, {plural(document['trials'], 'trial')}", style="bold")
     total.append(
         f": at most {plural(document['calls_max'], 'provider call')}, every turn and every retry used"
     )
@@ -44,6 +52,11 @@ def forecast(document: dict[str, Any]) -> RenderableType:
     else:
         apart = ", judges apart" if document["judge_calls_max"] else ""
         parts.append(Text(f"cost: at most {usd(document['cost_usd_max'])}{apart}", style="dim"))
+    if any(one.past_runs for one in cells):
+        parts += [plain(line) for line in totals(cells, document, signs)]
+        parts.append(
+            Text("in brackets: 95% prediction intervals; no cell is taken to stop early", style="dim")
+        )
     parts += [Text(line, style="dim") for line in _deciding(document)]
     parts.append(plain(_shows(document), "dim"))
     parts.append(Text("nothing was sent (--dry-run)", style="dim"))
@@ -74,7 +87,7 @@ def _shows(document: dict[str, Any]) -> str:
         told = "too few trials a cell to find any fall of a 90% pass rate"
     else:
         told = f"a fall of a 90% pass rate by {document['detects'] * 100:.0f} points would be found in a cell"
-    return f"{told}; `salvo plan` tells more, and what past runs took"
+    return f"{told}; `salvo plan` tells more"
 
 
 def _judges(document: dict[str, Any]) -> list[RenderableType]:

@@ -13,8 +13,10 @@ from salvo_cli.render.console import Marks, plain
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import percent, plural, tokens, usd
 from salvo_cli.render.tables import Cell, table
-from salvo_core.foresee import RATE_ASSUMED, Amount, Foreseen, in_all
+from salvo_core.foresee import RATE_ASSUMED, Amount, Estimate, Foreseen, estimate
 from salvo_core.run.plan import Plan
+
+_UNBOUNDED, _UNPRICED = "unbounded (worst case)", "unknown: no price is known"
 
 
 def foreseen(
@@ -52,38 +54,94 @@ def foreseen(
         rows.append(row)
     would = Text(f"would order {plural(len(cells), 'cell')}, {plural(plan.total, 'trial')}", style="bold")
     parts: list[RenderableType] = [table(heads, rows, right=heads[1:], wide="cell"), Text(""), would]
-    parts += [plain(line) for line in _totals(cells, document, signs)]
+    parts += [plain(line) for line in totals(cells, document, signs)]
     parts += [plain(line, "dim") for line in _notes(plan, cells, detect)]
     parts.append(Text("nothing was sent", style="dim"))
     return Group(*parts)
 
 
-def foreseen_document(cells: Sequence[Foreseen]) -> dict[str, Any]:
-    """Return what all cells take together, for ``--json``; None where it is not known of each."""
-    totals = {
-        "calls": in_all([one.calls for one in cells]),
-        "tokens": in_all([one.tokens for one in cells]),
-        "cost_usd": in_all([one.cost_usd for one in cells]),
+def foreseen_document(cells: Sequence[Foreseen], document: dict[str, Any]) -> dict[str, Any]:
+    """Return what each cell and all of them together take, for ``--json``.
+
+    ``expected`` has what past runs foresee, None where they do not know each cell; ``estimate`` tells
+    which cells they know, and the worst case of the others.
+
+    Args:
+        cells: In the dry run's order.
+        document: Of the dry run.
+    """
+    found = _estimates(cells, document)
+    return {
+        "cells": [
+            bounds | {"expected": asdict(one)} for bounds, one in zip(document["cells"], cells, strict=True)
+        ],
+        "expected": {
+            unit: None if one.by_worst_case or one.foreseen is None else asdict(one.foreseen)
+            for unit, one in found.items()
+        },
+        "estimate": {unit: {"basis": basis(one)} | asdict(one) for unit, one in found.items()},
     }
-    return {"expected": {name: None if amount is None else asdict(amount) for name, amount in totals.items()}}
 
 
-def _totals(cells: Sequence[Foreseen], document: dict[str, Any], signs: Marks) -> list[str]:
-    new = sum(not one.past_runs for one in cells)
-    if new:
-        told = "none of them" if new == len(cells) else f"{len(cells) - new:,} of them"
-        lines = [f"past runs know {told}: what the run takes is not foreseen"]
-        return [*lines, f"calls   at most {document['calls_max']:,}"]
-    calls = _amount(in_all([one.calls for one in cells]), tokens, signs)
-    cost = _amount(in_all([one.cost_usd for one in cells]), usd, signs)
+def basis(one: Estimate) -> str:
+    """Return by what an estimate is made: ``past runs``, ``worst case``, or ``both``, each for some cells."""
+    if not one.by_worst_case:
+        return "past runs"
+    return "both" if one.by_past_runs else "worst case"
+
+
+def totals(cells: Sequence[Foreseen], document: dict[str, Any], signs: Marks) -> list[str]:
+    """Return a line each for calls, tokens and cost of the agents, with what it rests on.
+
+    Args:
+        cells: In the dry run's order.
+        document: Of the dry run.
+        signs: Marks that the terminal can show.
+    """
+    found = _estimates(cells, document)
+    shown: dict[str, Callable[[float], str]] = {"calls": tokens, "tokens": tokens, "cost_usd": usd}
+    priced = all(
+        one["price_known"] for one, cell in zip(document["cells"], cells, strict=True) if not cell.cost_usd
+    )
+    lines = [
+        f"{unit.removesuffix('_usd'):<8}"
+        + _told(found[unit], shown[unit], signs, _UNBOUNDED if priced or unit != "cost_usd" else _UNPRICED)
+        for unit in found
+    ]
     judges = [one.judge_cost_usd for one in cells if one.judge_cost_usd is not None]
     if judges:
-        cost += f", and judges about {usd(sum(judges))}"
-    return [
-        f"calls   {calls}, at most {document['calls_max']:,}",
-        f"tokens  {_amount(in_all([one.tokens for one in cells]), tokens, signs)}",
-        f"cost    {cost}",
-    ]
+        lines[-1] += f", and judges about {usd(sum(judges))}"
+    return lines
+
+
+def _estimates(cells: Sequence[Foreseen], document: dict[str, Any]) -> dict[str, Estimate]:
+    bounds = document["cells"]
+    return {
+        "calls": estimate(
+            [one.calls for one in cells], [one["calls_max"] - one["judge_calls_max"] for one in bounds]
+        ),
+        "tokens": estimate([one.tokens for one in cells], [one["tokens_max"] for one in bounds]),
+        "cost_usd": estimate([one.cost_usd for one in cells], [one["cost_usd_max"] for one in bounds]),
+    }
+
+
+def _told(one: Estimate, shown: Callable[[float], str], signs: Marks, without: str) -> str:
+    """Return an estimate in words: what past runs say, what is at most, and of how many cells each is.
+
+    Args:
+        one: Of one unit.
+        shown: An amount of it.
+        signs: Marks that the terminal can show.
+        without: What is said where there is no worst case.
+    """
+    bound = without if one.worst_case is None else f"at most {shown(one.worst_case)} (worst case)"
+    if not one.by_past_runs:
+        return bound
+    told = f"{_amount(one.foreseen, shown, signs)} by past runs"
+    if not one.by_worst_case:
+        return told
+    known = f" of {one.by_past_runs:,} of {one.by_past_runs + one.by_worst_case:,} cells"
+    return f"{told}{known}; the other {one.by_worst_case:,} {bound}"
 
 
 def _amount(amount: Amount | None, shown: Callable[[float], str], signs: Marks) -> str:
@@ -105,7 +163,9 @@ def _notes(plan: Plan, cells: Sequence[Foreseen], detect: float | None) -> list[
         told = percent(rates[0]) if len(rates) == 1 else f"{percent(rates[0])} to {percent(rates[-1])}"
         lines.append(f"trials for the gate: an agent of {told} passes it with 80% chance")
     if any(one.past_runs for one in cells):
-        lines.append("in brackets: 95% prediction intervals")
+        lines.append("in brackets: 95% prediction intervals; no cell is taken to stop early")
+    if any(not one.past_runs for one in cells):
+        lines.append("worst case: every turn and every retry used, within the scenario's own limits")
     return lines
 
 

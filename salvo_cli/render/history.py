@@ -11,12 +11,17 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, one_line
 from salvo_cli.render.numbers import ago, percent, plural, score, short, spent, verdict_text
 from salvo_cli.render.tables import Cell, table
-from salvo_core.history import History, PastRun, Trend
+from salvo_core.history import History, PastRun
 from salvo_core.run.plan import run_name
 from salvo_core.run.summary import CellSummary
+from salvo_core.run.trends import Point, Trend
 
 POINTS_MAX = 24
-"""Runs that a sparkline shows, the newest."""
+"""Runs that a sparkline shows where there is little room, the newest."""
+
+POINTS_MAX_WIDE = 60
+CHANCE_TOLD = 0.01
+"""Differences from run to run that are less probable by chance than this are called more than chance."""
 
 TRENDS_SHOWN_MAX = 40
 WIDE = 100
@@ -42,7 +47,7 @@ def history(
     parts.append(_closing(past, len(shown), signs))
     if trends := past.trends:
         parts += [Text(""), Text("Pass rate of each cell, oldest run to newest", style="bold")]
-        parts.append(_trends(trends[:TRENDS_SHOWN_MAX], signs))
+        parts.append(_trends(trends[:TRENDS_SHOWN_MAX], width, signs))
         if len(trends) > TRENDS_SHOWN_MAX:
             hidden = f"and {plural(len(trends) - TRENDS_SHOWN_MAX, 'more cell')}: --scenario picks one"
             parts.append(Text(hidden, style="dim"))
@@ -88,37 +93,58 @@ def _change(first: float, last: float, signs: Marks) -> str:
     return f"{percent(first)} {signs.arrow} {percent(last)}"
 
 
-def _trends(trends: Sequence[Trend], signs: Marks) -> RenderableType:
+def _trends(trends: Sequence[Trend], width: int, signs: Marks) -> RenderableType:
+    """Return a line a cell; only what is more than chance has a colour."""
     one_model = len({trend.model for trend in trends}) == 1
-    rows: list[list[Cell]] = []
-    for trend in trends:
-        first, last = trend.known[0], trend.known[-1]
-        style = "green" if last > first else "red" if last < first else ""
-        rows.append(
-            [
-                sparkline(trend.rates, signs),
-                Text(_change(first, last, signs), style=style),
-                str(len(trend.known)),
-                "edited" if trend.edited else "",
-                one_line(trend.scenario if one_model else f"{trend.scenario} · {trend.model}", 80),
-            ]
-        )
-    heads: tuple[str, ...] = ("trend", f"first {signs.arrow} last", "runs", "scenario", "cell")
-    if not any(trend.edited for trend in trends):
-        heads, rows = (*heads[:3], heads[4]), [[*row[:3], row[4]] for row in rows]
-    return table(heads, rows, right=("runs",), wide="cell", cut=True)
+    wide = width >= WIDE
+
+    def change(trend: Trend) -> Text:
+        told = _change(trend.known[0], trend.known[-1], signs)
+        return Text(told + (f" ({interval(trend.graded[-1], signs)})" if wide else ""), style=_style(trend))
+
+    def name(trend: Trend) -> str:
+        told = trend.scenario if one_model else f"{trend.scenario} {signs.dot} {trend.model}"
+        return one_line(told + (" (edited)" if trend.edited else ""), 80)
+
+    columns: dict[str, Callable[[Trend], Cell]] = {
+        "trend": lambda trend: sparkline(trend.rates, signs, POINTS_MAX_WIDE if wide else POINTS_MAX),
+        f"first {signs.arrow} last" + (" (95%)" if wide else ""): change,
+        "runs": lambda trend: str(len(trend.known)),
+        "by chance": lambda trend: signs.dash if trend.chance is None else probability(trend.chance),
+        "cell": name,
+    }
+    heads = [head for head in columns if wide or head != "runs"]
+    rows = [[columns[head](trend) for head in heads] for trend in trends]
+    return table(heads, rows, right=("runs", "by chance"), wide="cell", cut=True)
 
 
-def sparkline(rates: Sequence[float | None], signs: Marks) -> str:
+def _style(trend: Trend) -> str:
+    if trend.chance is None or trend.chance >= CHANCE_TOLD or trend.known[-1] == trend.known[0]:
+        return ""
+    return "green" if trend.known[-1] > trend.known[0] else "red"
+
+
+def interval(point: Point, signs: Marks) -> str:
+    """Return a point's interval in whole percentages: ``45–74``."""
+    return f"{round(point.low * 100)}{signs.dash}{round(point.high * 100)}"
+
+
+def probability(p: float) -> str:
+    """Return a chance with as many digits as it deserves: ``0.34``, ``0.002``, ``<0.001``."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def sparkline(rates: Sequence[float | None], signs: Marks, points_max: int = POINTS_MAX) -> str:
     """Return one mark a rate, its height from 0 to 1; a run without one is a blank.
 
     Args:
-        rates: Oldest first; of more than POINTS_MAX the newest are shown.
+        rates: Oldest first; of more than points_max the newest are shown.
         signs: Marks that the terminal can show.
+        points_max: Marks at most.
     """
     top = len(signs.levels) - 1
     return "".join(
-        " " if rate is None else signs.levels[min(int(rate * (top + 1)), top)] for rate in rates[-POINTS_MAX:]
+        " " if rate is None else signs.levels[min(int(rate * (top + 1)), top)] for rate in rates[-points_max:]
     )
 
 
@@ -135,12 +161,28 @@ def history_document(past: History, *, failures_only: bool = False) -> dict[str,
                 "first": trend.known[0],
                 "last": trend.known[-1],
                 "edited": trend.edited,
+                "chance_p": trend.chance,
+                "points": [None if point is None else _point_document(point) for point in trend.points],
             }
             for trend in past.trends
         ],
         "damaged": [{"run_id": one.run_id, "message": one.message} for one in past.damaged],
         "not_ended": past.unsealed,
         "truncated": past.cut_short,
+    }
+
+
+def _point_document(point: Point) -> dict[str, Any]:
+    return {
+        "run_id": point.run_id,
+        "created_at": point.at.isoformat(),
+        "verdict": point.verdict,
+        "passed": point.counted.passed,
+        "scored": point.counted.n,
+        "pass_rate": point.rate,
+        "pass_rate_low": point.low,
+        "pass_rate_high": point.high,
+        "interval": point.interval,
     }
 
 

@@ -10,6 +10,7 @@ from salvo_cli.render.change import (
     EXPLAINED_MAX,
     LABEL_CHARACTERS_MAX,
     NAMED_MAX,
+    STOPPED,
     Sides,
     difference,
     named,
@@ -18,6 +19,7 @@ from salvo_cli.render.change import (
     ranked,
     rate,
     ratio,
+    stopped_told,
 )
 from salvo_cli.render.console import one_line
 from salvo_cli.render.numbers import plural
@@ -62,6 +64,8 @@ def change_markdown(found: RunChange, sides: Sides) -> str:
         )
     if len(order) > CELLS_SHOWN_MAX:
         lines += ["", f"and {plural(len(order) - CELLS_SHOWN_MAX, 'more cell')}"]
+    if told := stopped_told(found, names_of(found.cells), order):
+        lines += ["", f"{STOPPED.capitalize()}:", "", *(f"- {escaped(line, 400)}" for line in told)]
     lines += _fallen(found, names, order)
     for what, labels in (
         ("Only in the candidate", found.added),

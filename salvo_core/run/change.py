@@ -12,58 +12,27 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import Literal
 
 from salvo_core.manifest.rows import SCORED, Row
+from salvo_core.run.contrasts import (
+    USUAL,
+    Demands,
+    IntervalName,
+    Rates,
+    Verdict,
+    Whole,
+    contrast_of,
+    interval_of,
+    overall,
+    ruling,
+)
 from salvo_core.run.pairing import pairs_of, unlike
 from salvo_core.run.plan import Cell, Plan
-from salvo_core.stats.contrast import (
-    Directed,
-    adjusted,
-    detectable_drop,
-    difference_interval,
-    fisher,
-    median_ratio,
-    stratified,
-)
-from salvo_core.stats.pooled import Counted, of_these_cells
+from salvo_core.run.stopping import DECIDED
+from salvo_core.stats.contrast import Directed, adjusted, detectable_drop, median_ratio
 from salvo_core.trace.model import Frozen
 
-Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE"]
-
-
-@dataclass(frozen=True)
-class Demands:
-    """What a difference must be to count.
-
-    Attributes:
-        margin: Differences of a pass rate below it do not matter, dimensionless, 0 < margin < 1.
-        alpha: Chance of calling a difference where there is none, one-sided, over all cells.
-    """
-
-    margin: float = 0.05
-    alpha: float = 0.05
-
-
-class Rates(Frozen):
-    """One side of a comparison."""
-
-    passed: int
-    scored: int
-    """Graded trials."""
-    missing: int
-    """Ordered trials without a grade, whatever the reason."""
-
-    @property
-    def counted(self) -> Counted:
-        """Passes and graded trials."""
-        return Counted(self.passed, self.scored)
-
-    @property
-    def rate(self) -> float | None:
-        """Of graded trials; None when there are none."""
-        return self.passed / self.scored if self.scored else None
+__all__ = ["CellChange", "Demands", "Moved", "Rates", "RatioFound", "RunChange", "Side", "Verdict", "change"]
 
 
 class RatioFound(Frozen):
@@ -110,12 +79,20 @@ class CellChange(Frozen):
     """One-sided, adjusted for the number of cells."""
     p_better: float
     detectable: float | None
-    """The smallest fall that these trials would have shown (power 0.8); None where no fall would show."""
+    """The smallest fall that these trials would have shown (power 0.8); None where no fall would show, or
+    a rule stopped the cell early."""
+    interval: IntervalName = "newcombe"
+    """Of the difference; always_valid where a rule stopped the cell early, and then p is, too."""
     cost: RatioFound | None
     latency: RatioFound | None
     tokens: RatioFound | None
     moved: Moved | None
     """Where the verdict is REGRESSED and some assertion failed more often."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a rule stopped the cell early, in either run."""
+        return self.now.stopped or self.before.stopped
 
 
 class RunChange(Frozen):
@@ -128,7 +105,7 @@ class RunChange(Frozen):
     margin: float
     alpha: float
     difference: float | None
-    """Of the mean pass rates over the cells."""
+    """Of the mean pass rates over the cells; those that a rule stopped early are left out here and below."""
     difference_low: float | None
     difference_high: float | None
     p_worse: float
@@ -155,6 +132,7 @@ class _Fold:
     trials: int
     passed: int = 0
     scored: int = 0
+    decided: int = 0
     costs_usd: list[float] = field(default_factory=list)
     latencies_s: list[float] = field(default_factory=list)
     tokens: list[float] = field(default_factory=list)
@@ -164,6 +142,7 @@ class _Fold:
     passing: str = ""
 
     def add(self, row: Row) -> None:
+        self.decided += row.status == "skipped" and row.reason == DECIDED
         if row.status not in SCORED or row.result is None:
             return
         result = row.result
@@ -186,7 +165,12 @@ class _Fold:
 
     @property
     def rates(self) -> Rates:
-        return Rates(passed=self.passed, scored=self.scored, missing=self.trials - self.scored)
+        return Rates(
+            passed=self.passed,
+            scored=self.scored,
+            missing=self.trials - self.scored - self.decided,
+            decided=self.decided,
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +189,7 @@ class Side:
         return folds
 
 
-def change(now: Side, before: Side, demands: Demands = Demands()) -> RunChange:
+def change(now: Side, before: Side, demands: Demands = USUAL) -> RunChange:
     """Return what changed from a baseline to a candidate.
 
     Args:
@@ -219,14 +203,14 @@ def change(now: Side, before: Side, demands: Demands = Demands()) -> RunChange:
     folds, folds_before = now.folded(), before.folded()
     places = pairs_of(now.plan, before.plan)
     pairs = [(folds[place], folds_before[other]) for place, other in places]
-    raw = [fisher(a.rates.counted, b.rates.counted) for a, b in pairs]
+    raw = [contrast_of(a.rates, b.rates) for a, b in pairs]
     worse, better = adjusted([p.worse for p in raw]), adjusted([p.better for p in raw])
     cells = tuple(
         _cell(a, b, Directed(p_worse, p_better), demands)
         for (a, b), p_worse, p_better in zip(pairs, worse, better, strict=True)
     )
-    whole = _Whole.of([(a.rates, b.rates) for a, b in pairs], demands.alpha)
-    verdict, reason = _overall(cells, whole, demands)
+    whole = Whole.of([(a.rates, b.rates) for a, b in pairs], demands.alpha)
+    verdict, reason = overall(cells, whole, demands)
     return RunChange(
         run_id=now.plan.run_id,
         run_id_before=before.plan.run_id,
@@ -254,9 +238,9 @@ def _others(plan: Plan, paired: set[int]) -> tuple[str, ...]:
 
 def _cell(a: _Fold, b: _Fold, p: Directed, demands: Demands) -> CellChange:
     now, before = a.rates, b.rates
-    interval = difference_interval(now.counted, before.counted)
+    name, interval = interval_of(now, before)
     difference = None if now.rate is None or before.rate is None else now.rate - before.rate
-    verdict, reason = _ruling(now, before, p, demands)
+    verdict, reason = ruling(now, before, p, demands)
     seed = int(a.cell.scenario_digest[:8], 16)
     return CellChange(
         cell=a.place,
@@ -273,7 +257,10 @@ def _cell(a: _Fold, b: _Fold, p: Directed, demands: Demands) -> CellChange:
         difference_high=interval.high,
         p_worse=p.worse,
         p_better=p.better,
-        detectable=detectable_drop(now.scored, before.scored, before.rate or 0.0, alpha=demands.alpha),
+        interval=name,
+        detectable=None
+        if now.stopped or before.stopped
+        else detectable_drop(now.scored, before.scored, before.rate or 0.0, alpha=demands.alpha),
         cost=_ratio(a.costs_usd, b.costs_usd, seed),
         latency=_ratio(a.latencies_s, b.latencies_s, seed),
         tokens=_ratio(a.tokens, b.tokens, seed),
@@ -303,96 +290,3 @@ def _moved(a: _Fold, b: _Fold) -> Moved | None:
         trace_id=a.failing[label],
         trace_id_before=b.passing,
     )
-
-
-def _ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Verdict, str]:
-    """Return a cell's verdict with its sentence."""
-    if now.rate is None or before.rate is None:
-        return "INCONCLUSIVE", f"{'now' if now.rate is None else 'before'} no trial was graded"
-    delta = now.rate - before.rate
-    told = f"{before.rate:.0%} then, {now.rate:.0%} now"
-    lowest = _bounded(now, before)
-    highest = -_bounded(before, now)
-    if p.worse < demands.alpha and delta <= -demands.margin:
-        if highest > -demands.margin:
-            return "INCONCLUSIVE", f"{told}; trials without a grade could explain it"
-        return "REGRESSED", f"{told} (p = {p.worse:.2g})"
-    if p.better < demands.alpha and delta >= demands.margin:
-        if lowest < demands.margin:
-            return "INCONCLUSIVE", f"{told}; trials without a grade could explain it"
-        return "IMPROVED", f"{told} (p = {p.better:.2g})"
-    # Not worse by the margin, with the same one-sided confidence that a fall is called with.
-    bound = difference_interval(now.counted, before.counted, 1 - 2 * demands.alpha).low
-    if bound > -demands.margin and lowest > -demands.margin:
-        return "SAME", f"{told}: not worse by {demands.margin:.0%}"
-    return "INCONCLUSIVE", f"{told}: too few trials to tell a fall of {demands.margin:.0%} from chance"
-
-
-def _bounded(now: Rates, before: Rates) -> float:
-    """Return the lowest difference of the pass rates that the trials without a grade leave possible."""
-    ordered, ordered_before = now.scored + now.missing, before.scored + before.missing
-    return now.passed / ordered - (before.passed + before.missing) / ordered_before
-
-
-@dataclass(frozen=True)
-class _Whole:
-    """All cells together."""
-
-    difference: float | None
-    """Of the mean pass rates."""
-    low: float | None
-    """95 % interval."""
-    high: float | None
-    bound: float | None
-    """What it is at least, with one-sided confidence 1 - alpha, and whatever trials without a grade did."""
-    least: float
-    """What trials without a grade leave possible, those of cells without any grade too."""
-    most: float
-    p: Directed
-    chi_squared: float | None
-    two_sided: float | None
-
-    @classmethod
-    def of(cls, pairs: Sequence[tuple[Rates, Rates]], alpha: float) -> _Whole:
-        told = [(now, before) for now, before in pairs if now.scored and before.scored]
-        least = math.fsum(_bounded(a, b) for a, b in pairs) / len(pairs) if pairs else -1.0
-        most = -math.fsum(_bounded(b, a) for a, b in pairs) / len(pairs) if pairs else 1.0
-        contrast = stratified([(now.counted, before.counted) for now, before in told])
-        p = Directed(1.0, 1.0) if contrast is None else contrast.exact
-        chi, two_sided = (None, None) if contrast is None else (contrast.statistic, contrast.p)
-        now = of_these_cells([a.counted for a, _ in told])
-        before = of_these_cells([b.counted for _, b in told])
-        if now is None or before is None:
-            return cls(None, None, None, None, least, most, p, chi, two_sided)
-        difference, se = now.mean - before.mean, math.hypot(now.se, before.se)
-        normal = NormalDist(sigma=se)
-        half = normal.inv_cdf(0.975)
-        bound = min(difference - normal.inv_cdf(1 - alpha), least)
-        return cls(difference, difference - half, difference + half, bound, least, most, p, chi, two_sided)
-
-
-def _overall(cells: Sequence[CellChange], whole: _Whole, demands: Demands) -> tuple[Verdict, str]:
-    """Return the run's verdict with its sentence."""
-    if not cells:
-        return "INCONCLUSIVE", "the two runs have no cell in common"
-    if len(cells) == 1:
-        return cells[0].verdict, cells[0].reason
-    fallen = [cell for cell in cells if cell.verdict == "REGRESSED"]
-    risen = [cell for cell in cells if cell.verdict == "IMPROVED"]
-    open_ = sum(cell.verdict == "INCONCLUSIVE" for cell in cells)
-    if fallen:
-        first = fallen[0]
-        return "REGRESSED", f"{len(fallen)} of {len(cells)} cells; {first.scenario_name}: {first.reason}"
-    beside = f"; {open_} of {len(cells)} cells alone cannot tell" if open_ else ""
-    if whole.difference is None or whole.bound is None:
-        return "INCONCLUSIVE", "too few graded trials" + beside
-    told = f"{whole.difference:+.1%} over all cells"
-    if whole.p.worse < demands.alpha and whole.difference <= -demands.margin:
-        if whole.most > -demands.margin:
-            return "INCONCLUSIVE", f"{told}; trials without a grade could explain it{beside}"
-        return "REGRESSED", f"{told} (p = {whole.p.worse:.2g}), though no cell alone shows it"
-    if whole.bound <= -demands.margin:
-        return "INCONCLUSIVE", f"{told}: a fall of {demands.margin:.0%} is not ruled out{beside}"
-    if risen or (whole.p.better < demands.alpha and whole.difference >= demands.margin):
-        return "IMPROVED", f"{told}; {len(risen)} of {len(cells)} cells improved{beside}"
-    return "SAME", f"{told}: not worse by {demands.margin:.0%}{beside}"

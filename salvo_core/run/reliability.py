@@ -14,7 +14,7 @@ from salvo_core.run.stopping import DECIDED
 from salvo_core.run.summary import Summary
 from salvo_core.stats.contrast import stratified
 from salvo_core.stats.homogeneity import Label, homogeneity_in_strata, label
-from salvo_core.stats.intervals import clopper_pearson, mean_interval, missing_bounds, wilson
+from salvo_core.stats.intervals import Interval, clopper_pearson, mean_interval, missing_bounds, wilson
 from salvo_core.stats.pooled import Counted, Pooled, of_their_population, of_these_cells
 from salvo_core.stats.reliability import pass_at_k, pass_hat_k, pass_hat_k_interval
 from salvo_core.stats.sequential import confidence_sequence
@@ -155,13 +155,22 @@ def reliability(summary: Summary, tries: Sequence[int] = TRIES, *, exact: bool =
     )
 
 
+def rate_interval(counted: Counted, *, stopped: bool, exact: bool = False) -> tuple[IntervalName, Interval]:
+    """Return the interval of a cell's pass rate that holds, 95 %, with its name.
+
+    Args:
+        counted: Trials that passed, and graded trials.
+        stopped: Whether the cell stopped early: then only an interval that allows for it holds.
+        exact: Take Clopper-Pearson's where nothing stopped.
+    """
+    if stopped:
+        return "always_valid", confidence_sequence(*counted)
+    return ("clopper_pearson", clopper_pearson(*counted)) if exact else ("wilson", wilson(*counted))
+
+
 def _cell(cell: CellSummary, tries: Sequence[int], exact: bool) -> CellReliability:
     passed, n = cell.counts["passed"], cell.scored
-    name: IntervalName = "clopper_pearson" if exact else "wilson"
-    if cell.early_stop is not None:
-        name = "always_valid"
-    method = {"wilson": wilson, "clopper_pearson": clopper_pearson, "always_valid": confidence_sequence}[name]
-    low, high = method(passed, n)
+    name, (low, high) = rate_interval(Counted(passed, n), stopped=cell.early_stop is not None, exact=exact)
     saved = cell.skipped.get(DECIDED, 0)
     wanted = max(1, cell.trials - saved)
     bounds = missing_bounds(passed, n, wanted)

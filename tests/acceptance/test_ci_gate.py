@@ -52,7 +52,8 @@ def test_the_gate_keeps_a_good_run_as_the_baseline_and_fails_a_worse_one(person)
             timeout=2 * DEADLINE_S,
         )
 
-    reports = person.folder / "salvo-reports"
+    reports, step = person.folder / "salvo-reports", person.folder / "step.md"
+    told |= {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(step)}
     first = gate("[{text: good}]", SALVO_CI_KEEP_AS="main")
     assert first.returncode == 0, first.stderr
     assert "no baseline main: the run's own verdict counts" in first.stdout
@@ -60,6 +61,13 @@ def test_the_gate_keeps_a_good_run_as_the_baseline_and_fails_a_worse_one(person)
     worse = gate("[{text: bad}]", SALVO_CI_KEEP_AS="main")
     assert worse.returncode == 1, worse.stderr
     assert "### ❌ REGRESSED" in worse.stdout
+    # A run and its report say the same, and a step hears it once; what `wait` adds, it has heard, too.
+    person.environ |= {name: told[name] for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")}
+    assert person.types("wait", "latest", "-q").code == 1
+    heads = [line for line in step.read_text("utf-8").splitlines() if line.startswith("### ")]
+    assert heads == ["### ✅ PASS: 1 cell", "### ❌ FAIL: 1 cell", "### ❌ REGRESSED: 1 cell compared"]
+    assert worse.stderr.count("::error title=trial::FAIL") == 1
+    assert "::error title=trial::REGRESSED" in worse.stderr
     written = {"run.json", "report.html", "junit.xml", "compare.html", "compare.md"}
     assert {path.name for path in reports.iterdir()} == written
     assert "<svg" in (reports / "report.html").read_text("utf-8")

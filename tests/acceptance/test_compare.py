@@ -38,7 +38,7 @@ def test_a_run_is_compared_with_a_baseline_and_the_gate_exits_by_it(person):
     told = person.types("compare", "main", "--force", "--gate", "--markdown")
     assert told.code == 1
     assert told.out.startswith("### ❌ REGRESSED")
-    assert (person.folder / "summary.md").read_text("utf-8") == told.out
+    assert (person.folder / "summary.md").read_text("utf-8").endswith(" -->\n" + told.out)
     assert "::error title=trial::REGRESSED" in told.err
 
     assert person.types("baseline", "show", "main", "--json").document["run_id"] == before

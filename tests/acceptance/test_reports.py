@@ -131,6 +131,13 @@ def test_t68_the_history_of_five_runs_limited_filtered_and_with_one_damaged(pers
     assert [one["run_id"] for one in rest.document["damaged"]] == [ids[1]]
     assert "warning: left out: " in rest.err
     assert rest.document["trends"][0]["pass_rates"] == [0, 1, 0, 1]
+    page = person.folder / "history.html"
+    same = person.types("history", "--last", "10", "--html", str(page), "--json")
+    assert (same.code, same.document) == (0, rest.document)
+    assert page.read_text("utf-8").count("<circle") == 4
+    assert (
+        "no run with schedule 'nightly' has ended yet" in person.types("history", "--schedule", "nightly").out
+    )
 
 
 def test_a_list_is_narrowed_by_scenario_model_label_and_verdict(person):

@@ -44,6 +44,14 @@ async def test_t68_a_scenario_is_looked_for_beyond_the_newest_runs(site):
     assert ids(await last_runs(site.observer(), 2, scenario="gamma")) == []
 
 
+async def test_a_look_back_at_one_schedule_sees_the_runs_it_ordered(site):
+    mine = await sealed(site, labels={"schedule": "nightly"})
+    for labels in ({}, {"schedule": "weekly"}):
+        await sealed(site, labels=labels)
+    assert ids(await last_runs(site.observer(), 1, labels={"schedule": "nightly"})) == [mine]
+    assert ids(await last_runs(site.observer(), 9, labels={"schedule": "other"})) == []
+
+
 async def test_t68_a_damaged_summary_is_left_out_and_named(site):
     whole, damaged, newer = [await sealed(site) for _ in range(3)]
     await site.store.put(keys.summary(damaged), b"{half a file")

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from salvo_cli.render.change import Sides, difference, named, names_of, p_value, points, ranked, rate, ratio
+from salvo_cli.render.change import (
+    STOPPED,
+    Sides,
+    difference,
+    named,
+    names_of,
+    p_value,
+    points,
+    ranked,
+    rate,
+    ratio,
+    stopped_told,
+)
 from salvo_cli.render.numbers import plural
+from salvo_cli.render.pages.history import history_plot
 from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
-from salvo_cli.render.pages.run import CELLS_MAX, history_table
+from salvo_cli.render.pages.run import CELLS_MAX
 from salvo_cli.render.pages.sheet import page, section, table, text, tone
 from salvo_core.history import History
 from salvo_core.run.change import CellChange, Rates, RunChange
+from salvo_core.run.reliability import rate_interval
 from salvo_core.run.summary import Summary
-from salvo_core.stats.intervals import wilson
 
 NAMED_MAX = 50
 
@@ -45,9 +58,14 @@ def change_page(
         f'<p class="open">{plural(left, "more cell")} not shown</p>' if left else "",
         section("Pass rates, with 95 % intervals", pass_rates(bars), legend),
         section("Cells", _cells(found, names, shown)),
+        section(
+            "Stopped early",
+            f'<p class="quiet">{text(STOPPED)}</p>' if any(cell.stopped for cell in found.cells) else "",
+            *(f"<p>{text(line, 600)}</p>" for line in stopped_told(found, names, order)),
+        ),
         section("What regressed", _fallen(found, names, shown)),
         section("Cost of a trial against pass rate", cost_against_rate(spots), legend if spots else ""),
-        section("From run to run", history_table(past, now.cells)) if past else "",
+        section("From run to run", history_plot(past, now.cells)) if past else "",
         section("Beside the comparison", _beside(found)),
     )
 
@@ -55,7 +73,8 @@ def change_page(
 def _measured(rates: Rates) -> Measured | None:
     if rates.rate is None:
         return None
-    return Measured(rates.rate, *wilson(rates.passed, rates.scored))
+    _, interval = rate_interval(rates.counted, stopped=rates.stopped)
+    return Measured(rates.rate, *interval)
 
 
 def _head(found: RunChange, sides: Sides) -> str:

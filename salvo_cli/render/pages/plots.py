@@ -15,6 +15,9 @@ _NAMES, _RIGHT = 300, 60
 """Columns for names, and for figures, beside the scale of pass rates."""
 _ROW = 30
 _NAME_CHARACTERS_MAX = 42
+_TRACK, _TRACK_HIGH = 84, 58
+"""Height of a cell's row from run to run, and of the scale in it."""
+_TRACK_LEFT, _TRACK_RIGHT = 320, 850
 _TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -65,6 +68,40 @@ class Spot:
     then: tuple[float, float] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Night:
+    """A cell in one run, on the scale of pass rates.
+
+    Attributes:
+        told: What is read where the pointer rests on it; plain text.
+        tone: As in Bar.
+        measured: Its pass rate.
+        stopped: Whether a rule stopped the cell early.
+    """
+
+    told: str
+    tone: str
+    measured: Measured
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A cell from run to run.
+
+    Attributes:
+        name: Plain text.
+        note: As name, a few words below it.
+        nights: One per run, oldest first; None where nothing was graded.
+        edits: Places from which on the scenario is another one.
+    """
+
+    name: str
+    note: str
+    nights: Sequence[Night | None]
+    edits: Sequence[int] = ()
+
+
 def pass_rates(bars: Sequence[Bar]) -> str:
     """Return pass rates with their intervals, one row a cell; a baseline's stand hollow above."""
     height = _ROW * len(bars) + 30
@@ -77,10 +114,7 @@ def pass_rates(bars: Sequence[Bar]) -> str:
         )
     for place, bar in enumerate(bars):
         y = _ROW * place + 18
-        short = (
-            bar.name if len(bar.name) <= _NAME_CHARACTERS_MAX else bar.name[: _NAME_CHARACTERS_MAX - 1] + "…"
-        )
-        parts.append(f'<text x="0" y="{y + 4}">{text(short)}<title>{text(bar.name)}</title></text>')
+        parts.append(f'<text x="0" y="{y + 4}">{text(_cut(bar.name))}<title>{text(bar.name)}</title></text>')
         if bar.then is not None:
             parts += _measured(bar.then, y - 6, "then")
         if bar.now is not None:
@@ -153,22 +187,81 @@ def _step(most: float) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor * 5 >= most * (1 - 1e-9))
 
 
-def trend(rates: Sequence[float | None]) -> str:
-    """Return a small line of pass rates, oldest first; where there is none, the line has a gap."""
-    width, height, edge = 190.0, 30.0, 4.0
-    step = (width - 2 * edge) / max(1, len(rates) - 1)
-    dots = [
-        None if rate is None else (edge + place * step, edge + (height - 2 * edge) * (1 - rate))
-        for place, rate in enumerate(rates)
+def history(tracks: Sequence[Track], since: str, until: str) -> str:
+    """Return pass rates with their intervals from run to run, a row a cell; empty without any.
+
+    Hollow points are of cells that a rule stopped early: their intervals allow for it. An upright line
+    stands where the scenario was edited. Runs stand at equal distances, whatever time was between them.
+
+    Args:
+        tracks: Each with a place for every run.
+        since: When the oldest run was, for the scale.
+        until: When the newest was.
+    """
+    if not tracks:
+        return ""
+    height = _TRACK * len(tracks) + 30
+    parts = []
+    for place, track in enumerate(tracks):
+        parts += _drawn_track(track, _TRACK * place + 10)
+    for x, anchor, told in ((_TRACK_LEFT, "start", since), (_TRACK_RIGHT, "end", until)):
+        parts.append(
+            f'<text class="quiet" x="{x}" y="{height - 6}" text-anchor="{anchor}">{text(told)}</text>'
+        )
+    return _svg(WIDTH, height, "pass rates with 95 % intervals from run to run", parts)
+
+
+def _drawn_track(track: Track, top: float) -> list[str]:
+    def up(share: float) -> float:
+        return top + _TRACK_HIGH * (1 - share)
+
+    def along(place: int) -> float:
+        return _TRACK_LEFT + 8 + (_TRACK_RIGHT - _TRACK_LEFT - 16) * place / max(1, len(track.nights) - 1)
+
+    middle = top + _TRACK_HIGH / 2
+    parts = [
+        f'<text x="0" y="{middle - 4:.1f}">{text(_cut(track.name))}<title>{text(track.name)}</title></text>',
+        f'<text class="quiet" x="0" y="{middle + 13:.1f}">{text(track.note)}</text>',
     ]
-    parts = [f'<line class="grid" x1="0" y1="{height - edge}" x2="{width}" y2="{height - edge}"/>']
-    for a, b in pairwise(dots):
-        if a and b:
+    for share in (0.0, 0.5, 1.0):
+        y = up(share)
+        parts.append(f'<line class="grid" x1="{_TRACK_LEFT}" y1="{y:.1f}" x2="{_TRACK_RIGHT}" y2="{y:.1f}"/>')
+        parts.append(
+            f'<text class="quiet" x="{_TRACK_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{percent(share)}</text>"
+        )
+    for place in track.edits:
+        x = along(place) - (along(1) - along(0)) / 2
+        parts.append(f'<line class="edit" x1="{x:.1f}" y1="{up(1):.1f}" x2="{x:.1f}" y2="{up(0):.1f}"/>')
+    for place, (one, other) in enumerate(pairwise(track.nights)):
+        if one is not None and other is not None:
+            y, y_next = up(one.measured.rate), up(other.measured.rate)
             parts.append(
-                f'<line class="now" x1="{a[0]:.1f}" y1="{a[1]:.1f}" x2="{b[0]:.1f}" y2="{b[1]:.1f}"/>'
+                f'<line class="path" x1="{along(place):.1f}" y1="{y:.1f}" '
+                f'x2="{along(place + 1):.1f}" y2="{y_next:.1f}"/>'
             )
-    parts += [f'<circle class="now" cx="{dot[0]:.1f}" cy="{dot[1]:.1f}" r="2.5"/>' for dot in dots if dot]
-    return _svg(round(width), round(height), "pass rate from run to run", parts)
+    for place, night in enumerate(track.nights):
+        if night is not None:
+            low, rate, high = (
+                up(share) for share in (night.measured.low, night.measured.rate, night.measured.high)
+            )
+            at = f"{along(place):.1f}"
+            kind = f"{night.tone} hollow" if night.stopped else night.tone
+            parts.append(f'<line class="{night.tone}" x1="{at}" y1="{low:.1f}" x2="{at}" y2="{high:.1f}"/>')
+            parts.append(
+                f'<circle class="{kind}" stroke-width="1.5" cx="{at}" cy="{rate:.1f}" r="3.5">'
+                f"<title>{text(night.told)}</title></circle>"
+            )
+    last = next((night for night in reversed(track.nights) if night is not None), None)
+    if last is not None:
+        parts.append(
+            f'<text x="{WIDTH}" y="{middle + 4:.1f}" text-anchor="end">{percent(last.measured.rate)}</text>'
+        )
+    return parts
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS_MAX else name[: _NAME_CHARACTERS_MAX - 1] + "…"
 
 
 def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import moment, percent, plural, score, seconds, spent_in_all, usd
-from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates, trend
+from salvo_cli.render.pages.history import history_plot
+from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
+from salvo_cli.render.pages.reliability import intervals_told, reliability_tables
 from salvo_cli.render.pages.sheet import page, section, table, text, tone
 from salvo_core.history import History
+from salvo_core.run.reliability import TRIES, CellReliability, reliability
 from salvo_core.run.summary import CellSummary, Summary
 
 CELLS_MAX = 200
@@ -17,13 +20,18 @@ CELLS_MAX = 200
 FAILURES_MAX = 100
 
 
-def run_page(summary: Summary, past: History | None = None) -> str:
+def run_page(
+    summary: Summary, past: History | None = None, *, tries: Sequence[int] = TRIES, exact: bool = False
+) -> str:
     """Return the page of a run.
 
     Args:
         summary: The run in numbers, ended or not.
         past: The last runs, for how its cells went; None leaves that out.
+        tries: Each k of pass@k and pass^k.
+        exact: Take Clopper-Pearson intervals for pass rates.
     """
+    known = reliability(summary, tries, exact=exact)
     cells = summary.cells[:CELLS_MAX]
     names = cell_names(summary.cells)[:CELLS_MAX]
     left = len(summary.cells) - len(cells)
@@ -33,15 +41,17 @@ def run_page(summary: Summary, past: History | None = None) -> str:
         f'<p class="open">{plural(left, "more cell")} not shown</p>' if left else "",
         section(
             "Pass rates, with 95 % intervals",
-            pass_rates([bar_of(cell, name) for cell, name in zip(cells, names, strict=True)]),
+            pass_rates([_bar(*one) for one in zip(cells, names, known.cells, strict=False)]),
+            intervals_told(known.cells),
         ),
-        section("Cells", cells_table(cells, names)),
+        section("Cells", _cells(cells, names, known.cells)),
+        section("How far the figures can be trusted", reliability_tables(cells, names, known)),
         section(
             "Cost of a trial against pass rate", cost_against_rate(_spots(cells, names)), _numbered(cells)
         ),
         section("What failed", _failures(cells, names)),
         section("What infrastructure ended", _infrastructure(cells, names)),
-        section("From run to run", history_table(past, cells)) if past else "",
+        section("From run to run", history_plot(past, cells)) if past else "",
     )
 
 
@@ -68,28 +78,26 @@ def _head(summary: Summary) -> str:
     )
 
 
-def bar_of(cell: CellSummary, name: str) -> Bar:
-    """Return a cell on the scale of pass rates."""
-    measured = Measured(cell.pass_rate, cell.pass_rate_low, cell.pass_rate_high) if cell.scored else None
+def _bar(cell: CellSummary, name: str, known: CellReliability) -> Bar:
+    measured = Measured(cell.pass_rate, known.pass_rate_low, known.pass_rate_high) if cell.scored else None
     return Bar(name, tone(cell.verdict), measured)
 
 
-def cells_table(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
-    """Return a run's cells in figures."""
+def _cells(cells: Sequence[CellSummary], names: Sequence[str], known: Sequence[CellReliability]) -> str:
     rows = [
         [
             str(number),
             text(name),
             f'<span class="{tone(cell.verdict)}">{text(cell.verdict.replace("_", " "))}</span>',
             f"{cell.counts['passed']:,}/{cell.trials:,}",
-            f"{percent(cell.pass_rate)} ({percent(cell.pass_rate_low)}–{percent(cell.pass_rate_high)})"
+            f"{percent(cell.pass_rate)} ({percent(one.pass_rate_low)}–{percent(one.pass_rate_high)})"
             if cell.scored
             else "–",
             score(cell.score.mean) if cell.scored else "–",
             seconds(cell.latency_s.p50) if cell.latency_s else "–",
             text(usd(cell.cost.mean_usd)),
         ]
-        for number, (cell, name) in enumerate(zip(cells, names, strict=True), 1)
+        for number, (cell, name, one) in enumerate(zip(cells, names, known, strict=False), 1)
     ]
     heads = ("#", "cell", "verdict", "passed", "pass rate", "score", "latency p50", "cost a trial")
     return table(heads, rows, numbers=heads[:1] + heads[3:])
@@ -138,21 +146,3 @@ def _infrastructure(cells: Sequence[CellSummary], names: Sequence[str]) -> str:
         if rows
         else ""
     )
-
-
-def history_table(past: History, cells: Sequence[CellSummary]) -> str:
-    """Return how these cells went from run to run; empty where no two runs graded any of them."""
-    meant = {(cell.scenario_name, cell.model) for cell in cells}
-    rows = [
-        [
-            text(f"{one.scenario} · {one.model}{', edited on the way' if one.edited else ''}"),
-            trend(one.rates),
-            percent(one.known[0]),
-            percent(one.known[-1]),
-            str(len(one.known)),
-        ]
-        for one in past.trends
-        if (one.scenario, one.model) in meant
-    ]
-    heads = ("cell", "pass rate, oldest run first", "first", "last", "runs")
-    return table(heads, rows[:CELLS_MAX], numbers=("first", "last", "runs")) if rows else ""

@@ -26,11 +26,11 @@ th{color:var(--quiet);font-weight:500;white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 td.t{overflow-wrap:anywhere;min-width:10rem}
 svg{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
-table svg{width:12rem;height:2rem}
 svg text{fill:var(--ink)}svg .quiet{fill:var(--quiet)}svg .grid{stroke:var(--line)}
-svg .now{stroke:var(--mark);fill:var(--mark)}svg .then{stroke:var(--then);fill:var(--paper)}
+svg .then{stroke:var(--then);fill:var(--paper)}
 svg .good{stroke:var(--good);fill:var(--good)}svg .bad{stroke:var(--bad);fill:var(--bad)}
-svg .open{stroke:var(--open);fill:var(--open)}svg .line{fill:none;stroke:var(--mark)}
+svg .open{stroke:var(--open);fill:var(--open)}svg .hollow{fill:var(--paper)}
+svg .path{stroke:var(--then)}svg .edit{stroke:var(--mark);stroke-dasharray:3 3}
 @media print{body{max-width:none;padding:0;font-size:11px}h2{break-after:avoid}tr,svg{break-inside:avoid}}
 """
 

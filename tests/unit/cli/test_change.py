@@ -1,17 +1,24 @@
 """A comparison as people and programs see it: terminal, Markdown, JUnit XML, workflow commands."""
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from xmlschema import XMLSchema
 
-from salvo_cli.comparison_files import tell_ci, workflow_commands
+from salvo_cli.comparison_files import change_annotations, tell_ci
 from salvo_cli.render.change import Sides, change, ranked
 from salvo_cli.render.console import Marks
 from salvo_cli.render.junit import WHOLE, junit
 from salvo_cli.render.markdown import change_markdown
+from salvo_cli.workflow import workflow_commands
+from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Demands, Side
 from salvo_core.run.change import change as changed
+from salvo_core.run.stopping import DECIDED
 from salvo_core.settings import resolve
 from tests.unit.cli.drawing import drawn
 from tests.unit.run.builders import plan
@@ -76,6 +83,28 @@ def test_cost_latency_and_tokens_stand_beside_the_cells_where_there_is_room_and_
     assert shown(one, 80).count("x1.00 (1.00-1.00)") == shown(one, 160).count("x1.00 (1.00-1.00)") == 9
 
 
+def stopped_early():
+    order = plan(trials=50)
+    baseline = order.model_copy(update={"run_id": BASELINE_ID})
+    now = [
+        Row(one.index, "skipped", 0, one.trace_id, reason=DECIDED) if one.index > 14 else one
+        for one in rows(order, (12, 3))
+    ]
+    return changed(Side(order, now), Side(baseline, rows(baseline, (48, 2))), Demands())
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_what_stopped_early_is_told_with_its_reason_and_what_to_do_next(width):
+    text = " ".join(shown(stopped_early(), width).split())
+    assert "stopped early; intervals and p allow for it, rates lean towards what stopped them" in text
+    assert "scenario 0: INCONCLUSIVE, 96% then, 80% now, but the candidate stopped early after 15" in text
+    assert "without --early-stop to tell" in text
+    assert "stopped early" not in shown(found(*FALLEN), width)
+    markdown = change_markdown(stopped_early(), Sides())
+    assert "- scenario 0&#58; INCONCLUSIVE, 96% then" in markdown
+    assert "Stopped early;" not in change_markdown(found(*FALLEN), Sides())
+
+
 def test_two_models_are_both_named():
     assert "gpt-5, was gpt-4o" in shown(found([(9, 1)], [(9, 1)], trials=10, models=("gpt-5", "gpt-4o")), 160)
 
@@ -113,29 +142,13 @@ def test_markdown_has_the_verdict_the_table_and_the_commands():
     assert text.endswith("\n")
 
 
-ALLOWED = {
-    "testsuites": (set(), ["testsuite"]),
-    "testsuite": ({"name", "tests", "failures", "errors", "skipped", "time"}, ["properties", "testcase"]),
-    "properties": (set(), ["property"]),
-    "property": ({"name", "value"}, []),
-    "testcase": ({"name", "classname", "time"}, ["skipped", "failure", "system-out"]),
-    "skipped": ({"message"}, []),
-    "failure": ({"type", "message"}, []),
-    "system-out": (set(), []),
-}
-"""What the schema that Jenkins publishes allows, as far as it is used: attributes, and children in order."""
+SCHEMA = XMLSchema(Path(__file__).with_name("junit.xsd"))
 
 
 def checked(text):
+    """Hold a document to the schema and its counts to its cases; return what each case holds."""
+    SCHEMA.validate(text)
     root = ElementTree.fromstring(text.encode())
-    assert root.tag == "testsuites"
-    for element in root.iter():
-        attributes, children = ALLOWED[element.tag]
-        assert set(element.attrib) <= attributes
-        places = [children.index(child.tag) for child in element]
-        assert places == sorted(places)
-        if element.tag in ("testcase", "property"):
-            assert element.get("name")
     (suite,) = root
     cases = suite.findall("testcase")
     assert int(suite.get("tests")) == len(cases)
@@ -160,6 +173,33 @@ def test_junit_survives_names_that_xml_cannot_hold():
     assert "<script>" not in text
 
 
+@settings(deadline=None, max_examples=60)
+@given(name=st.text(min_size=1), label=st.text(), strict=st.booleans())
+@example(name="half \ud800 of a pair", label="\udc00", strict=True)
+@example(name="]]>", label="&#0;<![CDATA[", strict=False)
+def test_whatever_a_scenario_or_an_assertion_says_the_file_is_xml_that_keeps_the_schema(name, label, strict):
+    one = found([(2, 8)], [(10, 0)], trials=10, name=name, label=label, models=(name, name))
+    (case,) = checked(junit(one, Sides(candidate=label, baseline=name), strict=strict)).values()
+    assert case == ["failure", "system-out"]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ('<testcase name="', '<testcase nom="'),
+        (' tests="3"', ""),
+        ('time="0">\n    <properties>', 'time="soon">\n    <properties>'),
+        ("<system-out>", "<said>"),
+        ("</testsuites>", "<testcase name='x'/></testsuites>"),
+    ],
+)
+def test_what_breaks_the_schema_is_found(good, bad):
+    text = junit(found(*FALLEN), Sides(), strict=False)
+    assert good in text
+    broken = text.replace(good, bad).replace("</system-out>", "</said>" if "said" in bad else "</system-out>")
+    assert not SCHEMA.is_valid(broken)
+
+
 @pytest.mark.parametrize(("strict", "tag"), [(True, "failure"), (False, "skipped")])
 def test_what_cannot_be_told_fails_only_where_the_gate_does(strict, tag):
     cases = checked(junit(found([(9, 1)], [(9, 1)], trials=10), Sides(), strict=strict))
@@ -174,19 +214,21 @@ def test_a_fall_that_no_cell_shows_alone_has_a_test_case_of_its_own():
     assert cases[WHOLE] == ["failure"]
 
 
+def commands(one, **more):
+    return workflow_commands(change_annotations(one, **more))
+
+
 def test_workflow_commands_are_errors_where_the_gate_fails_and_stay_one_line_each():
     one = found(*FALLEN, name=HOSTILE)
-    (line,) = workflow_commands(one, gated=True)
+    (line,) = commands(one, gated=True)
     assert line.startswith("::error title=")
     assert "\n" not in line
     title = line.removeprefix("::error title=").partition("::")[0]
     assert ":" not in title
     assert "," not in title
-    assert workflow_commands(found(*FALLEN), gated=False)[0].startswith(
-        "::warning title=scenario 1::REGRESSED"
-    )
-    assert workflow_commands(found([(480, 20)], [(480, 20)], trials=500), gated=False) == []
-    (told,) = workflow_commands(found([(9, 1)], [(9, 1)], trials=10), gated=True)
+    assert commands(found(*FALLEN), gated=False)[0].startswith("::warning title=scenario 1::REGRESSED")
+    assert commands(found([(480, 20)], [(480, 20)], trials=500), gated=False) == []
+    (told,) = commands(found([(9, 1)], [(9, 1)], trials=10), gated=True)
     assert told.startswith("::error title=salvo compare::INCONCLUSIVE: ")
 
 
@@ -194,7 +236,7 @@ def test_the_steps_summary_is_added_to_and_one_that_cannot_be_written_costs_noth
     file = tmp_path / "summary.md"
     file.write_text("before\n")
     tell_ci(resolve({"GITHUB_STEP_SUMMARY": str(file)}), found(*FALLEN), Sides(), gated=True)
-    assert file.read_text("utf-8").startswith("before\n### ❌ REGRESSED")
+    assert re.fullmatch(r"before\n\n<!-- salvo \w{16} -->\n### ❌ REGRESSED.*", file.read_text("utf-8"), re.S)
     assert capsys.readouterr().err == ""
     tell_ci(resolve({"GITHUB_STEP_SUMMARY": str(tmp_path)}), found(*FALLEN), Sides(), gated=True)
     assert "warning: the step's summary cannot be written" in capsys.readouterr().err

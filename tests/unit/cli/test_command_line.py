@@ -23,6 +23,7 @@ COMMANDS = (
     "validate",
     "run",
     "plan",
+    "history",
     "submit",
     "status",
     "wait",

@@ -1,12 +1,17 @@
 """The history at 80 and 160 columns: runs oldest first, and each cell's way from run to run."""
 
+import io
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
 
 from salvo_cli.render.console import Marks, marks
 from salvo_cli.render.history import POINTS_MAX, history, history_document, sparkline
 from salvo_core.history import Damaged, History, PastRun, chosen
+from salvo_core.run.stopping import Stop
 from salvo_core.run.summary import summarise
 from tests.unit.cli.drawing import ascii_console, drawn
 from tests.unit.run.builders import plan, row, rows
@@ -16,10 +21,10 @@ NOW_MS = 1_795_395_600_000
 
 def past(*runs, cells=1, damaged=(), unsealed=0):
     made = []
-    for age, given in enumerate(runs):
-        order = plan(trials=len(given) // cells, cells=cells)
+    for age, made_of in enumerate(runs):
+        order = plan(trials=len(made_of) // cells, cells=cells)
         order = order.model_copy(update={"created_at": order.created_at + timedelta(minutes=age)})
-        one = summarise(order, given, {}, started_ms=1_000, finished_ms=5_000, state="sealed")
+        one = summarise(order, made_of, {}, started_ms=1_000, finished_ms=5_000, state="sealed")
         made.append(PastRun(one, one.cells))
     return History(tuple(made), damaged, unsealed)
 
@@ -61,6 +66,73 @@ def test_hiding_runs_that_passed_hides_no_part_of_the_trend():
     assert "█▁" in text
     everything_passed = shown(past(rows(1), rows(1)), failures_only=True)
     assert "0 runs shown, 2 that passed left out" in everything_passed
+
+
+def test_only_a_change_that_is_more_than_chance_has_a_colour_and_each_says_how_probable_it_was():
+    noise = past(rows(*[1] * 9, 0), rows(*[1] * 8, 0, 0))
+    fall = past(rows(*[1] * 19, 0), rows(*[1] * 4, *[0] * 16))
+    assert noise.trends[0].chance == pytest.approx(0.531, abs=0.001)
+    assert fall.trends[0].chance < 1e-5
+    for one, style in ((noise, ""), (fall, "red")):
+        paper = io.StringIO()
+        screen = Console(file=paper, width=120, force_terminal=True, color_system="standard")
+        screen.print(history(one, now_ms=NOW_MS, width=120, signs=Marks()))
+        red = "\x1b[31m" in paper.getvalue().partition("Pass rate of each cell")[2]
+        assert red == (style == "red")
+    assert "90% → 80% (49–94)" in shown(noise, 160)
+    assert "<0.001" in shown(fall)
+
+
+def test_what_came_before_an_edit_is_no_evidence_of_a_change():
+    one = past(rows(*[0] * 20), rows(*[1] * 20), rows(*[1] * 20))
+    before = one.runs[0]
+    other = before.cells[0].model_copy(update={"scenario_digest": "e" * 64})
+    edited = History((PastRun(before.summary, (other,)), *one.runs[1:]))
+    assert one.trends[0].chance < 1e-9
+    (trend,) = edited.trends
+    assert (trend.edits, trend.chance) == ([1], 1.0)
+
+
+def test_a_cell_that_stopped_early_has_the_interval_that_allows_for_it():
+    one = past(rows(*[1] * 10), rows(*[1] * 10))
+    stop = Stop(after=10, rule="sprt", reason="", decision="good")
+    cell = one.runs[1].cells[0].model_copy(update={"early_stop": stop})
+    (trend,) = History((one.runs[0], PastRun(one.runs[1].summary, (cell,)))).trends
+    usual, stopped = trend.points
+    assert (usual.interval, stopped.interval) == ("wilson", "always_valid")
+    assert stopped.low < usual.low
+    document = history_document(History((one.runs[0], PastRun(one.runs[1].summary, (cell,)))))
+    assert [point["interval"] for point in document["trends"][0]["points"]] == ["wilson", "always_valid"]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_long_history_of_long_names_fits_and_every_name_has_room(width):
+    one = past(*[rows(1, 0)] * 40)
+    runs = []
+    for run in one.runs:
+        cell = run.cells[0].model_copy(update={"scenario_name": "refund a late order " * 9})
+        runs.append(PastRun(run.summary, (cell,)))
+    text = shown(History(tuple(runs)), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "refund a late order" in text.partition("Pass rate of each cell")[2]
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=4), max_size=6))
+def test_whatever_cells_runs_have_each_trend_has_one_place_a_run(named):
+    one = past(rows(1), rows(0))
+    usual = one.runs[0]
+    runs = tuple(
+        PastRun(
+            usual.summary,
+            tuple(usual.cells[0].model_copy(update={"scenario_name": name}) for name in names),
+        )
+        for names in named
+    )
+    for trend in History(runs).trends:
+        assert [point is not None for point in trend.points] == [trend.scenario in names for names in named]
+        assert [point.counted.n for point in trend.graded] == [
+            names.count(trend.scenario) for names in named if trend.scenario in names
+        ]
 
 
 def test_each_cell_has_its_own_line_and_a_run_that_graded_none_of_it_is_a_gap():

@@ -7,16 +7,19 @@ from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salvo_cli.render.change import Sides
 from salvo_cli.render.pages import plots
 from salvo_cli.render.pages.change import change_page
+from salvo_cli.render.pages.history import history_page
 from salvo_cli.render.pages.run import run_page
 from salvo_core.history import History, PastRun
+from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Side, change
 from salvo_core.run.facts import AssertionFacts
+from salvo_core.run.stopping import DECIDED, Stop
 from salvo_core.run.summary import summarise
 from tests.unit.cli.test_change import HOSTILE
 from tests.unit.run.builders import plan, row
@@ -111,8 +114,38 @@ def test_a_runs_page_has_its_verdict_plots_figures_and_a_trial_to_open():
     assert "60% (45%–74%)" in said
     assert "salvo trace 0199c2f4" in said
     assert "transient" in said
-    assert reader.seen.count("svg") == 2 + 3  # pass rates, costs, and the trends of cells graded twice
+    assert reader.seen.count("svg") == 3  # pass rates, costs, and how cells that were graded twice went
+    history = page[page.index("From run to run") :]
+    assert history.count("<circle") == 2 * 3
+    assert f"24 of 40 passed, 60% (45–74) · run {RUN_ID}" in history
+    assert "95% → 60%, 2 runs, by chance &lt;0.001" in history
     assert "1 cell without a known price or a grade left out" in said
+
+
+def test_a_runs_page_has_the_tries_and_the_intervals_that_were_asked_for_and_names_them():
+    _, summary = side(RUN_ID, [0.9, 0.5], trials=10)
+    usual, asked = run_page(summary), run_page(summary, tries=(3,), exact=True)
+    assert "Intervals: Wilson" in usual
+    assert "90% (60%–98%)" in usual
+    assert "k = 8" in usual
+    assert "Intervals: exact (Clopper-Pearson)" in asked
+    assert "90% (55%–99%)" in asked  # 0.5550 to 0.9975
+    assert re.findall(r"k = (\d+)", asked) == ["3"]
+    assert '100%<br><span class="quiet">70%<br>' in asked  # C(9, 3) / C(10, 3)
+    read(asked)
+    usual_low, asked_low = (
+        float(re.search(r'stroke-width="2" x1="([\d.]+)"', page)[1]) for page in (usual, asked)
+    )
+    assert asked_low < usual_low  # drawn as it is told
+
+
+def test_a_cell_that_stopped_early_keeps_its_interval_and_a_page_says_what_was_saved():
+    _, summary = side(RUN_ID, [0.9, 0.5], trials=10)
+    stop = Stop(after=10, rule="sprt", reason="", decision="good")
+    first = summary.cells[0].model_copy(update={"early_stop": stop, "trials": 40, "skipped": {DECIDED: 30}})
+    page = run_page(summary.model_copy(update={"cells": (first, summary.cells[1])}), exact=True)
+    assert "exact (Clopper-Pearson) (1 cell) · always-valid, for cells that stopped early (1 cell)" in page
+    assert "30 trials, about $0.3000" in page
 
 
 def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
@@ -126,20 +159,71 @@ def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
     assert text.count("salvo trace ") == 2
 
 
+def test_a_comparisons_page_draws_a_stopped_cell_by_what_allows_for_it_and_says_what_to_do():
+    before, summary_before = side(BASELINE_ID, [0.95], trials=40)
+    now, summary = side(RUN_ID, [0.3], trials=40)
+    rows = [
+        Row(one.index, "skipped", 0, one.trace_id, reason=DECIDED) if one.index >= 15 else one
+        for one in now.rows
+    ]
+    found = change(Side(now.plan, rows), before)
+    page = change_page(found, Sides(), now=summary, before=summary_before)
+    said = " ".join(read(page).said)
+    assert found.cells[0].interval == "always_valid"
+    assert "Stopped early" in said
+    assert f"scenario 0: {found.verdict}, {found.reason}" in said
+    assert "Stopped early" not in compared()[2]
+
+
 def test_nothing_that_a_model_or_a_scenario_is_called_acts_in_a_page():
     summary, past, page = compared(name=HOSTILE)
-    for one in (page, run_page(summary, past)):
+    for one in (page, run_page(summary, past), history_page(past, HOSTILE)):
         read(one)  # which knows every element and attribute that is ours
         assert "\x1b" not in one
         assert "<script" not in one
-        assert one.count("alert(1)") > 3  # it is there to be read
+        assert one.count("alert(1)") >= 3  # it is there to be read
 
 
+@settings(deadline=None)  # the first page of a process imports what later ones find
 @given(st.text(max_size=80))
 def test_whatever_a_cell_is_called_the_page_has_the_elements_it_has(name):
     _, summary = side(RUN_ID, [0.5, 1.0], trials=2, name=name or "x")
     _, usual = side(RUN_ID, [0.5, 1.0], trials=2, name="x")
     assert read(run_page(summary)).seen == read(run_page(usual)).seen
+
+
+def test_a_page_of_the_past_plots_each_cell_with_an_interval_at_every_run():
+    runs = []
+    for age, rate in enumerate([0.9, 0.8, None, 0.5]):
+        _, summary = side(f"{RUN_ID[:-1]}{age}", [rate, 1.0], age=age)
+        runs.append(PastRun(summary, summary.cells))
+    cells = runs[3].cells
+    edited = (cells[0].model_copy(update={"scenario_digest": "e" * 64}), cells[1])
+    runs[3] = PastRun(runs[3].summary, edited)
+    page = history_page(History(tuple(runs)), "schedule 'nightly'")
+    read(page)
+    assert page.count("<circle") == 3 + 4
+    assert page.count('class="edit"') == 1
+    assert page.count('class="path"') == 1 + 3  # no line leads over a gap
+    assert "90% → 50%, 3 runs" in page
+    assert "20 of 40 passed, 50% (35–65)" in page
+    assert "schedule &#x27;nightly&#x27;" in page
+    assert page.index(f"<code>{RUN_ID[:18]}") > page.index("Runs, newest first")
+
+
+@pytest.mark.parametrize("runs", [0, 1])
+def test_a_page_of_a_past_without_two_runs_has_no_plot_and_says_so(runs):
+    _, summary = side(RUN_ID, [0.9])
+    page = history_page(History((PastRun(summary, summary.cells),) * runs))
+    assert "svg" not in read(page).seen
+    assert ("No cell was graded in two of these runs" in page) == bool(runs)
+
+
+def test_of_a_long_past_the_newest_runs_are_plotted_and_it_says_so():
+    _, summary = side(RUN_ID, [0.9], trials=2)
+    page = history_page(History((PastRun(summary, summary.cells),) * 150))
+    assert page.count("<circle") == 120
+    assert "The newest 120 of 150 runs." in page
 
 
 def test_a_page_loads_and_runs_nothing_and_the_browser_is_told_so():

@@ -4,8 +4,10 @@ import random
 
 import pytest
 
+from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Demands, Side, change
 from salvo_core.run.pairing import pairs_of, unlike
+from salvo_core.run.stopping import DECIDED
 from tests.unit.run.builders import plan, row
 
 BASELINE_ID = "0199c2f4-7b1e-7c3a-9d52-0a4be1f0c333"
@@ -32,6 +34,78 @@ def changed(now, before, *, trials=100, demands=None, **cells):
     return change(
         Side(candidate, rows(candidate, *now)), Side(baseline, rows(baseline, *before)), demands or Demands()
     )
+
+
+def stopped(order, passes, fails):
+    """Return rows of a run of one cell that a rule decided after these trials."""
+    ended = rows(order, (passes, fails))[: passes + fails]
+    left = range(passes + fails, order.total)
+    return ended + [Row(index, "skipped", 0, order.trace_id(index), reason=DECIDED) for index in left]
+
+
+def against(now, before, *, trials=50):
+    order = plan(trials=trials)
+    baseline = order.model_copy(update={"run_id": BASELINE_ID})
+    return change(Side(order, now(order)), Side(baseline, before(baseline)))
+
+
+def test_a_run_that_stopped_early_is_judged_by_what_holds_whatever_stopped_it():
+    fell = against(lambda order: stopped(order, 3, 12), lambda order: rows(order, (48, 2)))
+    (cell,) = fell.cells
+    assert (fell.verdict, cell.interval, cell.detectable) == ("REGRESSED", "always_valid", None)
+    assert (cell.now.decided, cell.now.missing, cell.before.decided) == (35, 0, 0)
+    assert "whatever stopped it early" in cell.reason
+    assert cell.moved is not None
+    rose = against(lambda order: rows(order, (50, 0)), lambda order: stopped(order, 3, 12))
+    assert rose.verdict == "IMPROVED"
+
+
+def test_a_run_that_stopped_too_early_to_tell_says_so_and_what_would():
+    found = against(lambda order: stopped(order, 12, 3), lambda order: rows(order, (48, 2)))
+    assert found.verdict == "INCONCLUSIVE"
+    assert found.reason == (
+        "96% then, 80% now, but the candidate stopped early after 15 of 50 trials, which leaves -62 to +10 "
+        "points: run it without --early-stop to tell"
+    )
+    both = against(lambda order: stopped(order, 12, 3), lambda order: stopped(order, 14, 0))
+    assert "the candidate stopped early after 15 of 50 trials and the baseline stopped" in both.reason
+
+
+def test_trials_that_a_stopped_run_lost_could_still_explain_a_fall():
+    def lossy(order):
+        lost = [row(index, "infra_error") for index in range(15, 49)]
+        return [*stopped(order, 0, 15)[:15], *lost, *stopped(order, 0, 15)[49:]]
+
+    found = against(lossy, lambda order: rows(order, (36, 14)))
+    assert (found.verdict, found.cells[0].now.decided) == ("INCONCLUSIVE", 1)
+    assert "without a grade" in found.reason
+
+
+def mixed(*cells, before, trials=500):
+    """Compare runs of several cells: (passes, fails), and what is left over was skipped as decided."""
+    order = plan(trials=trials, cells=len(cells))
+    baseline = order.model_copy(update={"run_id": BASELINE_ID})
+    found = [
+        Row(one.index, "skipped", 0, one.trace_id, reason=DECIDED) if one.status == "infra_error" else one
+        for one in rows(order, *cells)
+    ]
+    return change(Side(order, found), Side(baseline, rows(baseline, *before)))
+
+
+def test_a_cell_that_stopped_is_left_out_of_the_mean_and_is_not_hidden_by_it():
+    found = mixed((480, 20), (12, 3), before=[(480, 20), (480, 20)])
+    assert [cell.verdict for cell in found.cells] == ["SAME", "INCONCLUSIVE"]
+    assert found.difference == 0
+    assert found.verdict == "INCONCLUSIVE"
+    assert "over the 1 cells that ran" not in found.reason
+    assert "1 that stopped early cannot tell" in found.reason
+
+
+def test_cells_that_all_stopped_speak_each_for_itself():
+    assert mixed((99, 1), (99, 1), before=[(300, 200)] * 2).verdict == "IMPROVED"
+    nothing = mixed((12, 3), (12, 3), before=[(480, 20)] * 2)
+    assert (nothing.verdict, nothing.difference) == ("INCONCLUSIVE", None)
+    assert nothing.reason.startswith("every cell stopped early, so there is nothing to take a mean of")
 
 
 def test_a_clear_fall_is_a_regression_with_two_traces_to_open():
