@@ -304,24 +304,26 @@ def work(
 
     Raises:
         UsageError: The settings cannot be used.
-        RedisUnavailable: Redis cannot be reached, or refuses us.
+        RedisUnavailable: Redis cannot be reached, refuses us, or would not keep what it is given.
     """
     settings = here.effective()
+    if here.settings.embedded:
+        # It serves nobody but the person at this shell, who is root then already.
+        settings = settings.with_values(allow_root=True)
     asyncio.run(_require_redis(settings.redis_url))
     from salvo_core.errors import UsageError
+    from salvo_worker.readiness import require_readiness
     from salvo_worker.supervisor import supervise, wants_parent
     from salvo_worker.tether import Tether
 
     if tether is None and wants_parent(settings):
+        require_readiness(settings)  # told once, and not by each of them
         # Children resolve the embedded addresses for themselves: they hold its server, too.
         return supervise(
             here.settings, "salvo_cli", environment(), idle_exit_s=idle_exit_s, loglevel=loglevel, hold=hold
         )
     from salvo_worker.main import run_worker  # Celery: this process is the worker
 
-    if here.settings.embedded:
-        # It serves nobody but the person at this shell, who is root then already.
-        settings = settings.with_values(allow_root=True)
     try:
         tied = None if tether is None else Tether.parse(tether)
     except ValueError as error:

@@ -235,6 +235,7 @@ async def _converse(
         mute = held.claim.purpose in CLOSE_LOST
         adapter = Mute() if mute else bench.adapters.get(cell.adapter, scenario.script)
         backoff = bench.adapters.backoff_for(cell.adapter)
+        await bench.adapters.prepare(cell.adapter, cell.model)
     except (ObjectMissing, ObjectCorrupt) as error:
         return plan, scenario, _unspoken(as_trial_error("store", error), past)
     except (StoreUnavailable, StoreRefused) as error:

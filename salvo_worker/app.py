@@ -7,6 +7,7 @@ are not Celery's here: the manifest is the truth, and a message is a hint (I1).
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from typing import Any
 from urllib.parse import quote
 
@@ -128,6 +129,7 @@ def make_app(broker_url: str, signer: Signer = UNSIGNED, *, takes: bool = False)
             "health_check_interval": 10,
             "client_name": "salvo",
             "signer": signer,
+            "done": deque(),
             "takes": takes,
             **_sentinel_options(broker_url),
         },

@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 import base64
-import os
+import secrets
 
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.route import LANES, Priority
@@ -25,7 +25,9 @@ QUEUES = (QUEUE, *(f"{QUEUE}.{lane}" for lane in range(1, LANES)))
 NUMBERS: dict[Priority, int] = {"high": 0, "normal": 3, "low": 6}
 """Celery's numbers on Redis, where 0 goes first; kombu keeps a list for each third one."""
 
-_TAG_BYTES = 16
+_TAG_BYTES = 9
+"""Of chance in a message's tag, which Redis keeps three times while its trial runs. Of a million messages
+under way at once, two have the same one in fewer than one case of a billion."""
 
 
 def letter(message: TrialMessage, queue: str, number: int, signer: Signer) -> str:
@@ -48,5 +50,5 @@ def letter(message: TrialMessage, queue: str, number: int, signer: Signer) -> st
         '"content-encoding":"utf-8","content-type":"application/json",'
         f'"headers":{{"lang":"py","task":"{TRIAL}","id":"{message.trace_id}","ignore_result":true{signed}}},'
         f'"properties":{{"delivery_mode":2,"delivery_info":{{"exchange":"","routing_key":"{queue}"}},'
-        f'"priority":{number},"body_encoding":"base64","delivery_tag":"{os.urandom(_TAG_BYTES).hex()}"}}}}'
+        f'"priority":{number},"body_encoding":"base64","delivery_tag":"{secrets.token_urlsafe(_TAG_BYTES)}"}}}}'
     )

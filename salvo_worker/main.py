@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import signal
@@ -16,20 +15,17 @@ from celery import signals
 from celery.apps.worker import Worker
 from celery.platforms import SecurityWarning
 
-from salvo_core.errors import RedisUnavailable, SalvoError, UsageError
-from salvo_core.manifest.cluster import require_every_slot, require_no_cluster
-from salvo_core.manifest.connection import connect
-from salvo_core.manifest.memory import MESSAGES, ROWS, read_memory, require_lasting
+from salvo_core.errors import SalvoError, UsageError
 from salvo_core.run.signature import Signer
 from salvo_core.scenario.project import Project, find_root, load_project
-from salvo_core.settings import Settings, resolve, without_password
+from salvo_core.settings import Settings, resolve
 from salvo_worker.app import make_app
-from salvo_worker.container import in_container
 from salvo_worker.departure import LastCall
 from salvo_worker.letter import QUEUES
 from salvo_worker.lifespan import Lifespan
 from salvo_worker.logs import log_to_stderr, secrets_of
 from salvo_worker.pool import LEAVE_S
+from salvo_worker.readiness import require_readiness
 from salvo_worker.supervisor import supervise, wants_parent
 from salvo_worker.tasks import register
 from salvo_worker.tether import Tether
@@ -63,8 +59,8 @@ def run_worker(
     """
     formatter = log_to_stderr(loglevel, tether.process if tether else "")
     formatter.strike_out(secrets_of(settings), project.recording.custom_redaction_patterns)
-    _mind_root(settings)
-    asyncio.run(_mind_redis(settings))
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # Celery's own, of seven lines
+    require_readiness(settings)
     app: Any = make_app(settings.broker_url or settings.redis_url, Signer(settings.signing_keys), takes=True)
     lifespan = Lifespan(
         settings,
@@ -146,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
                 hint="set both; `salvo worker` joins the embedded servers instead",
             )
         if chosen.tether is None and wants_parent(settings):
-            _mind_root(settings)  # once, not in each of them
+            require_readiness(settings)  # told once, and not by each of them
             how = {"idle_exit_s": chosen.idle_exit_s, "loglevel": chosen.loglevel}
             return supervise(settings, "salvo_worker", os.environ, **how)
         return run_worker(
@@ -161,38 +157,3 @@ def main(arguments: list[str] | None = None) -> int:
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
-
-
-def _mind_root(settings: Settings) -> None:
-    """Refuse to serve a fleet as root, unless a container is around it or somebody says so.
-
-    Raises:
-        UsageError: This is root's own machine.
-    """
-    warnings.filterwarnings("ignore", category=SecurityWarning)  # Celery's own, of seven lines
-    if os.geteuid() == 0 and not settings.allow_root and not in_container(settings):
-        raise UsageError(
-            "a worker that serves a fleet does not run as root: custom assertions and adapters would too",
-            hint="give it a user of its own (deploy/README.md), "
-            "or say --allow-root or SALVO_ALLOW_ROOT=1 if that is what you want",
-        )
-
-
-async def _mind_redis(settings: Settings) -> None:
-    """Refuse to work for a Redis that drops keys or keeps only some; one that is away is not asked.
-
-    Raises:
-        RedisUnavailable: It does, or it is a cluster's.
-    """
-    queue = settings.broker_url or settings.redis_url
-    for url in dict.fromkeys((settings.redis_url, queue)):
-        address, client = without_password(url), connect(url, connections_max=1, retries_max=0)
-        try:
-            try:
-                memory = await read_memory(client, address)
-            except RedisUnavailable:
-                continue  # Celery says so, and waits
-            require_lasting(memory, address, dropped=ROWS if url == settings.redis_url else MESSAGES)
-            await (require_no_cluster if url == queue else require_every_slot)(client, address)
-        finally:
-            await client.aclose()

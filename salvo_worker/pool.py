@@ -108,6 +108,7 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
         self._books = threading.Lock()  # over _jobs and _idle, which two threads write
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._hub: Any = None
+        self._is_running_posted = False
         self._idle = threading.Event()
         self._idle.set()
         self._hurried = threading.Event()
@@ -218,14 +219,24 @@ class AsyncioPool(BasePool):  # type: ignore[misc]
             self._hub.call_soon(_nothing)  # from this thread, which is what wakes it
 
     def _run_posted(self) -> None:
-        if not self._calls:
-            return
-        while self._calls:
-            function, args = self._calls.popleft()
-            function(*args)
-        # Celery puts acknowledgements off to the hub's next turn, and the hub polls before it: a
-        # worker whose slots were all taken would take its next message up to a second late.
-        self.wake_hub()
+        """Run what the loop posted, and at once what that puts off.
+
+        Celery puts acknowledgements off to the hub's next turn, and the hub polls before it: a worker whose
+        slots were all taken would take its next message up to a second late, or be woken for it by way
+        of the loop. The hub gives out what was put off to whoever asks, and this is its thread.
+        """
+        if self._is_running_posted:
+            return  # it stood among what was put off: whoever called goes on until nothing is left
+        self._is_running_posted = True
+        try:
+            while self._calls:
+                while self._calls:
+                    function, args = self._calls.popleft()
+                    function(*args)
+                for put_off in self._hub._pop_ready() if self._hub is not None else ():
+                    put_off()
+        finally:
+            self._is_running_posted = False
 
     def terminate_job(self, pid: int, signal: object = None) -> None:
         """Cancel one job; Celery knows it by the number that accept_callback was given."""

@@ -15,13 +15,16 @@ Source:
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis as redis_client
+from kombu.asynchronous import get_event_loop
 from kombu.transport import redis
 from redis import exceptions
 
@@ -29,6 +32,9 @@ from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
 from salvo_worker.letter import NUMBERS
+
+ACK_WITHIN_S = 0.05
+"""How long the broker is not told of a message that is done with, if no other message comes."""
 
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
@@ -84,7 +90,59 @@ class Client(redis_client.Redis):
 
 
 class QoS(redis.QoS):
-    """Restores messages of dead workers; entries of its books that are none do not stop it."""
+    """Keeps the books of messages that are under way.
+
+    Restores messages of dead workers; entries of its books that are none do not stop it. Acknowledges
+    in company: the message that takes a slot carries the acknowledgement of the one that left it, one
+    question to the broker where there were two. What dies before it is told is delivered again after a
+    while, and the manifest says that it is done (I1).
+    """
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Note a message that came, before anything is done for it."""
+        where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
+        entry = json.dumps([message._raw, *where], separators=(",", ":"))  # as kombu's, without its blanks
+
+        def note(pipeline: Any) -> None:
+            pipeline.zadd(self.unacked_index_key, {delivery_tag: time.time()})
+            pipeline.hset(self.unacked_key, delivery_tag, entry)
+
+        self._tell_broker(note)
+        super(redis.QoS, self).append(message, delivery_tag)  # type: ignore[no-untyped-call]
+
+    def ack(self, delivery_tag: str) -> None:
+        """Note that a message is done with: at once in this process, at the broker within ACK_WITHIN_S."""
+        is_first = not self.channel.done
+        self.channel.done.append(delivery_tag)
+        super(redis.QoS, self).ack(delivery_tag)  # type: ignore[no-untyped-call]
+        hub = get_event_loop()
+        if hub is None:
+            self.settle()
+        elif is_first:
+            hub.call_later(ACK_WITHIN_S, self.settle)  # type: ignore[no-untyped-call]
+
+    def settle(self) -> None:
+        """Tell the broker what is done with; if it cannot be told now, it is with the next message."""
+        if not self.channel.done or self.channel.closed:
+            return
+        try:
+            self._tell_broker(lambda _: None)
+        except (redis_client.RedisError, OSError) as error:  # whoever waits for messages will notice, too
+            logger.warning("the broker could not be told what is done: %s", type(error).__name__)
+
+    def _tell_broker(self, more: Callable[[Any], None]) -> None:
+        """Tell what is done with, and more, in one transaction."""
+        done = [self.channel.done.popleft() for _ in range(len(self.channel.done))]
+        try:
+            with self.pipe_or_acquire() as pipeline:
+                if done:
+                    pipeline.zrem(self.unacked_index_key, *done)
+                    pipeline.hdel(self.unacked_key, *done)
+                more(pipeline)
+                pipeline.execute()
+        except BaseException:
+            self.channel.done.extend(done)
+            raise
 
     def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
         """Put one unacknowledged message back into the queue, where it is looked at like any other."""
@@ -104,7 +162,12 @@ class Channel(redis.Channel):
     """Lets in only trials of this site; survives a server that is gone."""
 
     QoS = QoS
-    from_transport_options = (*redis.Channel.from_transport_options, "signer", "takes")  # type: ignore[assignment]
+    from_transport_options = (  # type: ignore[assignment]
+        *redis.Channel.from_transport_options,
+        "signer",
+        "done",
+        "takes",
+    )
     signer: Signer = UNSIGNED
     takes = False
     default_priority = NUMBERS["normal"]
@@ -118,6 +181,8 @@ class Channel(redis.Channel):
         One that is full says no here, where kombu waits and asks again, ever more seldom. Otherwise the
         consumer would come back at once, take a message that it cannot note as taken, and fall over it.
         """
+        self.done = deque[str]()
+        """Tags that are done with and of which the broker does not know: given, a new channel tells it."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         if not self.takes:
             return
@@ -146,6 +211,8 @@ class Channel(redis.Channel):
         Where a pending BRPOP cannot be read, kombu leaves the channel half open; it closes it
         again once it has dropped the server's address, and that error ends the worker.
         """
+        if not self.closed and self._qos is not None:
+            self._qos.settle()
         self._let_poll_end()
         try:
             super().close()  # type: ignore[no-untyped-call]
@@ -235,6 +302,7 @@ class SentinelChannel(Channel, redis.SentinelChannel):
     from_transport_options = (  # type: ignore[assignment]
         *redis.SentinelChannel.from_transport_options,
         "signer",
+        "done",
         "takes",
     )
 

@@ -8,6 +8,7 @@ may import; a scenario cannot widen the list.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 import re
@@ -82,6 +83,7 @@ class AdapterRegistry:
         self._adapters: dict[str, Adapter] = {}
         self._endpoints: dict[str, Endpoint] = {}
         self._price_tables: dict[str, PriceTable] = {}
+        self._prepared: dict[str, asyncio.Task[None]] = {}
         for name, profile in self._profiles.items():
             _check_profile(name, profile)
 
@@ -115,6 +117,27 @@ class AdapterRegistry:
         if "." in name:
             return self._foreign(name)
         raise self._unknown(name)
+
+    async def prepare(self, name: str, model: str) -> None:
+        """Return once, beside the loop, is read what an adapter's first exchange needs: certificates, prices.
+
+        Together they take a tenth of a second, for which all trials of a worker would stand still. What
+        cannot be read is met again by the exchange, which knows what to make of it.
+
+        Args:
+            name: Of the adapter; nothing is read for one that reaches no provider.
+            model: As it will be sent.
+        """
+        if not self.reaches_provider(name):
+            return
+        if name not in self._prepared:
+            self._prepared[name] = asyncio.create_task(asyncio.to_thread(self._read_ahead, name, model))
+        await asyncio.shield(self._prepared[name])  # others wait for it, too
+
+    def _read_ahead(self, name: str, model: str) -> None:
+        with suppress(Exception):
+            self._transport.prepare()
+            self.price_usd(name, model, Usage())
 
     def backoff_for(self, name: str) -> Backoff:
         """Return how patient to be with an adapter."""

@@ -139,15 +139,17 @@ async def send_with_retries(
     """
     retries: list[Retry] = []
     asking = Asking(adapter.name, messages, tools, config, price)
+    failed_s = 0.0
     try:
         while True:
             entry = await gate.enter(asking)
-            if deadline_s is not None:
-                deadline_s += entry.waited_s
+            deadline_s = None if deadline_s is None else deadline_s + entry.waited_s
             started_s = clock.monotonic_s()
+            _note_wait(retries, started_s - failed_s)
             try:
                 reply = await adapter.send_turn(messages, tools, config)
             except Exception as raised:  # wide on purpose: what an adapter let through is a failed exchange
+                failed_s = clock.monotonic_s()
                 error = failure_from_exception(raised)
                 if error is not raised:
                     error.__cause__ = raised
@@ -165,16 +167,20 @@ async def send_with_retries(
             awaited = await gate.failed(entry, error, partial(cost, [failed.usage]))
             wait_s = 0.0 if awaited else backoff.wait_s(len(retries) - 1, error.retry_after_s, rng)
             in_time = awaited or deadline_s is None or clock.monotonic_s() + wait_s < deadline_s
-            again = error.retryable and len(retries) <= backoff.retries_max and in_time
-            if not again:
-                spent = [retry.usage for retry in retries]
-                raise TurnFailed(error, tuple(retries), cost(spent)) from error
-            retries[-1] = failed.model_copy(update={"waited_s": wait_s})
+            if not (error.retryable and len(retries) <= backoff.retries_max and in_time):
+                raise TurnFailed(error, tuple(retries), cost([one.usage for one in retries])) from error
             await clock.sleep(wait_s)
     except Barred as bar:
+        _note_wait(retries, clock.monotonic_s() - failed_s)
         bar.retries = tuple(retries)
         bar.cost_usd = _cost_usd(price, config, "", [retry.usage for retry in retries]) if retries else 0.0
         raise
+
+
+def _note_wait(retries: list[Retry], waited_s: float) -> None:
+    """Note what was waited after the last failure, wherever: here, before a breaker or at the turnstile."""
+    if retries:
+        retries[-1] = retries[-1].model_copy(update={"waited_s": round(waited_s, 6)})
 
 
 def _failed_exchange(error: ProviderError) -> Retry:

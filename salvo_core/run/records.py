@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from salvo_core.clock import Clock
 from salvo_core.manifest.claims import Claim
@@ -61,10 +62,17 @@ def record_of(
         duration_s=0.0,
         finish_reason=said.finish_reason,
         extras=scenario.extras if scenario else {},
-        provenance=Provenance(
-            salvo_version=VERSION,
-            python_version=platform.python_version(),
-            host=socket.gethostname(),
-            worker=claim.worker,
-        ),
+        provenance=_provenance(claim.worker),
+    )
+
+
+@lru_cache(
+    16
+)  # the same for every trial of a process, and to ask for the host's name is a call of the system
+def _provenance(worker: str) -> Provenance:
+    return Provenance(
+        salvo_version=VERSION,
+        python_version=platform.python_version(),
+        host=socket.gethostname(),
+        worker=worker,
     )

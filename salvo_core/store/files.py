@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,9 @@ from salvo_core.store.threads import Threads
 
 _FOLDER_MODE = 0o700  # traces quote what people said to an agent: nobody else's business
 _FILE_MODE = 0o600
+
+_FOLDERS_MAX = 64
+"""Folders that are kept open for writing; a worker writes to one for each run it works on."""
 
 _RIGHTS = "give the user that runs Salvo the right to write there, or set SALVO_STORE_URL to another place"
 _PLACE = "set SALVO_STORE_URL to a folder of its own, such as file:///var/lib/salvo"
@@ -72,7 +76,8 @@ class FileStore:
         self._root = Path(os.path.realpath(root))
         self.address = self._root.as_uri()
         self._threads = Threads(pool_size, "salvo-files")
-        self._durable: set[Path] = set()  # folders whose names this process knows to be on the disk
+        self._open: dict[Path, _Folder] = {}  # whose names this process knows to be on the disk
+        self._books = threading.Lock()  # over _open, which many threads write
 
     async def put_if_absent(self, key: str, body: bytes) -> bool:
         """See ``Store.put_if_absent``."""
@@ -125,22 +130,41 @@ class FileStore:
     async def aclose(self) -> None:
         """See ``Store.aclose``. Writes in hand are completed first."""
         await self._threads.aclose()
+        self._open.clear()
 
     def _path(self, key: str) -> Path:
         return self._root / require_key(key)
 
-    def _write(self, path: Path, body: bytes, into_place: Callable[[Path, Path], bool]) -> bool:
+    def _write(self, path: Path, body: bytes, into_place: Callable[[str, str, int], bool]) -> bool:
+        """Write a body; every call of the system here is a moment when some other thread takes over.
+
+        So there are few of them: a path that was looked at once is not looked at again, name by name.
+        """
         with _translated(path):
-            self._make_folder(path.parent)
-            draft = path.parent / f".draft-{uuid4().hex}"
+            folder = self._opened(path.parent)
+            draft, inside = f".draft-{uuid4().hex}", folder.descriptor
             try:
-                _write_synced(draft, body)
-                placed = into_place(draft, path)
-            finally:
-                draft.unlink(missing_ok=True)
+                _write_synced(draft, body, inside)
+                placed = into_place(draft, path.name, inside)
+            except BaseException:
+                _discard(draft, inside)
+                raise
             # Also when the name was taken: its writer may not have come this far yet.
-            _sync_folder(path.parent)
+            _sync(inside)
         return placed
+
+    def _opened(self, path: Path) -> _Folder:
+        """Return a folder to write into, open: made if need be, and no link on its way when it was opened."""
+        folder = self._open.get(path)
+        if folder is None or not folder.is_in_place():
+            self._make_folder(path)
+            folder = _Folder(path)
+            with self._books:
+                self._open.pop(path, None)
+                self._open[path] = folder
+                while len(self._open) > _FOLDERS_MAX:
+                    del self._open[next(iter(self._open))]  # whoever writes there keeps it open
+        return folder
 
     def _make_folder(self, folder: Path) -> None:
         """Make folder and all above it, each name on the disk before anything is put inside.
@@ -149,15 +173,12 @@ class FileStore:
         yet, so this process syncs each one once, whoever made it.
         """
         self._refuse_links(folder)
-        if folder in self._durable and folder.is_dir():
-            return
         for level in reversed((folder, *folder.parents)):
             made = not level.is_dir()
             if made:
                 level.mkdir(mode=_FOLDER_MODE, exist_ok=True)
             if made or (level != self._root and level.is_relative_to(self._root)):
                 _sync_folder(level.parent)
-        self._durable.add(folder)
 
     def _read(self, key: str, path: Path, start: int = 0, length: int = -1) -> bytes:
         with _translated(path):
@@ -232,40 +253,80 @@ def _place_in_list(entry: _Entry) -> str:
     return f"{entry.key}/" if entry.is_folder else entry.key
 
 
-def _link_into_place(draft: Path, path: Path) -> bool:
+class _Folder:
+    """A folder that is kept open: what is written through it lands in it, whatever its path becomes.
+
+    Attributes:
+        descriptor: Open as long as anybody holds this object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        self._opened = os.fstat(self.descriptor)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+    def is_in_place(self) -> bool:
+        """Tell whether its path still leads to it: somebody may have removed it, or put a link there."""
+        try:
+            return os.path.samestat(os.lstat(self._path), self._opened)
+        except OSError:
+            return False
+
+
+def _link_into_place(draft: str, name: str, inside: int) -> bool:
     try:
-        os.link(draft, path)
+        os.link(draft, name, src_dir_fd=inside, dst_dir_fd=inside, follow_symlinks=False)
     except FileExistsError:
         return False
     except PermissionError as refused:
         if refused.errno == errno.EPERM:  # what Linux says where it means "no hard links on this file system"
             raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP)) from refused
         raise
+    finally:
+        _discard(draft, inside)
     return True
 
 
-def _move_into_place(draft: Path, path: Path) -> bool:
-    os.replace(draft, path)
+def _move_into_place(draft: str, name: str, inside: int) -> bool:
+    os.replace(draft, name, src_dir_fd=inside, dst_dir_fd=inside)
     return True
 
 
-def _write_synced(path: Path, body: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
+def _write_synced(name: str, body: bytes, inside: int) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE, dir_fd=inside)
+    try:
+        left = memoryview(body)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(draft: str, inside: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(draft, dir_fd=inside)
 
 
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        _sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(folder: int) -> None:
+    try:
+        os.fsync(folder)
     except OSError as unsupported:
         # Some network file systems cannot sync a folder; they write names through by themselves.
         if unsupported.errno != errno.EINVAL:
             raise
-    finally:
-        os.close(descriptor)
 
 
 def _open_no_link(path: str, flags: int) -> int:

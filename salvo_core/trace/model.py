@@ -105,6 +105,8 @@ class Retry(Frozen):
     message: str
     status_code: int | None = None
     waited_s: float = 0.0
+    """From the failure to the next exchange, seconds: back-off, and whatever the fleet's gates kept it for.
+    0 after the last."""
     usage: Usage = Usage()
     """Tokens the provider billed for the failure, when it said so. They count in the trial's cost."""
 

@@ -78,11 +78,11 @@ def test_a_writer_killed_before_the_link_leaves_nothing_to_see(root: Path, step:
         from pathlib import Path
         from salvo_core.store.files import FileStore
         real = os.{step}
-        def killed(*arguments):
+        def killed(*arguments, **options):
             # fsync runs for folders first; the one that counts is the draft's
             if "{step}" == "link" or list(Path({str(root)!r}).rglob(".draft-*")):
                 os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments)
+            return real(*arguments, **options)
         os.{step} = killed
         asyncio.run(FileStore(Path({str(root)!r})).put_if_absent({keys.plan(RUN)!r}, b"half"))
     """
@@ -115,9 +115,9 @@ async def test_the_draft_and_the_folder_are_synced_before_the_caller_hears(
         steps.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
         real_sync(descriptor)
 
-    def link(draft: Path, path: Path) -> None:
+    def link(draft: str, name: str, **where: int) -> None:
         steps.append("link")
-        real_link(draft, path)
+        real_link(draft, name, **where)
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(os, "link", link)
@@ -214,13 +214,39 @@ async def test_a_file_larger_than_any_object_is_not_read(store: Store, root: Pat
 async def test_a_file_system_without_hard_links_is_refused_with_the_reason(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_links(draft: Path, path: Path) -> None:
+    def no_links(draft: str, name: str, **where: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", no_links)
     with pytest.raises(StoreRefused) as refused:
         await store.put_if_absent("a", b"x")
     assert "hard links" in refused.value.hint
+
+
+async def test_a_folder_that_becomes_a_link_is_refused_although_it_was_written_to(
+    store: Store, root: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    await store.put("a/b", b"x")
+    (root / "a").rename(root / "moved")
+    (root / "a").symlink_to(outside)
+    with pytest.raises(StoreRefused, match=r"symbolic link"):
+        await store.put_if_absent("a/c", b"x")
+    (root / "a").unlink()
+    assert await store.put_if_absent("a/c", b"x")
+    assert sorted(path.name for path in root.rglob("*") if path.is_file()) == ["b", "c"]
+    assert (root / "a" / "c").exists()
+    assert not list(outside.iterdir())
+
+
+async def test_a_store_that_writes_to_many_folders_keeps_few_of_them_open(store: Store) -> None:
+    before = len(os.listdir("/dev/fd"))
+    for number in range(200):
+        assert await store.put_if_absent(f"runs/{number}/plan.json", b"x")
+    assert len(os.listdir("/dev/fd")) < before + 100
+    await store.aclose()
+    assert len(os.listdir("/dev/fd")) <= before
 
 
 async def test_a_folder_removed_by_hand_is_made_again(store: Store, root: Path) -> None:

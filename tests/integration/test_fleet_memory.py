@@ -32,15 +32,17 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
         await made.aclose()
 
 
-async def test_a_worker_does_not_start_for_a_redis_that_evicts(fleet: Fleet) -> None:
+@pytest.mark.parametrize("procs", ["1", "3"])
+async def test_workers_do_not_start_for_a_redis_that_evicts_and_say_so_once(fleet: Fleet, procs: str) -> None:
     await fleet.manifest.redis.config_set("maxmemory-policy", "allkeys-lru")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "salvo_worker",
+        sys.executable, "-m", "salvo_worker", "--procs", procs,
         env={**os.environ, **fleet.environ}, cwd=fleet.folder, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(30):
         _, said = await process.communicate()
     assert process.returncode == 69
+    assert said.decode().count("error: ") == 1
     assert "maxmemory-policy allkeys-lru" in said.decode()
     assert "hint: set `maxmemory-policy noeviction`" in said.decode()
     assert "Traceback" not in said.decode()

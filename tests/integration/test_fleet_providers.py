@@ -70,7 +70,8 @@ async def test_a_rate_limit_is_waited_out_and_the_run_passes(fleet: Fleet) -> No
     for trace in traces:
         (retry,) = trace.turns[1].retries
         assert (retry.kind, retry.status_code) == ("rate_limited", 429)
-        # Waited out at the turnstile, by all trials of the fleet: not by the retry, and not as latency.
+        # Waited out at the turnstile, by all trials of the fleet; the trace says so, and not as latency.
+        assert retry.waited_s >= 0.5
         assert trace.duration_s >= 0.5 > trace.latency_s
     assert len(fleet.requests()) == 10 * (TURNS + 1)
 

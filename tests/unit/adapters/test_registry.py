@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import ssl
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from salvo_core.adapters import anthropic, http, openai
+from salvo_core.adapters import anthropic, http, openai, transport
 from salvo_core.adapters.prices import ModelRates
 from salvo_core.adapters.protocol import TurnConfig
 from salvo_core.adapters.script import Script
@@ -32,6 +35,44 @@ async def test_builtins_and_profiles_are_found_and_made_once() -> None:
         assert adapter.wire is wire
         assert adapter.name == name
         assert made.get(name) is adapter
+    await made.aclose()
+
+
+async def test_what_a_first_exchange_needs_is_read_once_and_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, readers = transport.tls_context, []
+
+    def read() -> ssl.SSLContext:
+        readers.append(threading.current_thread())
+        return real()
+
+    monkeypatch.setattr(transport, "tls_context", read)
+    made = registry(profiles={"desk": {"adapter": "http", "base_url": "http://localhost:1"}})
+    await made.prepare("scripted", "none")
+    assert not readers  # it asks nobody
+    waiting = [asyncio.create_task(made.prepare(name, "gpt-4o")) for name in ("openai", "openai", "openai")]
+    await asyncio.sleep(0)
+    waiting[0].cancel()  # whoever gives up takes nothing from the others
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await made.prepare("openai", "gpt-4o")
+    await made.prepare("desk", "")
+    [reader] = readers
+    assert reader is not threading.current_thread()
+    await made.aclose()
+
+
+async def test_certificates_that_cannot_be_read_are_the_exchanges_business(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def read() -> ssl.SSLContext:
+        raise OSError("no such file")
+
+    monkeypatch.setattr(transport, "tls_context", read)
+    made = registry(secrets={"OPENAI_API_KEY": "sk-not-a-key-0123456789"})
+    await made.prepare("openai", "gpt-4o")
+    with pytest.raises(OSError, match="no such file"):
+        await made.get("openai").send_turn(ASK, None, TurnConfig("gpt-4o"))
     await made.aclose()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salvo_core.adapters.gate import OPEN_GATE, Asking, Barred, Cost, Entry, Gate, OpenGate
 from salvo_core.adapters.prices import PriceTable
 from salvo_core.adapters.protocol import ToolSpec, TurnConfig, TurnReply
 from salvo_core.adapters.retrying import AnsweredTurn, Backoff, TurnFailed, send_with_retries
@@ -61,6 +62,7 @@ async def take(
     backoff: Backoff | None = None,
     deadline_s: float | None = None,
     model: str = "gpt-4o",
+    gate: Gate = OPEN_GATE,
 ) -> AnsweredTurn:
     return await send_with_retries(
         adapter,
@@ -72,6 +74,7 @@ async def take(
         rng=random.Random(1),
         price=PriceTable(provider_id="openai").price_usd,
         deadline_s=deadline_s,
+        gate=gate,
     )
 
 
@@ -88,8 +91,47 @@ async def test_only_the_turn_is_asked_again_and_its_latency_is_that_of_the_last_
     turn = await take(adapter, clock)
     assert adapter.asked == [ASK, ASK]
     [retry] = turn.retries
-    assert (retry.kind, retry.message, retry.waited_s) == ("transient", "TimeoutError: slow", clock.slept[0])
+    assert (retry.kind, retry.message) == ("transient", "TimeoutError: slow")
+    assert retry.waited_s == pytest.approx(clock.slept[0], abs=1e-6)
     assert turn.latency_s == 2.0
+
+
+class Turnstile(OpenGate):
+    """Keeps everybody waiting after a failure; bars the way after ``opens`` entries, if it says so."""
+
+    def __init__(self, clock: InstantClock, *, opens: int = 9) -> None:
+        self._clock = clock
+        self._left = opens
+        self._wait_s = 0.0
+
+    async def enter(self, asking: Asking) -> Entry:
+        self._clock.time_s += self._wait_s
+        if not self._left:
+            raise Barred("patience", "others have the place")
+        self._left -= 1
+        return Entry(waited_s=self._wait_s)
+
+    async def failed(self, entry: Entry, error: ProviderError, cost: Cost) -> bool:
+        self._clock.time_s += 0.5  # a question to Redis takes its time, too
+        self._wait_s = 7.0
+        return True
+
+
+async def test_a_wait_before_the_gate_stands_in_the_trace_as_one_that_was_slept_does(
+    clock: InstantClock,
+) -> None:
+    adapter = Played(RateLimited("slow down", retry_after_s=7.0), GOOD, clock=clock)
+    turn = await take(adapter, clock, gate=Turnstile(clock))
+    assert [retry.waited_s for retry in turn.retries] == [7.5]
+    assert turn.latency_s == 2.0
+    assert not any(clock.slept)
+
+
+async def test_whoever_is_barred_after_a_wait_says_how_long_it_was(clock: InstantClock) -> None:
+    adapter = Played(RateLimited("slow down"), clock=clock)
+    with pytest.raises(Barred) as barred:
+        await take(adapter, clock, gate=Turnstile(clock, opens=1))
+    assert [retry.waited_s for retry in barred.value.retries] == [7.5]
 
 
 async def test_t40_always_rate_limited_is_exactly_four_calls_with_doubling_ranges(
@@ -111,7 +153,9 @@ async def test_t40_always_rate_limited_is_exactly_four_calls_with_doubling_range
             )
         assert len(adapter.asked) == 4
         assert all(0 <= slept <= cap for slept, cap in zip(clock.slept, [1, 2, 4], strict=True))
-        assert [retry.waited_s for retry in failed.value.retries] == [*clock.slept, 0.0]
+        assert [retry.waited_s for retry in failed.value.retries] == pytest.approx(
+            [*clock.slept, 0.0], abs=1e-6
+        )
         assert {(retry.kind, retry.status_code) for retry in failed.value.retries} == {("rate_limited", 429)}
 
 

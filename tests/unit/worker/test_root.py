@@ -4,7 +4,7 @@ import pytest
 
 from salvo_core.errors import UsageError
 from salvo_core.settings import resolve
-from salvo_worker import main
+from salvo_worker import main, readiness
 from salvo_worker.container import in_container
 
 FLEET = {"SALVO_REDIS_URL": "redis://127.0.0.1:1/0", "SALVO_STORE_URL": "file:///nowhere"}
@@ -12,8 +12,8 @@ FLEET = {"SALVO_REDIS_URL": "redis://127.0.0.1:1/0", "SALVO_STORE_URL": "file://
 
 @pytest.fixture
 def root_of_a_machine(monkeypatch):
-    monkeypatch.setattr(main.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(main, "in_container", lambda settings: False)
+    monkeypatch.setattr(readiness.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(readiness, "in_container", lambda settings: False)
 
 
 @pytest.mark.usefixtures("root_of_a_machine")
@@ -30,18 +30,18 @@ def test_root_of_a_machine_serves_no_fleet(monkeypatch, capsys):
 @pytest.mark.usefixtures("root_of_a_machine")
 @pytest.mark.parametrize("word", [{"SALVO_ALLOW_ROOT": "1"}, {"flag": True}])
 def test_root_serves_a_fleet_if_somebody_says_so(word):
-    main._mind_root(resolve(word, flags={"allow_root": word.get("flag")}))
+    readiness._require_user(resolve(word, flags={"allow_root": word.get("flag")}))
 
 
 def test_root_of_a_container_and_everybody_else_may_serve(monkeypatch):
-    monkeypatch.setattr(main.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(main, "in_container", lambda settings: True)
-    main._mind_root(resolve({}))
-    monkeypatch.setattr(main, "in_container", lambda settings: False)
+    monkeypatch.setattr(readiness.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(readiness, "in_container", lambda settings: True)
+    readiness._require_user(resolve({}))
+    monkeypatch.setattr(readiness, "in_container", lambda settings: False)
     with pytest.raises(UsageError):
-        main._mind_root(resolve({}))
-    monkeypatch.setattr(main.os, "geteuid", lambda: 1000)
-    main._mind_root(resolve({}))
+        readiness._require_user(resolve({}))
+    monkeypatch.setattr(readiness.os, "geteuid", lambda: 1000)
+    readiness._require_user(resolve({}))
 
 
 @pytest.mark.parametrize(
