@@ -156,7 +156,7 @@ class ChannelTerms(BaseModel):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
         json_schema_extra={"oneOf": [{"required": [way]} for way in WAYS]},
     )
 

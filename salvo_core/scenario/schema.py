@@ -7,13 +7,20 @@ Put this line on top of a scenario to use it with the YAML language server::
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
 from typing import Any
+
+from pydantic import BaseModel
 
 from salvo_core.evaluation.catalogue import ASSERTION_TYPES
 from salvo_core.evaluation.schemas import DIALECT
 from salvo_core.evaluation.shorthand import GROUPS, OPERATORS, PATH_DEFAULT
 from salvo_core.scenario.model import Scenario
-from salvo_core.scenario.project import ProjectFile
+from salvo_core.scenario.notify import ChannelTerms
+from salvo_core.scenario.project import ProjectFile, RecordingSection, S3Section
 
 _MEMBERS = {ASSERTION_TYPES[key].__name__: members for key, members in GROUPS.items()}
 _WEIGHED = {
@@ -46,7 +53,30 @@ def scenario_schema() -> dict[str, Any]:
 
 def project_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of ``salvo.yaml``; as loose as ``scenario_schema``."""
-    return {"$schema": DIALECT, **ProjectFile.model_json_schema(), "title": "Salvo project"}
+    schema = ProjectFile.model_json_schema()
+    for section in (RecordingSection, S3Section, ChannelTerms):
+        _describe(schema["$defs"][section.__name__], section)
+    _describe(schema, ProjectFile)
+    return {"$schema": DIALECT, **schema, "title": "Salvo project"}
+
+
+def _describe(schema: dict[str, Any], section: type[BaseModel]) -> None:
+    """Put into the schema what the source says of each field.
+
+    pydantic would do so whenever the class is made: every command reads ``salvo.yaml``, and none but this
+    one the source of what describes it.
+    """
+    (made,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(made, ast.ClassDef)
+    for field, told in pairwise(made.body):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(told, ast.Expr)
+            and isinstance(told.value, ast.Constant)
+            and isinstance(told.value.value, str)
+        ):
+            schema["properties"][field.target.id]["description"] = inspect.cleandoc(told.value.value)
 
 
 def _comparison() -> dict[str, Any]:

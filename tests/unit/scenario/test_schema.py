@@ -12,7 +12,7 @@ import pytest
 from salvo_core.scenario.model import Scenario
 from salvo_core.scenario.problems import ScenarioInvalid
 from salvo_core.scenario.project import load_project
-from salvo_core.scenario.schema import scenario_schema
+from salvo_core.scenario.schema import project_schema, scenario_schema
 from salvo_core.scenario.source import parse_file
 from salvo_core.scenario.template import FILES, GITIGNORE_LINE
 from tests.unit.scenario.desk import MINIMAL, Desk
@@ -118,3 +118,17 @@ def test_t69_the_commented_settings_are_valid_when_uncommented(desk: Desk) -> No
     project = load_project(desk.root)
     assert (project.default_model, list(project.providers)) == ("gpt-4o-mini", ["local"])
     assert set(project.settings()) == {"redis_url", "store_url"}
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "description"),
+    [
+        ("", "redis_url", "Redis or Valkey of the manifest; the embedded one if not set."),
+        ("RecordingSection", "mode", "full keeps what was said, without secrets; metadata_only keeps no"),
+        ("ChannelTerms", "webhook", "Where alerts are posted as JSON."),
+    ],
+)
+def test_the_projects_schema_says_what_each_field_is_for(section, field, description):
+    schema = project_schema()
+    described = schema["$defs"][section] if section else schema
+    assert described["properties"][field]["description"].startswith(description)
