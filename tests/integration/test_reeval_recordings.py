@@ -26,10 +26,11 @@ async def site(redis_url):
 
 
 async def stored_text(site, prefix):
-    from salvo_core.trace.codec import _decompress
+    from salvo_core.trace.codec import DOCUMENT_BYTES_MAX, _decompress
 
     found = [key async for key in site.store.list(prefix)]
-    return b"".join([_decompress(await site.store.get(key), key) for key in found]).decode()
+    texts = [_decompress(await site.store.get(key), key, DOCUMENT_BYTES_MAX) for key in found]
+    return b"".join(texts).decode()
 
 
 async def test_t61_a_finding_on_what_was_struck_out_stands_and_says_so(site):
