@@ -63,7 +63,10 @@ def _inspect() -> Peer:
 
     def measure(base_url: str, trials: int, concurrency: int) -> float:
         return _per_trial(
-            lambda n: [python, script, base_url, str(n), str(concurrency), "logs"], base_url, trials
+            # -P: or what lies beside the script would stand for modules of Python's own.
+            lambda n: [python, "-P", script, base_url, str(n), str(concurrency), "logs"],
+            base_url,
+            trials,
         )
 
     return measure
