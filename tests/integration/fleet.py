@@ -257,13 +257,23 @@ class Fleet:
         return await self.until(plan, lambda counts: counts.ended >= count, f"{count} trials end")
 
     async def until_all_hold(self, plan: Plan) -> None:
-        """Return once every worker is at work on a trial of the run."""
+        """Return once every worker holds a trial of the run; it may not have read the plan yet."""
 
-        async def busy() -> bool:
+        async def hold() -> bool:
             running = {row.worker for row in await self.rows(plan) if row.status == "running"}
             return len(running) == len(self.workers)
 
-        await until(busy, "every worker holds a trial")
+        await until(hold, "every worker holds a trial")
+
+    async def until_all_ended(self, plan: Plan) -> None:
+        """Return once every worker has ended a trial of the run: all are in the middle of it."""
+
+        async def ended() -> bool:
+            return len({row.result.worker for row in await self.rows(plan) if row.result}) == len(
+                self.workers
+            )
+
+        await until(ended, "every worker has ended a trial")
 
     async def sealed(self, plan: Plan, *, deadline_s: float = 2 * DEADLINE_S) -> Summary:
         """Return the run's summary, as the store has it, once it is sealed."""

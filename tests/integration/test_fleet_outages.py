@@ -148,10 +148,10 @@ async def test_finished_conversations_wait_for_a_minio_that_is_away(
     fleet, minio = mortal_minio
     async with fleet.provider(BUSY):
         workers = await fleet.start(2, concurrency=10)
-        plan = await fleet.submit(scenario(MODEL), trials=30)
-        await fleet.until_ended(plan, 4)
+        plan = await fleet.submit(scenario(MODEL), trials=200)
+        await fleet.until_all_ended(plan)
         minio.kill9()
-        await until(lambda: all(worker.log().count(WAITS) >= 10 for worker in workers), "every slot waits")
+        await until(lambda: all(worker.log().count(WAITS) >= 10 for worker in workers), "many slots wait")
         minio.start()
         await fleet.sealed(plan)
         traces = await fleet.audit(plan)

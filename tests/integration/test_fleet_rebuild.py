@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from salvo_core.fleet.election import SWEEPER
@@ -84,7 +86,14 @@ async def test_an_idle_worker_notices_that_a_run_it_had_seen_is_gone(fleet_on_fi
         async def sweeps() -> bool:
             return f"-{idle.pid}-" in str(await fleet.manifest.redis.get(SWEEPER))
 
+        left_ms = [sys.maxsize]
+
+        async def again() -> bool:
+            left_ms.append(await fleet.manifest.redis.pttl(SWEEPER))
+            return left_ms[-1] > left_ms[-2]
+
         await until(sweeps, "the idle worker sweeps")
+        await until(again, "it has seen what there is, and begins once more")
         fleet.redis_server.flush()
         await known(fleet, plan)
         await fleet.sealed(plan)
