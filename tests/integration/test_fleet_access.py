@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -95,7 +96,7 @@ async def acl_fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
 async def test_the_rights_that_the_guide_gives_a_user_are_enough_for_a_fleet(acl_fleet: Fleet) -> None:
     fleet = acl_fleet
     async with fleet.provider({MODEL: script(0.05)}):
-        first, _ = await fleet.start(2)
+        first, second = await fleet.start(2)
         plan = await fleet.submit(scenario(MODEL), trials=40, concurrency_max=20)
         await fleet.until_ended(plan, 4)
         first.kill9()  # leases, sweeps and restored messages need rights too
@@ -110,6 +111,10 @@ async def test_the_rights_that_the_guide_gives_a_user_are_enough_for_a_fleet(acl
     with fleet.redis_server.client() as client:
         client.lpush("salvo.trials", "nonsense")  # and so does setting aside what is not ours
         await until(lambda: client.llen("salvo.trials") == 0, "it is taken")
+        second.signal(signal.SIGTERM)  # and so does leaving at once
+        assert await second.ended() == 0
+        # Only a worker that waits for a message when it is told to leave has its wait ended.
+        assert client.execute_command("ACL", "DRYRUN", "salvo", "CLIENT", "UNBLOCK", "1") == b"OK"
         refused = [entry for entry in client.acl_log() if entry["username"] == "salvo"]
     assert refused == []
     for worker in fleet.workers:
