@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty
 from typing import Any
 
 import redis as redis_client
@@ -32,6 +33,7 @@ from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
 from salvo_worker.letter import NUMBERS
+from salvo_worker.taking import DONE_MAX, Order, tagged
 
 ACK_WITHIN_S = 0.05
 """How long the broker is not told of a message that is done with, if no other message comes."""
@@ -99,7 +101,11 @@ class QoS(redis.QoS):
     """
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message that came, before anything is done for it."""
+        """Note a message that came before anything is done for it, if it was not noted as it was taken."""
+        if delivery_tag in self.channel.noted:
+            self.channel.noted.discard(delivery_tag)
+            super(redis.QoS, self).append(message, delivery_tag)  # type: ignore[no-untyped-call]
+            return
         where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
         entry = json.dumps([message._raw, *where], separators=(",", ":"))  # as kombu's, without its blanks
 
@@ -174,6 +180,11 @@ class Channel(redis.Channel):
     _told_s = float("-inf")
     _untold = 0
     _passing: Any = None
+    _order: Order | None = None
+    """What was asked for, while its reply is awaited."""
+    _lies_ready = False
+    """Whether there was more than was asked for, the last time."""
+    _knows_script = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Find out, where messages are taken, whether the server takes writes; kombu asks whether it answers.
@@ -183,6 +194,8 @@ class Channel(redis.Channel):
         """
         self.done = deque[str]()
         """Tags that are done with and of which the broker does not know: given, a new channel tells it."""
+        self.noted = set[str]()
+        """Tags of messages that were noted as they were taken, until they are handed on."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         if not self.takes:
             return
@@ -231,6 +244,89 @@ class Channel(redis.Channel):
             if number := told.get(b"id", told.get("id")):
                 with suppress(redis_client.RedisError, OSError), self.conn_or_acquire() as client:
                     client.client_unblock(number)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for messages where some lay ready, else wait for the next."""
+        if self._order is not None:  # its connection went before the reply came
+            self.done.extend(self._order.done)
+            self._order = None
+        room = self.qos.can_consume_max_estimate()
+        lanes = self._queue_cycle.consume(len(self.active_queues))  # type: ignore[no-untyped-call]
+        if not (self._lies_ready and room and lanes):
+            super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
+            return
+        done = [self.done.popleft() for _ in range(min(len(self.done), DONE_MAX))]
+        self._order = Order.of(lanes, room, done)
+        lists = [self.list_of(lane, step) for step in self.priority_steps for lane in lanes]
+        command = self._order.command(
+            lists, index=self.unacked_index_key, held=self.unacked_key, is_known=self._knows_script
+        )
+        self._in_poll = connection = self.client.connection
+        self._brpop_sent_at = time.monotonic()
+        try:
+            connection.send_command(*command)
+        except BaseException:
+            self.done.extend(done)
+            raise
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Hand on what came.
+
+        Raises:
+            Empty: Nothing did.
+        """
+        order, self._order = self._order, None
+        if order is None:
+            self._lies_ready = super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            return True
+        try:
+            taken = list(order.messages(self._taken(order)))
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
+        self._lies_ready = len(taken) >= order.wanted
+        ours = [one for one in taken if self._admits_taken(*one)]
+        self.noted.update(tag for tag, _, _ in ours)
+        for tag, lane, raw in ours:
+            self._queue_cycle.rotate(lane)  # type: ignore[no-untyped-call]
+            self.connection._deliver(tagged(raw, tag), lane)
+        if not ours:
+            raise Empty
+        return True
+
+    def _taken(self, order: Order) -> Any:
+        """Return the reply to an order; what could not be told is told with the next."""
+        connection = self.client.connection
+        try:
+            reply = self.client.parse_response(connection, "EVALSHA")
+        except (
+            exceptions.NoScriptError
+        ):  # a server that started anew: it is told the script with the next order
+            self._knows_script = False
+            self.done.extend(order.done)
+            raise Empty from None
+        except BaseException as error:
+            self.done.extend(order.done)
+            self._lies_ready = False
+            if isinstance(error, self.connection_errors):
+                connection.disconnect()  # the next turn connects again
+            raise
+        self._knows_script = True
+        return reply
+
+    def _poll_error(self, type: str, **options: Any) -> None:
+        if self._order is not None and type == "BRPOP":
+            self._taken(self._order)
+        else:
+            super()._poll_error(type, **options)  # type: ignore[no-untyped-call]
+
+    def _admits_taken(self, tag: str, lane: str, raw: bytes) -> bool:
+        """Return whether a message is ours; one that is not is noted as under way no more."""
+        if self._admits(self.client, raw, self._require_ours):
+            return True
+        self._queue_cycle.rotate(lane)  # type: ignore[no-untyped-call]
+        self.done.append(tag)
+        return False
 
     def keep_out(self, client: Any, raw: bytes, lack: NotOurs) -> None:
         """Set a message aside, count it and say so; a broker that takes no note of it changes nothing."""
