@@ -15,7 +15,6 @@ Source:
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import time
 from collections import deque
@@ -25,7 +24,6 @@ from queue import Empty
 from typing import Any
 
 import redis as redis_client
-from kombu.asynchronous import get_event_loop
 from kombu.transport import redis
 from redis import exceptions
 
@@ -34,9 +32,7 @@ from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
 from salvo_worker.letter import NUMBERS
 from salvo_worker.taking import DONE_MAX, Order, tagged
-
-ACK_WITHIN_S = 0.05
-"""How long the broker is not told of a message that is done with, if no other message comes."""
+from salvo_worker.unacked import QoS
 
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
@@ -89,79 +85,6 @@ class Client(redis_client.Redis):
         if command_name == "BRPOP" and reply and not self._admits(self, reply[1], self._require):
             return None
         return reply
-
-
-class QoS(redis.QoS):
-    """Keeps the books of messages that are under way.
-
-    Restores messages of dead workers; entries of its books that are none do not stop it. Acknowledges
-    in company: the message that takes a slot carries the acknowledgement of the one that left it, one
-    question to the broker where there were two. What dies before it is told is delivered again after a
-    while, and the manifest says that it is done (I1).
-    """
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message that came before anything is done for it, if it was not noted as it was taken."""
-        if delivery_tag in self.channel.noted:
-            self.channel.noted.discard(delivery_tag)
-            super(redis.QoS, self).append(message, delivery_tag)  # type: ignore[no-untyped-call]
-            return
-        where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
-        entry = json.dumps([message._raw, *where], separators=(",", ":"))  # as kombu's, without its blanks
-
-        def note(pipeline: Any) -> None:
-            pipeline.zadd(self.unacked_index_key, {delivery_tag: time.time()})
-            pipeline.hset(self.unacked_key, delivery_tag, entry)
-
-        self._tell_broker(note)
-        super(redis.QoS, self).append(message, delivery_tag)  # type: ignore[no-untyped-call]
-
-    def ack(self, delivery_tag: str) -> None:
-        """Note that a message is done with: at once in this process, at the broker within ACK_WITHIN_S."""
-        is_first = not self.channel.done
-        self.channel.done.append(delivery_tag)
-        super(redis.QoS, self).ack(delivery_tag)  # type: ignore[no-untyped-call]
-        hub = get_event_loop()
-        if hub is None:
-            self.settle()
-        elif is_first:
-            hub.call_later(ACK_WITHIN_S, self.settle)  # type: ignore[no-untyped-call]
-
-    def settle(self) -> None:
-        """Tell the broker what is done with; if it cannot be told now, it is with the next message."""
-        if not self.channel.done or self.channel.closed:
-            return
-        try:
-            self._tell_broker(lambda _: None)
-        except (redis_client.RedisError, OSError) as error:  # whoever waits for messages will notice, too
-            logger.warning("the broker could not be told what is done: %s", type(error).__name__)
-
-    def _tell_broker(self, more: Callable[[Any], None]) -> None:
-        """Tell what is done with, and more, in one transaction."""
-        done = [self.channel.done.popleft() for _ in range(len(self.channel.done))]
-        try:
-            with self.pipe_or_acquire() as pipeline:
-                if done:
-                    pipeline.zrem(self.unacked_index_key, *done)
-                    pipeline.hdel(self.unacked_key, *done)
-                more(pipeline)
-                pipeline.execute()
-        except BaseException:
-            self.channel.done.extend(done)
-            raise
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Put one unacknowledged message back into the queue, where it is looked at like any other."""
-        try:
-            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
-        except redis_client.RedisError:
-            raise
-        except Exception as error:  # somebody else wrote it, so reading it may fail in any way
-            with self.channel.conn_or_acquire(client) as connection:
-                raw = connection.hget(self.unacked_key, tag) or b""
-                self._remove_from_indices(tag, connection.pipeline()).execute()  # type: ignore[no-untyped-call]
-                lack = NotOurs("wrong shape", f"unacknowledged: {type(error).__name__}")
-                self.channel.keep_out(connection, raw, lack)
 
 
 class Channel(redis.Channel):
@@ -251,7 +174,7 @@ class Channel(redis.Channel):
             self.done.extend(self._order.done)
             self._order = None
         room = self.qos.can_consume_max_estimate()
-        lanes = self._queue_cycle.consume(len(self.active_queues))  # type: ignore[no-untyped-call]
+        lanes = self._queue_cycle.consume(len(self.active_queues))
         if not (self._lies_ready and room and lanes):
             super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
             return
@@ -262,7 +185,7 @@ class Channel(redis.Channel):
             lists, index=self.unacked_index_key, held=self.unacked_key, is_known=self._knows_script
         )
         self._in_poll = connection = self.client.connection
-        self._brpop_sent_at = time.monotonic()
+        self._brpop_sent_at = time.monotonic()  # type: ignore[assignment]
         try:
             connection.send_command(*command)
         except BaseException:
@@ -277,18 +200,19 @@ class Channel(redis.Channel):
         """
         order, self._order = self._order, None
         if order is None:
-            self._lies_ready = super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            self._lies_ready = True
             return True
         try:
             taken = list(order.messages(self._taken(order)))
         finally:
-            self._in_poll = None
+            self._in_poll: Any = None
             self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
         self._lies_ready = len(taken) >= order.wanted
         ours = [one for one in taken if self._admits_taken(*one)]
         self.noted.update(tag for tag, _, _ in ours)
         for tag, lane, raw in ours:
-            self._queue_cycle.rotate(lane)  # type: ignore[no-untyped-call]
+            self._queue_cycle.rotate(lane)
             self.connection._deliver(tagged(raw, tag), lane)
         if not ours:
             raise Empty
@@ -324,7 +248,7 @@ class Channel(redis.Channel):
         """Return whether a message is ours; one that is not is noted as under way no more."""
         if self._admits(self.client, raw, self._require_ours):
             return True
-        self._queue_cycle.rotate(lane)  # type: ignore[no-untyped-call]
+        self._queue_cycle.rotate(lane)
         self.done.append(tag)
         return False
 
