@@ -30,13 +30,17 @@ async def test_what_earlier_attempts_took_is_not_there_any_more():
 
 async def test_time_stands_still_and_then_goes_on_to_its_end():
     timer = Timer(0.05, 0.0, SystemClock())
-    async with asyncio.timeout(LONG_S):
-        with pytest.raises(TimeoutError):
-            async with timer.limit():
-                with timer.standing():
-                    await asyncio.sleep(0.15)  # the alarm rings meanwhile
-                assert timer.left_s() > 0
-                await for_ever()
+
+    async def stood_and_went_on():
+        async with timer.limit():
+            with timer.standing():
+                await asyncio.sleep(0.15)  # the alarm rings meanwhile
+            assert timer.left_s() > 0
+            await for_ever()
+
+    with pytest.raises(TimeoutError):
+        await stood_and_went_on()
+    assert timer.left_s() == 0
 
 
 async def test_what_ends_in_time_is_not_ended_later():
@@ -58,11 +62,16 @@ async def test_no_bound_never_ends():
 
 async def test_a_run_that_is_cancelled_at_once_is_not_given_its_time_back():
     timer = Timer(LONG_S, 0.0, SystemClock())
-    with pytest.raises(TimeoutError):
+
+    async def cancelled():
         async with timer.limit() as limit:
             with timer.standing():
                 limit.reschedule(0)
             await for_ever()
+
+    with pytest.raises(TimeoutError):
+        await cancelled()
+    assert timer.left_s() > 0
 
 
 async def test_time_that_stands_ends_nothing_even_if_there_was_none_left():
