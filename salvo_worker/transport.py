@@ -15,16 +15,15 @@ Source:
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty
 from typing import Any
 
 import redis as redis_client
-from kombu.asynchronous import get_event_loop
 from kombu.transport import redis
 from redis import exceptions
 
@@ -32,9 +31,8 @@ from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
 from salvo_worker.letter import NUMBERS
-
-ACK_WITHIN_S = 0.05
-"""How long the broker is not told of a message that is done with, if no other message comes."""
+from salvo_worker.taking import DONE_MAX, Order, tagged
+from salvo_worker.unacked import QoS
 
 LOG_EVERY_S = 1.0
 """A flood of messages is no flood of lines in the log."""
@@ -89,75 +87,6 @@ class Client(redis_client.Redis):
         return reply
 
 
-class QoS(redis.QoS):
-    """Keeps the books of messages that are under way.
-
-    Restores messages of dead workers; entries of its books that are none do not stop it. Acknowledges
-    in company: the message that takes a slot carries the acknowledgement of the one that left it, one
-    question to the broker where there were two. What dies before it is told is delivered again after a
-    while, and the manifest says that it is done (I1).
-    """
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        """Note a message that came, before anything is done for it."""
-        where = message.delivery_info["exchange"], message.delivery_info["routing_key"]
-        entry = json.dumps([message._raw, *where], separators=(",", ":"))  # as kombu's, without its blanks
-
-        def note(pipeline: Any) -> None:
-            pipeline.zadd(self.unacked_index_key, {delivery_tag: time.time()})
-            pipeline.hset(self.unacked_key, delivery_tag, entry)
-
-        self._tell_broker(note)
-        super(redis.QoS, self).append(message, delivery_tag)  # type: ignore[no-untyped-call]
-
-    def ack(self, delivery_tag: str) -> None:
-        """Note that a message is done with: at once in this process, at the broker within ACK_WITHIN_S."""
-        is_first = not self.channel.done
-        self.channel.done.append(delivery_tag)
-        super(redis.QoS, self).ack(delivery_tag)  # type: ignore[no-untyped-call]
-        hub = get_event_loop()
-        if hub is None:
-            self.settle()
-        elif is_first:
-            hub.call_later(ACK_WITHIN_S, self.settle)  # type: ignore[no-untyped-call]
-
-    def settle(self) -> None:
-        """Tell the broker what is done with; if it cannot be told now, it is with the next message."""
-        if not self.channel.done or self.channel.closed:
-            return
-        try:
-            self._tell_broker(lambda _: None)
-        except (redis_client.RedisError, OSError) as error:  # whoever waits for messages will notice, too
-            logger.warning("the broker could not be told what is done: %s", type(error).__name__)
-
-    def _tell_broker(self, more: Callable[[Any], None]) -> None:
-        """Tell what is done with, and more, in one transaction."""
-        done = [self.channel.done.popleft() for _ in range(len(self.channel.done))]
-        try:
-            with self.pipe_or_acquire() as pipeline:
-                if done:
-                    pipeline.zrem(self.unacked_index_key, *done)
-                    pipeline.hdel(self.unacked_key, *done)
-                more(pipeline)
-                pipeline.execute()
-        except BaseException:
-            self.channel.done.extend(done)
-            raise
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
-        """Put one unacknowledged message back into the queue, where it is looked at like any other."""
-        try:
-            super().restore_by_tag(tag, client, leftmost)  # type: ignore[no-untyped-call]
-        except redis_client.RedisError:
-            raise
-        except Exception as error:  # somebody else wrote it, so reading it may fail in any way
-            with self.channel.conn_or_acquire(client) as connection:
-                raw = connection.hget(self.unacked_key, tag) or b""
-                self._remove_from_indices(tag, connection.pipeline()).execute()  # type: ignore[no-untyped-call]
-                lack = NotOurs("wrong shape", f"unacknowledged: {type(error).__name__}")
-                self.channel.keep_out(connection, raw, lack)
-
-
 class Channel(redis.Channel):
     """Lets in only trials of this site; survives a server that is gone."""
 
@@ -174,6 +103,11 @@ class Channel(redis.Channel):
     _told_s = float("-inf")
     _untold = 0
     _passing: Any = None
+    _order: Order | None = None
+    """What was asked for, while its reply is awaited."""
+    _lies_ready = False
+    """Whether there was more than was asked for, the last time."""
+    _knows_script = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Find out, where messages are taken, whether the server takes writes; kombu asks whether it answers.
@@ -183,6 +117,8 @@ class Channel(redis.Channel):
         """
         self.done = deque[str]()
         """Tags that are done with and of which the broker does not know: given, a new channel tells it."""
+        self.noted = set[str]()
+        """Tags of messages that were noted as they were taken, until they are handed on."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         if not self.takes:
             return
@@ -231,6 +167,90 @@ class Channel(redis.Channel):
             if number := told.get(b"id", told.get("id")):
                 with suppress(redis_client.RedisError, OSError), self.conn_or_acquire() as client:
                     client.client_unblock(number)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        """Ask for messages where some lay ready, else wait for the next."""
+        if self._order is not None:  # its connection went before the reply came
+            self.done.extend(self._order.done)
+            self._order = None
+        room = self.qos.can_consume_max_estimate()
+        lanes = self._queue_cycle.consume(len(self.active_queues))
+        if not (self._lies_ready and room and lanes):
+            super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
+            return
+        done = [self.done.popleft() for _ in range(min(len(self.done), DONE_MAX))]
+        self._order = Order.of(lanes, room, done)
+        lists = [self.list_of(lane, step) for step in self.priority_steps for lane in lanes]
+        command = self._order.command(
+            lists, index=self.unacked_index_key, held=self.unacked_key, is_known=self._knows_script
+        )
+        self._in_poll = connection = self.client.connection
+        self._brpop_sent_at = time.monotonic()  # type: ignore[assignment]
+        try:
+            connection.send_command(*command)
+        except BaseException:
+            self.done.extend(done)
+            raise
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Hand on what came.
+
+        Raises:
+            Empty: Nothing did.
+        """
+        order, self._order = self._order, None
+        if order is None:
+            super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+            self._lies_ready = True
+            return True
+        try:
+            taken = list(order.messages(self._taken(order)))
+        finally:
+            self._in_poll: Any = None
+            self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
+        self._lies_ready = len(taken) >= order.wanted
+        ours = [one for one in taken if self._admits_taken(*one)]
+        self.noted.update(tag for tag, _, _ in ours)
+        for tag, lane, raw in ours:
+            self._queue_cycle.rotate(lane)
+            self.connection._deliver(tagged(raw, tag), lane)
+        if not ours:
+            raise Empty
+        return True
+
+    def _taken(self, order: Order) -> Any:
+        """Return the reply to an order; what could not be told is told with the next."""
+        connection = self.client.connection
+        try:
+            reply = self.client.parse_response(connection, "EVALSHA")
+        except (
+            exceptions.NoScriptError
+        ):  # a server that started anew: it is told the script with the next order
+            self._knows_script = False
+            self.done.extend(order.done)
+            raise Empty from None
+        except BaseException as error:
+            self.done.extend(order.done)
+            self._lies_ready = False
+            if isinstance(error, self.connection_errors):
+                connection.disconnect()  # the next turn connects again
+            raise
+        self._knows_script = True
+        return reply
+
+    def _poll_error(self, type: str, **options: Any) -> None:
+        if self._order is not None and type == "BRPOP":
+            self._taken(self._order)
+        else:
+            super()._poll_error(type, **options)  # type: ignore[no-untyped-call]
+
+    def _admits_taken(self, tag: str, lane: str, raw: bytes) -> bool:
+        """Return whether a message is ours; one that is not is noted as under way no more."""
+        if self._admits(self.client, raw, self._require_ours):
+            return True
+        self._queue_cycle.rotate(lane)
+        self.done.append(tag)
+        return False
 
     def keep_out(self, client: Any, raw: bytes, lack: NotOurs) -> None:
         """Set a message aside, count it and say so; a broker that takes no note of it changes nothing."""

@@ -12,6 +12,7 @@ provider answers, and forgets itself. Time is the server's.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,10 @@ _SCRIPTS = ("breaker_enter", "breaker_failed", "breaker_worked", "breaker_due")
 
 LEAVE_S = 5.0
 """How long whoever probed last leaves the next probe to others."""
+
+LOOK_S = 0.05
+"""How long a process believes that there is no trouble, for all its trials: of a breaker that other workers
+opened it hears so much later. It was asked once a turn, and was four of a trial's questions to Redis."""
 
 KEPT_S = 600.0
 """A breaker that nobody asks about for so long is forgotten."""
@@ -81,6 +86,7 @@ class Breakers:
         terms_of: When the breaker of a provider opens and closes, in the eyes of who asks; who only looks
             needs none.
         leave_s: How long whoever probed last leaves the next probe to others.
+        look_s: How long it is believed that there is no trouble.
     """
 
     def __init__(
@@ -90,14 +96,18 @@ class Breakers:
         terms_of: Callable[[str], BreakerTerms] = lambda _: BreakerTerms(),
         *,
         leave_s: float = LEAVE_S,
+        look_s: float = LOOK_S,
     ) -> None:
         self._redis = redis
         self._address = address
         self._terms_of = terms_of
         self._leave_s = leave_s
+        self._look_s = look_s
         self._scripts = {name: redis.register_script(_text(name)) for name in _SCRIPTS}
         self._troubled: dict[str, bool] = {}
         """Whether this process saw a breaker of that name, when it last looked; success is told only then."""
+        self._well_until_s: dict[str, float] = {}
+        """Until when there is believed to be no trouble, monotonic."""
 
     async def enter(self, provider: str, who: str) -> Literal["go", "probe"] | Wait:
         """Return whether a provider may be asked now.
@@ -106,10 +116,14 @@ class Breakers:
             provider: Name of the adapter.
             who: The trial's id. After ``probe`` it must say what came of it.
         """
+        if time.monotonic() < self._well_until_s.get(provider, 0.0):
+            return "go"
         key = _key(provider)
         with translated(self._address):
             state = cast(str | None, await self._redis.hget(key, "state"))
         self._troubled[provider] = state is not None
+        if state is None:
+            self._well_until_s[provider] = time.monotonic() + self._look_s
         if state in (None, "closed"):
             return "go"
         probe_s = self._terms_of(provider).probe_s
@@ -134,6 +148,7 @@ class Breakers:
         """
         terms = self._terms_of(provider)
         self._troubled[provider] = True
+        self._well_until_s.pop(provider, None)
         return str(
             await self._run(
                 "breaker_failed", provider, who, kind, int(probe), int(at_once), reason[:REASON_CHARS_MAX],

@@ -6,8 +6,8 @@ A provider that is awaited, and money that others have set aside, are no fault o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from salvo_core.adapters.gate import Asking, Cost, Entry, Gate
 from salvo_core.clock import Clock
@@ -27,7 +27,10 @@ class Timer:
     def __init__(self, time_s_max: float | None, spent_s: float, clock: Clock) -> None:
         self._end_s = None if time_s_max is None else clock.monotonic_s() + time_s_max - spent_s
         self._clock = clock
-        self._timeout: asyncio.Timeout | None = None
+        self._limit: asyncio.Timeout | None = None
+        self._due_s = 0.0  # when the limit ends, on the loop's scale
+        self._alarm: asyncio.TimerHandle | None = None
+        self._stands = False
 
     def left_s(self) -> float | None:
         """Return what is left, seconds, 0 or more; None without a bound."""
@@ -39,31 +42,72 @@ class Timer:
 
     @asynccontextmanager
     async def limit(self) -> AsyncIterator[asyncio.Timeout]:
-        """Raise ``TimeoutError`` when time is up inside the block."""
-        async with asyncio.timeout(self.left_s()) as limit:
-            self._timeout = limit
+        """Raise ``TimeoutError`` when time is up inside the block.
+
+        Time stands still twice in each turn, so the alarm is not put off each time: when it rings, it is
+        looked at whether time is up, and if not it is set anew.
+        """
+        async with asyncio.timeout(None) as limit:
+            self._limit, left_s = limit, self.left_s()
+            if left_s is not None:
+                self._due_s = asyncio.get_running_loop().time() + left_s
+                self._set_alarm()
             try:
                 yield limit
             finally:
-                self._timeout = None  # it is over, and must not be moved any more
+                self._limit = None  # it is over, and must not be ended any more
+                if self._alarm is not None:
+                    self._alarm.cancel()
+                    self._alarm = None
 
-    @contextmanager
-    def standing(self) -> Iterator[None]:
+    def standing(self) -> _Standing:
         """Let no time pass inside the block."""
-        began_s = self._clock.monotonic_s()
-        self._run_out(None)
-        try:
-            yield
-        finally:
-            if self._end_s is not None:
-                self._end_s += self._clock.monotonic_s() - began_s
-            self._run_out(self.left_s())
+        return _Standing(self)
 
-    def _run_out(self, left_s: float | None) -> None:
-        # At 0 the run was cancelled at once (``Hold.exchange``), and that stands.
-        if self._timeout is not None and not self._timeout.expired() and self._timeout.when() != 0:
-            now_s = asyncio.get_running_loop().time()
-            self._timeout.reschedule(None if left_s is None else now_s + left_s)
+    def stop(self) -> float:
+        """Let time stand still from now on; return when that was, for ``go_on``."""
+        self._stands = True
+        return self._clock.monotonic_s()
+
+    def go_on(self, stopped_s: float) -> None:
+        """Let time pass again.
+
+        Args:
+            stopped_s: From ``stop``.
+        """
+        self._stands = False
+        if self._end_s is None:
+            return
+        stood_s = self._clock.monotonic_s() - stopped_s
+        self._end_s += stood_s
+        self._due_s += stood_s
+        if self._limit is not None and self._alarm is None:  # it rang meanwhile
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._alarm = None
+        if self._stands or self._limit is None:
+            return
+        if loop.time() < self._due_s:
+            self._alarm = loop.call_at(self._due_s, self._set_alarm)
+        elif self._limit.when() is None:  # else the run was cancelled at once (``Hold.exchange``)
+            self._limit.reschedule(loop.time())
+
+
+class _Standing:
+    """A block in which a timer stands still."""
+
+    __slots__ = ("_stopped_s", "_timer")
+
+    def __init__(self, timer: Timer) -> None:
+        self._timer = timer
+
+    def __enter__(self) -> None:
+        self._stopped_s = self._timer.stop()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.go_on(self._stopped_s)
 
 
 class StandingGate:

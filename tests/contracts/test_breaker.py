@@ -156,3 +156,29 @@ async def test_each_worker_judges_a_provider_by_its_own_terms(redis_url):
     assert await fail(strict, 1) == "open"  # it would have opened long since
     assert 6 < (await patient.enter(NAME, "z")).due_s <= 7
     await redis.aclose()
+
+
+async def test_a_worker_that_saw_no_trouble_hears_in_a_moment_of_a_breaker_that_others_opened(fleet):
+    one, two = fleet
+    assert await one.enter(NAME, "a") == "go"
+    assert await fail(two, 6) == "open"
+    async with asyncio.timeout(5):
+        while not isinstance(await one.enter(NAME, "b"), Wait):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_worker_whose_own_exchanges_fail_looks_at_once(fleet):
+    one, _ = fleet
+    assert await one.enter(NAME, "a") == "go"
+    assert await fail(one, 6) == "open"
+    assert isinstance(await one.enter(NAME, "b"), Wait)
+
+
+async def test_that_there_is_no_trouble_is_asked_once_for_all_trials(fleet, redis_url):
+    redis = connect(redis_url)
+    calm = Breakers(redis, redis_url, look_s=60)
+    assert await calm.enter(NAME, "a") == "go"
+    before = (await redis.info("commandstats"))["cmdstat_hget"]["calls"]
+    assert [await calm.enter(NAME, str(trial)) for trial in range(9)] == ["go"] * 9
+    assert (await redis.info("commandstats"))["cmdstat_hget"]["calls"] == before
+    await redis.aclose()

@@ -78,7 +78,7 @@ async def test_a_worker_whose_turns_do_not_end_is_gone_within_its_grace(fleet: F
 async def test_a_fleet_is_replaced_worker_by_worker_under_load_and_repeats_nothing(fleet: Fleet) -> None:
     async with fleet.provider({MODEL: script(0.5)}):
         first = await fleet.start(3, environ=ONLY_BY_MESSAGE)
-        plan = await fleet.submit(scenario(MODEL), trials=400)  # enough to last until the third is replaced
+        plan = await fleet.submit(scenario(MODEL), trials=600)  # enough to last until the third is replaced
         for worker in first:
             await fleet.start(1, environ=ONLY_BY_MESSAGE)
             await until_at_work(fleet, plan, worker)
