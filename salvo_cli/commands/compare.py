@@ -87,8 +87,9 @@ def compare(
 
     The order is that of `git diff`: what was, then what is. A cell REGRESSED or IMPROVED if chance does not
     explain the difference and it is at least the margin; it is the SAME if a fall by the margin is ruled
-    out; else it is INCONCLUSIVE, and more trials would tell. Nothing is written in either run. On GitHub
-    the step's summary and annotations are written, too.
+    out; else it is INCONCLUSIVE, and more trials would tell. p is exact, one-sided, and a cell's is adjusted
+    for the number of cells. Nothing is written in either run. On GitHub the step's summary and annotations
+    are written, too.
     """
     from salvo_cli.wiring import in_site
 
