@@ -77,7 +77,7 @@ def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
             ("models", ", ".join(one.models) or "the scenarios'"),
             ("budget", "none" if one.budget_usd is None else f"{one.budget_usd:g} USD a run"),
             ("overlap", one.overlap),
-            ("catch-up", f"{one.catchup_s:g} s" if one.catchup_s else "none"),
+            ("catch-up", _span(one.catchup_s) if one.catchup_s else "none"),
             ("tells", _told(one) or "nobody"),
             ("measured by", _MEASURED.get(one.baseline, f"the baseline {one.baseline}")),
             ("confirmations", _confirmations(one)),
@@ -96,6 +96,14 @@ def _confirmations(one: Schedule) -> str:
     return f"{one.confirm_trials} trials of each suspected cell" + (
         "" if limit is None else f", {limit:g} USD at most"
     )
+
+
+def _span(span_s: float) -> str:
+    """Return a span as a person gives it, such as 6h."""
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if span_s % unit_s == 0:
+            return f"{span_s / unit_s:g}{unit}"
+    return f"{span_s:g}s"
 
 
 def _source(one: Schedule) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from io import StringIO
+
+import pytest
 
 from salvo_cli.render.console import console, marks
 from salvo_cli.render.schedules import schedule_document, schedule_facts, schedules
@@ -30,6 +33,14 @@ def test_whom_a_schedule_tells_is_shown_with_addresses_masked() -> None:
         assert "ops, https://host.example/***" in text
         assert "/alerts" not in text
     assert schedule_document(one, NOON)["notify"] == ["ops", "https://host.example/***"]
+
+
+@pytest.mark.parametrize(
+    ("catchup_s", "told"), [(0, "none"), (21_600, "6h"), (5_400, "90m"), (172_800, "2d"), (45, "45s")]
+)
+def test_a_span_to_catch_up_is_shown_as_it_is_given(catchup_s: float, told: str) -> None:
+    _, one = drawn(nightly().model_copy(update={"catchup_s": catchup_s}))
+    assert re.search(rf"^catch-up +{told} *$", one, re.MULTILINE)
 
 
 def test_where_nobody_is_told_the_list_has_no_column_for_it() -> None:
