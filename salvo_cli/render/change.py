@@ -108,9 +108,9 @@ def verdict_mark(verdict: Verdict, signs: Marks) -> Text:
 
 def _head(found: RunChange, sides: Sides, signs: Marks) -> RenderableType:
     first = verdict_mark(found.verdict, signs)
-    first.append(
-        f"   {plural(len(found.cells), 'cell')}, a fall counts from {points(found.margin)} points on"
-    )
+    margin = points(found.margin)
+    unit = "point" if margin == "1" else "points"
+    first.append(f"   {plural(len(found.cells), 'cell')}, a fall counts from {margin} {unit} on")
     now, before = named(found.run_id, sides.candidate), named(found.run_id_before, sides.baseline)
     together = [plain(told)] if (told := together_told(found)) else []
     return Group(first, plain(found.reason), *together, plain(f"        {now}\nagainst {before}", "dim"))
