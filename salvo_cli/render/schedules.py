@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from salvo_cli.render.console import Marks
+from salvo_cli.render.console import Marks, plain
+from salvo_cli.render.numbers import plural
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.scenario.notify import shown_destination
+from salvo_core.stats.nights import DEFAULT
 
 if TYPE_CHECKING:
     from salvo_core.run.schedule import Firing, Schedule
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 POINTS = 20
 """Verdicts that a list shows, the newest."""
+
+LEARNED = f"a cell is watched once {DEFAULT.reference_trials_min} of its trials are graded"
 
 _PHASES = {"learning": "learning", "calm": "calm", "suspected": "suspected", "fallen": "FALLEN"}
 _HEIGHTS = {"PASS": 7, "PARTIAL": 4, "FAIL": 1, "HARD FAIL": 0, "HARD_FAIL": 0}
@@ -79,14 +84,20 @@ def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
             ("overlap", one.overlap),
             ("catch-up", _span(one.catchup_s) if one.catchup_s else "none"),
             ("tells", _told(one) or "nobody"),
-            ("measured by", _MEASURED.get(one.baseline, f"the baseline {one.baseline}")),
+            ("measured by", _measured_by(one)),
             ("confirmations", _confirmations(one)),
             ("scenarios from", _source(one)),
         ]
     )
 
 
-_MEASURED = {"previous": "the nights before", "none": "nothing: only trouble is told"}
+def _measured_by(one: Schedule) -> str:
+    if one.baseline == "none":
+        return "nothing: only trouble is told"
+    if one.baseline != "previous":
+        return f"the baseline {one.baseline}"
+    nights = math.ceil(DEFAULT.reference_trials_min / one.trials)
+    return f"the nights before: {LEARNED}, after {plural(nights, 'night')}"
 
 
 def _confirmations(one: Schedule) -> str:
@@ -148,7 +159,10 @@ def cells_standing(stands: Sequence[Standing]) -> RenderableType:
         for stand in stands
     ]
     heads = ("state", "measured by", "evidence", "nights", "cell")
-    return table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+    drawn = table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+    if not any(stand.phase == "learning" for stand in stands):
+        return drawn
+    return Group(drawn, plain(f"learning: {LEARNED}; `--baseline NAME` watches at once", "dim"))
 
 
 def standing_document(stand: Standing) -> dict[str, Any]:

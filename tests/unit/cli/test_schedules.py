@@ -9,8 +9,10 @@ from io import StringIO
 import pytest
 
 from salvo_cli.render.console import console, marks
-from salvo_cli.render.schedules import schedule_document, schedule_facts, schedules
+from salvo_cli.render.schedules import cells_standing, schedule_document, schedule_facts, schedules
 from salvo_core.run.schedule import Schedule
+from salvo_core.run.standings import standings
+from tests.unit.run.test_standings import night
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -41,6 +43,17 @@ def test_whom_a_schedule_tells_is_shown_with_addresses_masked() -> None:
 def test_a_span_to_catch_up_is_shown_as_it_is_given(catchup_s: float, told: str) -> None:
     _, one = drawn(nightly().model_copy(update={"catchup_s": catchup_s}))
     assert re.search(rf"^catch-up +{told} *$", one, re.MULTILINE)
+
+
+def test_it_is_said_how_long_a_cell_is_learned_before_it_is_watched() -> None:
+    _, one = drawn(nightly())
+    told = " ".join(one.split())
+    assert "the nights before: a cell is watched once 200 of its trials are graded, after 40 nights" in told
+    _, given = drawn(nightly().model_copy(update={"baseline": "main"}))
+    assert "200" not in given
+    screen = console(file=StringIO(), width=80)
+    screen.print(cells_standing(standings([night(17, 20)])))
+    assert "learning: a cell is watched once 200" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_where_nobody_is_told_the_list_has_no_column_for_it() -> None:
