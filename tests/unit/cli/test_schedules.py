@@ -9,8 +9,10 @@ from io import StringIO
 import pytest
 
 from salvo_cli.render.console import console, marks
+from salvo_cli.render.nights import nights
 from salvo_cli.render.schedules import cells_standing, schedule_document, schedule_facts, schedules
-from salvo_core.run.schedule import Schedule
+from salvo_core.alerts.incident import Followed
+from salvo_core.run.schedule import CellName, Schedule
 from salvo_core.run.standings import standings
 from tests.unit.run.test_standings import night
 
@@ -54,6 +56,17 @@ def test_it_is_said_how_long_a_cell_is_learned_before_it_is_watched() -> None:
     screen = console(file=StringIO(), width=80)
     screen.print(cells_standing(standings([night(17, 20)])))
     assert "learning: a cell is watched once 200" in screen.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"), [(1, "1 cell, with fresh trials"), (2, "2 cells, with fresh trials")]
+)
+def test_a_confirmation_is_told_with_how_many_cells_it_has(cells: int, told: str) -> None:
+    asked = tuple(CellName(scenario_digest=f"{number:064x}", model="m") for number in range(cells))
+    one = Followed(schedule="nightly", due_at=NOON, kind="due", at=NOON, confirm=asked)
+    screen = console(file=StringIO(), width=80)
+    screen.print(nights([one], {}, nightly()))
+    assert told in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_where_nobody_is_told_the_list_has_no_column_for_it() -> None:
