@@ -202,7 +202,8 @@ def _document(found: Baseline, summary: Summary | None) -> dict[str, Any]:
 def _came_to(summary: Summary | None) -> str:
     if summary is None:
         return "gone"
-    return f"{summary.verdict.replace('_', ' ')} {summary.counts['passed']:,}/{summary.total:,}"
+    wanted = sum(cell.wanted for cell in summary.cells)
+    return f"{summary.verdict.replace('_', ' ')} {summary.counts['passed']:,}/{wanted:,}"
 
 
 def _moment(found: Baseline) -> str:

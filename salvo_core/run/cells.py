@@ -104,6 +104,11 @@ class CellSummary(Frozen):
         """Scenario and model, for people."""
         return f"{self.scenario_name} · {self.model}"
 
+    @property
+    def wanted(self) -> int:
+        """Trials that should have had a grade: not those that were skipped because it was decided."""
+        return self.trials - self.skipped.get(DECIDED, 0)
+
 
 class CellFold:
     """Collects the rows of one cell, in any order.
