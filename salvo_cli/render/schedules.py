@@ -64,10 +64,13 @@ def _told(one: Schedule) -> str:
 
 
 def next_due(one: Schedule, now: datetime) -> str:
-    """Return when it is due next, in its own time."""
+    """Return when it is due next, in its own time; with the year where that is another one."""
     if one.paused:
         return "paused"
-    return f"{next(one.due_after(now)).astimezone(ZoneInfo(one.timezone)):%a %d %b %H:%M %Z}"
+    zone = ZoneInfo(one.timezone)
+    due = next(one.due_after(now)).astimezone(zone)
+    year = "" if due.year == now.astimezone(zone).year else f" {due.year}"
+    return f"{due:%a %d %b}{year} {due:%H:%M %Z}"
 
 
 def schedule_facts(one: Schedule, now: datetime) -> RenderableType:

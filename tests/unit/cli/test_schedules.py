@@ -69,6 +69,15 @@ def test_a_confirmation_is_told_with_how_many_cells_it_has(cells: int, told: str
     assert told in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("cron", "told"), [("0 2 * * *", "Wed 25 Nov 02:00 UTC"), ("30 2 29 2 *", "Tue 29 Feb 2028 02:30 UTC")]
+)
+def test_when_it_is_due_next_has_the_year_where_that_is_another_one(cron: str, told: str) -> None:
+    many, one = drawn(nightly().model_copy(update={"cron": cron}))
+    assert told in many
+    assert told in one
+
+
 def test_where_nobody_is_told_the_list_has_no_column_for_it() -> None:
     many, one = drawn(nightly())
     assert "tells" not in many
