@@ -40,13 +40,15 @@ Candidate = Annotated[
 Margin = Annotated[
     float,
     typer.Option(
-        "--margin", min=0.0, max=1.0, metavar="X", help="Smaller differences of a pass rate do not matter."
+        "--margin", metavar="X", help="Smaller differences of a pass rate do not matter; between 0 and 1."
     ),
 ]
 Alpha = Annotated[
     float,
     typer.Option(
-        "--alpha", min=0.0, max=0.5, metavar="X", help="Chance of an alarm where nothing changed, over all."
+        "--alpha",
+        metavar="X",
+        help="Chance of an alarm where nothing changed, for all cells and for the whole; between 0 and 0.5.",
     ),
 ]
 Force = Annotated[
@@ -120,9 +122,12 @@ def compare(
 def _demands(margin: float, alpha: float) -> Demands:
     from salvo_core.run.change import Demands
 
-    for option, value in (("--margin", margin), ("--alpha", alpha)):
-        if not 0 < value < 1:
-            raise UsageError(f"{option} {value:g} is not between 0 and 1", hint=f"{option} 0.05")
+    for option, value, most in (("--margin", margin, 1), ("--alpha", alpha, 0.5)):
+        if not 0 < value < most:
+            raise UsageError(
+                f"{option} {value:g} is not between 0 and {most:g}",
+                hint=f"the ends excluded, such as {option} 0.05",
+            )
     return Demands(margin=margin, alpha=alpha)
 
 
