@@ -68,10 +68,19 @@ Trials = Annotated[
 ]
 # Spellings that people's fingers know from elsewhere; the last one given wins over -n.
 Epochs = Annotated[int | None, typer.Option("--epochs", "--repeat", min=1, max=TRIALS_MAX, hidden=True)]
+
+
+def _named(models: list[str] | None) -> list[str] | None:
+    """Refuse what a variable that is not set leaves behind: no provider has a model without a name."""
+    if any(not model.strip() for model in models or ()):
+        raise typer.BadParameter("a model has a name")
+    return models
+
+
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", metavar="MODEL",
+        "--model", "-m", metavar="MODEL", callback=_named,
         help="Model to run every scenario with, instead of its own; repeat for several.",
     ),
 ]  # fmt: skip

@@ -127,7 +127,10 @@ def print_warnings(screen: Console, here: Surroundings, order: Order) -> None:
         screen.print()
 
 
-def require_prices(here: Surroundings, order: Order) -> None:
+PRICES_HINT = "add it under `prices:` in salvo.yaml, or give --allow-unpriced or --budget-tokens instead"
+
+
+def require_prices(here: Surroundings, order: Order, hint: str = PRICES_HINT) -> None:
     """Refuse a budget that nobody could keep, before anything is sent; see ``require_bounds``."""
     if order.budget is None or order.budget.allow_unpriced:
         return
@@ -142,10 +145,12 @@ def require_prices(here: Surroundings, order: Order) -> None:
         for cell in plan.cells
         for terms in judge_terms(scenarios[cell.scenario_digest], plan)
     }
-    require_bounds(here, order.budget, asked)
+    require_bounds(here, order.budget, asked, hint)
 
 
-def require_bounds(here: Surroundings, budget: Budget | None, asked: Iterable[tuple[str, str]]) -> None:
+def require_bounds(
+    here: Surroundings, budget: Budget | None, asked: Iterable[tuple[str, str]], hint: str = PRICES_HINT
+) -> None:
     """Refuse a budget that nobody could keep.
 
     Workers ask their own profiles and price lists again: theirs count.
@@ -154,6 +159,7 @@ def require_bounds(here: Surroundings, budget: Budget | None, asked: Iterable[tu
         here: Whose profiles and prices.
         budget: None can be kept.
         asked: (adapter, model) of all that may be asked.
+        hint: What to do about a price that is not known.
 
     Raises:
         UsageError: What one exchange takes at most, or costs, is not known.
@@ -179,7 +185,7 @@ def require_bounds(here: Surroundings, budget: Budget | None, asked: Iterable[tu
     if unpriced:
         raise UsageError(
             f"--budget-usd cannot be kept: the price of {', '.join(map(repr, unpriced[:5]))} is not known",
-            hint="add it under `prices:` in salvo.yaml, or give --allow-unpriced or --budget-tokens instead",
+            hint=hint,
         )
 
 

@@ -19,6 +19,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.quoting import QUOTED_MAX
 from salvo_core.run.reliability import TRIES, reliability
 from salvo_core.run.summary import Summary
+from salvo_core.run.verdict import worst
 from salvo_core.trace.model import Trace
 
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ async def tell(site: Site, summary: Summary, exit_code: int, command: str, telli
         print_json(run_document(command, summary, exit_code) | more)
     else:
         await print_report(site, summary, more=telling.more)
+        if exit_code != summary.exit_code:
+            # Or the first line and the exit code contradict each other.
+            console().print(plain(allowed_told(summary, exit_code)), soft_wrap=True)
         if recorded is not None:
             print_recorded(recorded, summary)
 
@@ -112,6 +116,12 @@ async def tell_reevaluation(
     if telling.more:
         console().print()
         await print_report(site, summary, more=True)
+
+
+def allowed_told(summary: Summary, exit_code: int) -> str:
+    """Return what a run comes to whose infrastructure errors were allowed, with its exit code."""
+    verdict = worst(cell.verdict_allow_infra for cell in summary.cells)
+    return f"--allow-infra: the graded trials alone come to {verdict.replace('_', ' ')}, exit {exit_code}"
 
 
 def run_document(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from salvo_core.follow import Follower
     from salvo_core.run.schedule import Firing, Schedule
 
+SCHEDULE_PRICES_HINT = (
+    "add it under `prices:` in salvo.yaml (0 where it costs nothing), or leave the budget out"
+)
 _SPAN = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 
@@ -90,7 +94,9 @@ async def made_schedule(site: Site, fields: dict[str, Any], *, from_store: bool)
         UsageError: A part cannot be meant.
         ScenarioInvalid: A scenario is invalid.
     """
+    from salvo_cli.ordering import require_prices
     from salvo_core.alerts.channels import channel_of
+    from salvo_core.manifest.budget import Budget
     from salvo_core.reorder import kept_in_store, order_of
     from salvo_core.run.baselines import baseline
     from salvo_core.run.schedule import NOTHING, PREVIOUS, Schedule, check
@@ -104,6 +110,9 @@ async def made_schedule(site: Site, fields: dict[str, Any], *, from_store: bool)
     made = Schedule(**fields)
     check(made)
     order = order_of(made, site.here.project, open_adapters(site.here).known_secrets())
+    for limit_usd in {made.budget_usd, made.confirm_budget_usd} - {None}:
+        # Or each night would find out anew that nobody can keep it.
+        require_prices(site.here, replace(order, budget=Budget(usd_max=limit_usd)), SCHEDULE_PRICES_HINT)
     return await kept_in_store(made, order, site.store) if from_store else made
 
 

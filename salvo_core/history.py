@@ -188,6 +188,11 @@ class PastRun:
         return sum(cell.trials for cell in self.cells)
 
     @property
+    def wanted(self) -> int:
+        """Trials ordered that should have had a grade: not those that a cell was decided without."""
+        return sum(cell.wanted for cell in self.cells)
+
+    @property
     def pass_rate(self) -> float | None:
         """Of the graded trials; None when there are none."""
         return self.passed / self.scored if self.scored else None

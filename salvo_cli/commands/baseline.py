@@ -120,6 +120,7 @@ def list_(as_json: Json = False) -> int:
 
     async def act(site: Site) -> int:
         from salvo_cli.render.console import console, plain, print_json
+        from salvo_cli.render.numbers import short
         from salvo_cli.render.tables import table
         from salvo_core.run.baselines import baseline, baseline_names
 
@@ -138,7 +139,7 @@ def list_(as_json: Json = False) -> int:
                 {"schema": "salvo.cli.baseline.list/1", "baselines": [_document(*one) for one in listed]}
             )
         elif listed:
-            rows = [[one.name, one.run_id, _came_to(summary), _moment(one)] for one, summary in listed]
+            rows = [[one.name, short(one.run_id), _came_to(summary), _moment(one)] for one, summary in listed]
             console().print(table(("baseline", "run", "verdict", "set"), rows, wide="baseline"))
         else:
             console().print(plain("no baseline yet: `salvo baseline set main latest` makes one"))
@@ -201,7 +202,8 @@ def _document(found: Baseline, summary: Summary | None) -> dict[str, Any]:
 def _came_to(summary: Summary | None) -> str:
     if summary is None:
         return "gone"
-    return f"{summary.verdict.replace('_', ' ')} {summary.counts['passed']:,}/{summary.total:,}"
+    wanted = sum(cell.wanted for cell in summary.cells)
+    return f"{summary.verdict.replace('_', ' ')} {summary.counts['passed']:,}/{wanted:,}"
 
 
 def _moment(found: Baseline) -> str:

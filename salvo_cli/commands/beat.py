@@ -20,8 +20,8 @@ EPILOG = epilog(
         "SALVO_REDIS_URL=rediss://... SALVO_STORE_URL=s3://... salvo beat",
         "salvo worker --beat     a worker that does it beside its trials",
     ],
-    "0 left after SIGTERM or Ctrl-C",
-    exits.SERVER_CODES,
+    "0 left after SIGTERM or Ctrl-C; a Redis or store that is away is waited for",
+    "64 usage",
 )
 TICK_S = 10.0
 

@@ -40,13 +40,15 @@ Candidate = Annotated[
 Margin = Annotated[
     float,
     typer.Option(
-        "--margin", min=0.0, max=1.0, metavar="X", help="Smaller differences of a pass rate do not matter."
+        "--margin", metavar="X", help="Smaller differences of a pass rate do not matter; between 0 and 1."
     ),
 ]
 Alpha = Annotated[
     float,
     typer.Option(
-        "--alpha", min=0.0, max=0.5, metavar="X", help="Chance of an alarm where nothing changed, over all."
+        "--alpha",
+        metavar="X",
+        help="Chance of an alarm where nothing changed, for all cells and for the whole; between 0 and 0.5.",
     ),
 ]
 Force = Annotated[
@@ -87,8 +89,9 @@ def compare(
 
     The order is that of `git diff`: what was, then what is. A cell REGRESSED or IMPROVED if chance does not
     explain the difference and it is at least the margin; it is the SAME if a fall by the margin is ruled
-    out; else it is INCONCLUSIVE, and more trials would tell. Nothing is written in either run. On GitHub
-    the step's summary and annotations are written, too.
+    out; else it is INCONCLUSIVE, and more trials would tell. p is exact, one-sided, and a cell's is adjusted
+    for the number of cells. Nothing is written in either run. On GitHub the step's summary and annotations
+    are written, too.
     """
     from salvo_cli.wiring import in_site
 
@@ -119,9 +122,12 @@ def compare(
 def _demands(margin: float, alpha: float) -> Demands:
     from salvo_core.run.change import Demands
 
-    for option, value in (("--margin", margin), ("--alpha", alpha)):
-        if not 0 < value < 1:
-            raise UsageError(f"{option} {value:g} is not between 0 and 1", hint=f"{option} 0.05")
+    for option, value, most in (("--margin", margin, 1), ("--alpha", alpha, 0.5)):
+        if not 0 < value < most:
+            raise UsageError(
+                f"{option} {value:g} is not between 0 and {most:g}",
+                hint=f"the ends excluded, such as {option} 0.05",
+            )
     return Demands(margin=margin, alpha=alpha)
 
 

@@ -62,6 +62,7 @@ def wait(
 async def _ended(site: Site, run_id: str, *, allow_infra: bool, as_json: bool) -> int:
     from salvo_cli.render.console import console, marks, plain, print_json
     from salvo_cli.render.numbers import short, verdict_text
+    from salvo_cli.reporting import allowed_told
     from salvo_cli.workflow import tell_of_run
 
     summary = await site.observer.summary(run_id)
@@ -80,6 +81,8 @@ async def _ended(site: Site, run_id: str, *, allow_infra: bool, as_json: bool) -
         screen = console()
         line = verdict_text(summary.verdict, marks(screen)) + plain(f"  {summary.reason}")
         screen.print(line)
+        if code != summary.exit_code:
+            screen.print(plain(allowed_told(summary, code)), soft_wrap=True)
         screen.print(plain(f"salvo report {short(run_id)}", "dim"))
     return code
 

@@ -59,7 +59,7 @@ def _runs(runs: Sequence[PastRun], now_ms: int, width: int, signs: Marks) -> Ren
         "run": lambda run: short(run.summary.run_id),
         "when": lambda run: ago(round(run.summary.created_at.timestamp() * 1000), now_ms),
         "verdict": lambda run: verdict_text(run.verdict, signs),
-        "passed": lambda run: f"{run.passed:,}/{run.trials:,}",
+        "passed": lambda run: f"{run.passed:,}/{run.wanted:,}",
         "rate": lambda run: signs.dash if run.pass_rate is None else percent(run.pass_rate),
         "score": lambda run: signs.dash if run.score_mean is None else score(run.score_mean),
         "cost": lambda run: spent(

@@ -20,6 +20,7 @@ from salvo_cli.render.change import (
     rate,
     ratio,
     stopped_told,
+    together_told,
 )
 from salvo_cli.render.console import one_line
 from salvo_cli.render.numbers import plural
@@ -49,6 +50,7 @@ def change_markdown(found: RunChange, sides: Sides) -> str:
         "",
         escaped(found.reason, 300),
         "",
+        *([escaped(together, 300), ""] if (together := together_told(found)) else []),
         f"{escaped(named(found.run_id, sides.candidate))} against "
         f"{escaped(named(found.run_id_before, sides.baseline))}",
         "",

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from rich.console import RenderableType
 
+from salvo_cli.render.numbers import plural
 from salvo_cli.render.tables import Cell, table
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def nights(decided: Sequence[Followed], told: Told, one: Schedule) -> Renderable
     for night in decided:
         found = [(_WORDS.get(event.event, event.event), _cell(event)) for event in night.events[:CELLS_SHOWN]]
         if len(night.events) > CELLS_SHOWN:
-            found.append(("", f"and {len(night.events) - CELLS_SHOWN} more cells"))
+            found.append(("", f"and {plural(len(night.events) - CELLS_SHOWN, 'more cell')}"))
         if night.confirm:
-            found.append(("confirming", f"{len(night.confirm)} cells, with fresh trials"))
+            found.append(("confirming", f"{plural(len(night.confirm), 'cell')}, with fresh trials"))
         found += [(_WORDS.get(alert.kind, alert.kind), _telling(alert, told, one)) for alert in night.alerts]
         if night.note:
             found.append(("", night.note))

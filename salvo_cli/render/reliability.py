@@ -10,7 +10,7 @@ from rich.text import Text
 from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.numbers import percent, plural, score, usd
 from salvo_cli.render.tables import Cell, facts, table
-from salvo_core.run.reliability import CellReliability, MeanRate, Reliability
+from salvo_core.run.reliability import TRIES, CellReliability, MeanRate, Reliability
 from salvo_core.run.summary import CellSummary
 
 CELLS_SHOWN_MAX = 24
@@ -51,6 +51,23 @@ def tries_told(known: CellReliability, *, more: bool, signs: Marks) -> list[tupl
     ]
 
 
+def tries_beyond(asked: Sequence[int], cells: Sequence[CellSummary]) -> str:
+    """Return which k that somebody asked for no cell has the trials for; empty where all are told.
+
+    Args:
+        asked: Each k; the usual ones are not missed.
+        cells: Those that are shown.
+    """
+    most = max((cell.scored for cell in cells), default=0)
+    beyond = [k for k in asked if k > most] if tuple(asked) != TRIES else []
+    if not beyond:
+        return ""
+    told = ", ".join(map(str, beyond))
+    return (
+        f"k = {told}: more tries than any cell here has graded trials ({most:,}), which tell nothing of them"
+    )
+
+
 def saved_told(known: CellReliability) -> str:
     """Return what the trials that an early stop spared would have cost, empty where nobody knows."""
     return f", about {usd(known.saved_usd)} saved" if known.saved_usd else ""
@@ -70,22 +87,21 @@ def reliability_table(
     for _, one in shown:
         most |= dict.fromkeys(tries.k for tries in one.tries)
     ks = sorted(most)
-    if not ks or ks[-1] == 1:
+    if not any(cell.scored > 1 for cell in cells):
         return []
     if len(cells) > CELLS_SHOWN_MAX and not more:
         return [Text("pass@k, pass^k and intervals of each cell: --verbose", style="dim"), Text("")]
     over = "/".join(map(str, ks))
-    heads = ["#", "label", "score (95%)", f"pass@k %\n{over}", f"pass^k %\n{over}"]
+    heads = ["#", "label", "score (95%)"]
     rows: list[list[Cell]] = [
-        [
-            str(cell.cell + 1),
-            one.label,
-            score_told(cell, one, signs) if cell.scored else signs.dash,
-            _over(ks, {tries.k: tries.at_least_one for tries in one.tries}, signs),
-            _over(ks, {tries.k: tries.every_one for tries in one.tries}, signs),
-        ]
+        [str(cell.cell + 1), one.label, score_told(cell, one, signs) if cell.scored else signs.dash]
         for cell, one in shown
     ]
+    if ks:
+        heads += [f"pass@k %\n{over}", f"pass^k %\n{over}"]
+        for row, (_, one) in zip(rows, shown, strict=True):
+            row.append(_over(ks, {tries.k: tries.at_least_one for tries in one.tries}, signs))
+            row.append(_over(ks, {tries.k: tries.every_one for tries in one.tries}, signs))
     if any(one.missing for _, one in shown):
         heads.append("rate\nof all")
         for row, (_, one) in zip(rows, shown, strict=True):
@@ -102,12 +118,15 @@ def run_level(known: Reliability, signs: Marks, *, more: bool) -> list[Renderabl
         if known.population is not None:
             pairs.append(("population", f"{_mean(known.population, signs)}  other scenarios of their kind"))
     workers, retries = known.workers, known.retries
+    stopped = stopped_means(known) if pairs else ""
     if more and workers is not None:
         told = f"chi-squared {workers.statistic:.1f} on {workers.degrees}, p {workers.p:.2g}"
         pairs.append(("workers", f"{told}: whether it matters who runs a trial"))
     if more and retries is not None:
         pairs.append(("retried", f"{_retried(known)}, p {retries.p:.2g}"))
     lines: list[RenderableType] = [facts(pairs)] if pairs else []
+    if stopped:
+        lines.append(plain(stopped, "yellow"))
     for odd in workers.odd if workers is not None else ():
         lines.append(
             plain(
@@ -121,6 +140,16 @@ def run_level(known: Reliability, signs: Marks, *, more: bool) -> list[Renderabl
         told = f"warning: retried trials come out otherwise: {_retried(known)} (p {retries.p:.2g})"
         lines.append(plain(f"{told}; trials that were lost may have been of that kind", "yellow"))
     return [*lines, Text("")] if lines else []
+
+
+def stopped_means(known: Reliability) -> str:
+    """Return what to think of means over cells where some stopped early; empty where none did."""
+    stopped = sum(one.interval == "always_valid" for one in known.cells)
+    if not stopped:
+        return ""
+    if stopped == 1:
+        return "1 cell stopped early: its rate leans towards what stopped it, and these means with it"
+    return f"{stopped} cells stopped early: their rates lean towards what stopped them, and these means, too"
 
 
 def _retried(known: Reliability) -> str:

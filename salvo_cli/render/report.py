@@ -31,6 +31,7 @@ from salvo_cli.render.reliability import (
     run_level,
     saved_told,
     score_told,
+    tries_beyond,
     tries_told,
 )
 from salvo_cli.render.tables import Cell, facts, table
@@ -81,6 +82,8 @@ def report(
     parts.append(Text(""))
     if not failures_only:
         parts += _figures(summary.cells, known, name, width, signs, more=more)
+        if beyond := tries_beyond(tries, summary.cells):
+            parts += [plain(beyond, "yellow"), Text("")]
         parts += run_level(known, signs, more=more)
         parts += judges(summary.cells, name, signs)
     if more:

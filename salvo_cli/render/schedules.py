@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from salvo_cli.render.console import Marks
+from salvo_cli.render.console import Marks, plain
+from salvo_cli.render.numbers import plural
 from salvo_cli.render.tables import Cell, facts, table
 from salvo_core.scenario.notify import shown_destination
+from salvo_core.stats.nights import DEFAULT
 
 if TYPE_CHECKING:
     from salvo_core.run.schedule import Firing, Schedule
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 POINTS = 20
 """Verdicts that a list shows, the newest."""
+
+LEARNED = f"a cell is watched once {DEFAULT.reference_trials_min} of its trials are graded"
 
 _PHASES = {"learning": "learning", "calm": "calm", "suspected": "suspected", "fallen": "FALLEN"}
 _HEIGHTS = {"PASS": 7, "PARTIAL": 4, "FAIL": 1, "HARD FAIL": 0, "HARD_FAIL": 0}
@@ -59,10 +64,13 @@ def _told(one: Schedule) -> str:
 
 
 def next_due(one: Schedule, now: datetime) -> str:
-    """Return when it is due next, in its own time."""
+    """Return when it is due next, in its own time; with the year where that is another one."""
     if one.paused:
         return "paused"
-    return f"{next(one.due_after(now)).astimezone(ZoneInfo(one.timezone)):%a %d %b %H:%M %Z}"
+    zone = ZoneInfo(one.timezone)
+    due = next(one.due_after(now)).astimezone(zone)
+    year = "" if due.year == now.astimezone(zone).year else f" {due.year}"
+    return f"{due:%a %d %b}{year} {due:%H:%M %Z}"
 
 
 def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
@@ -77,16 +85,22 @@ def schedule_facts(one: Schedule, now: datetime) -> RenderableType:
             ("models", ", ".join(one.models) or "the scenarios'"),
             ("budget", "none" if one.budget_usd is None else f"{one.budget_usd:g} USD a run"),
             ("overlap", one.overlap),
-            ("catch-up", f"{one.catchup_s:g} s" if one.catchup_s else "none"),
+            ("catch-up", _span(one.catchup_s) if one.catchup_s else "none"),
             ("tells", _told(one) or "nobody"),
-            ("measured by", _MEASURED.get(one.baseline, f"the baseline {one.baseline}")),
+            ("measured by", _measured_by(one)),
             ("confirmations", _confirmations(one)),
             ("scenarios from", _source(one)),
         ]
     )
 
 
-_MEASURED = {"previous": "the nights before", "none": "nothing: only trouble is told"}
+def _measured_by(one: Schedule) -> str:
+    if one.baseline == "none":
+        return "nothing: only trouble is told"
+    if one.baseline != "previous":
+        return f"the baseline {one.baseline}"
+    nights = math.ceil(DEFAULT.reference_trials_min / one.trials)
+    return f"the nights before: {LEARNED}, after {plural(nights, 'night')}"
 
 
 def _confirmations(one: Schedule) -> str:
@@ -96,6 +110,14 @@ def _confirmations(one: Schedule) -> str:
     return f"{one.confirm_trials} trials of each suspected cell" + (
         "" if limit is None else f", {limit:g} USD at most"
     )
+
+
+def _span(span_s: float) -> str:
+    """Return a span as a person gives it, such as 6h."""
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if span_s % unit_s == 0:
+            return f"{span_s / unit_s:g}{unit}"
+    return f"{span_s:g}s"
 
 
 def _source(one: Schedule) -> str:
@@ -140,7 +162,10 @@ def cells_standing(stands: Sequence[Standing]) -> RenderableType:
         for stand in stands
     ]
     heads = ("state", "measured by", "evidence", "nights", "cell")
-    return table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+    drawn = table(heads, rows, right=heads[1:4], wide="cell", cut=True)
+    if not any(stand.phase == "learning" for stand in stands):
+        return drawn
+    return Group(drawn, plain(f"learning: {LEARNED}; `--baseline NAME` watches at once", "dim"))
 
 
 def standing_document(stand: Standing) -> dict[str, Any]:

@@ -104,6 +104,11 @@ class CellSummary(Frozen):
         """Scenario and model, for people."""
         return f"{self.scenario_name} · {self.model}"
 
+    @property
+    def wanted(self) -> int:
+        """Trials that should have had a grade: not those that were skipped because it was decided."""
+        return self.trials - self.skipped.get(DECIDED, 0)
+
 
 class CellFold:
     """Collects the rows of one cell, in any order.
@@ -252,8 +257,10 @@ class CellFold:
         )
         gate, decided = self.cell.gate, None
         if gate is not None and self.sequential is not None:
-            reason = self.sequential.told(gate) if stop is None else stop.reason
-            decided = Decided(None if stop is None else stop.decision, reason)
+            if stop is None:
+                decided = Decided(None, self.sequential.undecided(gate, tally.passed, len(tally.scores)))
+            else:
+                decided = Decided(stop.decision, stop.reason)
         return ruling(tally, self.cell.threshold, allow_infra=allow_infra, gate=gate, decided=decided)
 
 

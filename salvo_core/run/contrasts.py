@@ -118,7 +118,7 @@ def ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Ve
     if now.stopped or before.stopped:
         return _anytime_ruling(now, before, p, demands)
     delta = now.rate - before.rate
-    told = f"{before.rate:.0%} then, {now.rate:.0%} now"
+    told = f"{_percent(before.rate)} then, {_percent(now.rate)} now"
     lowest = _bounded(now, before)
     highest = -_bounded(before, now)
     if p.worse < demands.alpha and delta <= -demands.margin:
@@ -132,15 +132,15 @@ def ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Ve
     # Not worse by the margin, with the same one-sided confidence that a fall is called with.
     bound = difference_interval(now.counted, before.counted, 1 - 2 * demands.alpha).low
     if bound > -demands.margin and lowest > -demands.margin:
-        return "SAME", f"{told}: not worse by {demands.margin:.0%}"
-    return "INCONCLUSIVE", f"{told}: too few trials to tell a fall of {demands.margin:.0%} from chance"
+        return "SAME", f"{told}: not worse by {_points(demands.margin)}"
+    return "INCONCLUSIVE", f"{told}: too few trials to tell a fall of {_points(demands.margin)} from chance"
 
 
 def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) -> tuple[Verdict, str]:
     """Judge by an interval alone: the observed difference leans towards what stopped the cell."""
     # Each end with the one-sided confidence that a fall is called with elsewhere.
     _, (low, high) = interval_of(now, before, 1 - 2 * demands.alpha)
-    told = f"{before.rate or 0:.0%} then, {now.rate or 0:.0%} now"
+    told = f"{_percent(before.rate or 0)} then, {_percent(now.rate or 0)} now"
     within = f"{100 * low:+.0f} to {100 * high:+.0f} points, whatever stopped it early"
     fell = p.worse < demands.alpha and high <= -demands.margin
     rose = p.better < demands.alpha and low >= demands.margin
@@ -152,7 +152,7 @@ def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) ->
     if rose:
         return "IMPROVED", f"{told}: {within} (p = {p.better:.2g})"
     if low > -demands.margin and _bounded(now, before) > -demands.margin:
-        return "SAME", f"{told}: not worse by {demands.margin:.0%}, whatever stopped it early"
+        return "SAME", f"{told}: not worse by {_points(demands.margin)}, whatever stopped it early"
     short = " and ".join(
         f"the {side} stopped early after {rates.scored:,} of {rates.ordered:,} trials"
         for side, rates in (("candidate", now), ("baseline", before))
@@ -162,6 +162,18 @@ def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) ->
         f"{told}, but {short}, which leaves {100 * low:+.0f} to {100 * high:+.0f} points: "
         "run it without --early-stop to tell"
     )
+
+
+def _points(share: float) -> str:
+    """Return a share in percentage points: a fall by 5 % of a rate would be something else."""
+    shown = f"{100 * share:.3g}"
+    return f"{shown} point" + ("" if shown == "1" else "s")
+
+
+def _percent(rate: float) -> str:
+    """Return a rate as a whole percentage that never rounds a miss, or a pass, away."""
+    whole = round(100 * rate)
+    return f"{whole if rate in (0, 1) else min(99, max(1, whole))}%"
 
 
 def _bounded(now: Rates, before: Rates) -> float:
@@ -234,21 +246,21 @@ def overall(cells: Sequence[Compared], whole: Whole, demands: Demands) -> tuple[
     stopped = sum(cell.stopped for cell in cells)
     beside = f"; {len(open_)} of {len(cells)} cells alone cannot tell" if open_ else ""
     if stopped == len(cells) and not open_:
-        told = f"every cell stopped early, and none is worse by {demands.margin:.0%}"
+        told = f"every cell stopped early, and none is worse by {_points(demands.margin)}"
         return ("IMPROVED", f"{told}; {risen} improved") if risen else ("SAME", told)
     if whole.difference is None or whole.bound is None:
         return "INCONCLUSIVE", ("too few graded trials" if stopped < len(cells) else _ALL_STOPPED) + beside
     over = "the cells that ran to their end" if stopped else "all cells"
-    told = f"{whole.difference:+.1%} over {over}"
+    told = f"{100 * whole.difference:+.1f} points over {over}"
     if whole.p.worse < demands.alpha and whole.difference <= -demands.margin:
         if whole.most > -demands.margin:
             return "INCONCLUSIVE", f"{told}; trials without a grade could explain it{beside}"
         return "REGRESSED", f"{told} (p = {whole.p.worse:.2g}), though no cell alone shows it"
     if whole.bound <= -demands.margin:
-        return "INCONCLUSIVE", f"{told}: a fall of {demands.margin:.0%} is not ruled out{beside}"
+        return "INCONCLUSIVE", f"{told}: a fall of {_points(demands.margin)} is not ruled out{beside}"
     if untold := sum(cell.stopped for cell in open_):
         # No mean over cells covers for them.
         return "INCONCLUSIVE", f"{told}; {untold} that stopped early cannot tell{beside}"
     if risen or (whole.p.better < demands.alpha and whole.difference >= demands.margin):
         return "IMPROVED", f"{told}; {risen} of {len(cells)} cells improved{beside}"
-    return "SAME", f"{told}: not worse by {demands.margin:.0%}{beside}"
+    return "SAME", f"{told}: not worse by {_points(demands.margin)}{beside}"

@@ -172,7 +172,7 @@ def _cell(cell: CellSummary, tries: Sequence[int], exact: bool) -> CellReliabili
     passed, n = cell.counts["passed"], cell.scored
     name, (low, high) = rate_interval(Counted(passed, n), stopped=cell.early_stop is not None, exact=exact)
     saved = cell.skipped.get(DECIDED, 0)
-    wanted = max(1, cell.trials - saved)
+    wanted = max(1, cell.wanted)
     bounds = missing_bounds(passed, n, wanted)
     score = None
     if n > 1 and cell.score.sd is not None:

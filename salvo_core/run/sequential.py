@@ -50,6 +50,13 @@ class Sequential(Frozen):
         low, high = gate.pass_rate - self.indifference, gate.pass_rate + self.indifference
         return f"pass rate {low:g} against {high:g}, alpha {self.alpha:g}, beta {self.beta:g}"
 
+    def undecided(self, gate: Gate, passed: int, graded: int) -> str:
+        """Return ``told`` with what kept all trials of a cell from deciding, where that is an interval."""
+        if self.rule == "sprt":
+            return self.told(gate)
+        low, high = confidence_sequence(passed, graded, 1 - self.alpha)
+        return f"{self.told(gate)}, gives {low:.2f} to {high:.2f}"
+
 
 class Evidence:
     """One cell on its way to a decision: a trial after the other, in index order.

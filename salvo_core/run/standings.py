@@ -60,7 +60,7 @@ class Standing:
     Attributes:
         scenario: Its name.
         model: As ordered.
-        nights: How many were followed, confirmations included.
+        nights: How many had a graded trial of it, confirmations included.
         phase: ``learning`` until enough is known; ``fallen`` is an alert that stands.
         evidence: Nats for the fall, >= 0; once fallen, nats for its being over.
         reference: Pass rate that nights are measured by; None while it is learned.
@@ -130,7 +130,7 @@ def standings(
             night = Night(cell.counts.get("passed", 0), cell.scored, confirmation=fresh)
             measured_by = followed.watch.reference
             event = followed.watch.add(night)
-            followed.nights += 1
+            followed.nights += night.n > 0  # a night on which all was infrastructure's tells nothing
             if event is not None:
                 evidence = followed.watch.decisive
                 followed.found.append(

@@ -198,7 +198,8 @@ def _gated(tally: Tally, gate: Gate) -> Ruling:
     share = f"{_of(tally.passed, graded, 'graded trial')} passed"
     if tally.missing:
         share += f", no result from {tally.missing:,}"
-    told = f"{share}: the pass rate is {low:.2f} to {high:.2f} at {gate.confidence:.0%} confidence"
+    ends = " to ".join(apart(end, gate.pass_rate, 2)[0] for end in (low, high))
+    told = f"{share}: the pass rate is {ends} at {gate.confidence:.0%} confidence"
     if low >= gate.pass_rate:
         return Ruling("PASS", f"{told}, all of it above the gate {gate.pass_rate:g}")
     if high < gate.pass_rate:

@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-from salvo_core.stats.intervals import Interval
+from salvo_core.stats.intervals import Interval, mean_interval
+
+SAME_RATE = 1e-12
+"""Rates so near to each other are one: 3 of 10 and 6 of 20."""
 
 
 class Counted(NamedTuple):
@@ -41,11 +44,12 @@ def of_these_cells(cells: Sequence[Counted], confidence: float = 0.95) -> Pooled
 
     Returns:
         None where the counts cannot tell: a cell with fewer than two graded trials has no noise to
-        measure. Cells that all passed (or failed) every trial show no noise either: the interval then
-        has a Wilson interval's width for all their trials together instead of none.
+        measure. One that passed (or failed) every trial shows none either: its noise is then that of
+        (passed + 2) / (n + 4), as in Agresti and Coull's interval, so that it adds to the width.
 
     Source:
-        Miller, "Adding Error Bars to Evals", arXiv 2411.00640 (2024).
+        Miller, "Adding Error Bars to Evals", arXiv 2411.00640 (2024); Agresti and Coull, The American
+        Statistician 52 (1998).
     """
     if not cells or any(n < 2 for _, n in cells):
         return None
@@ -78,7 +82,9 @@ def of_their_population(cells: Sequence[Counted], confidence: float = 0.95) -> P
         confidence: Two-sided level, dimensionless, 0 < confidence < 1.
 
     Returns:
-        None with fewer than two cells.
+        None with fewer than two cells. Cells of one rate have no spread to estimate anything from, and two
+        that passed every trial do not promise that others will: the interval is then that of
+        ``mean_interval`` for equal values.
     """
     if len(cells) < 2 or any(n < 1 for _, n in cells):
         return None
@@ -88,5 +94,7 @@ def of_their_population(cells: Sequence[Counted], confidence: float = 0.95) -> P
     rates = [passed / n for passed, n in cells]
     mean = math.fsum(rates) / count
     se = math.sqrt(math.fsum((rate - mean) ** 2 for rate in rates) / (count * (count - 1)))
+    if max(rates) - min(rates) < SAME_RATE:
+        return Pooled(mean, 0.0, mean_interval(min(mean, 1.0), 0.0, count, confidence))
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * se
     return Pooled(mean, se, Interval(max(0.0, mean - half), min(1.0, mean + half)))

@@ -51,6 +51,17 @@ def test_infrastructure_errors_are_quoted_and_can_be_allowed(person):
     mixed = person.types("run", "broken.yaml", "fine.yaml", "-n", "2", "--allow-infra", "-q")
     assert mixed.code == 3  # a cell of which no trial was graded stays undecided
     assert mixed.err == ""
+    assert "--allow-infra" not in mixed.out  # the code is that of the verdict
+
+
+def test_the_code_of_allowed_infrastructure_errors_is_explained_beside_the_verdict(person):
+    half = person.scenario("half", "[{text: good}]\n  trials: {0: [{error: {kind: permanent}}]}")
+    ran = person.types("run", half, "-n", "2", "--allow-infra")
+    assert (ran.code, "INFRA ERROR" in ran.out) == (0, True)
+    told = "--allow-infra: the graded trials alone come to PASS, exit 0"
+    assert told in ran.out
+    assert told in person.types("wait", "latest", "--allow-infra").out
+    assert "--allow-infra" not in person.types("wait", "latest").out
 
 
 def test_t71_what_a_model_said_is_shown_verbatim_and_the_code_is_the_verdicts(person):

@@ -72,8 +72,14 @@ def test_a_schedule_fires_by_itself_once_and_a_person_may_trigger_it(person):
         (["--overlap", "both"], "overlap"),
         (["/"], "project"),
         (["missing.yaml"], "missing.yaml"),
+        (["--model", ""], "a model has a name"),
+        (
+            ["trial.yaml", "--budget-usd", "5", "--model", "priceless"],
+            "the price of 'priceless' is not known",
+        ),
+        (["trial.yaml", "--confirm-budget-usd", "5", "--model", "priceless"], "is not known"),
     ],
-    ids=["cron", "timezone", "catchup", "overlap", "outside", "missing"],
+    ids=["cron", "timezone", "catchup", "overlap", "outside", "missing", "model", "budget", "confirmations"],
 )
 def test_what_cannot_be_meant_is_told_when_it_is_added(person, arguments, said):
     person.scenario("trial", "[{text: good}]")

@@ -16,6 +16,7 @@ from salvo_cli.render.change import (
     rate,
     ratio,
     stopped_told,
+    together_told,
 )
 from salvo_cli.render.numbers import plural
 from salvo_cli.render.pages.history import history_plot
@@ -78,17 +79,11 @@ def _measured(rates: Rates) -> Measured | None:
 
 
 def _head(found: RunChange, sides: Sides) -> str:
-    sure = ""
-    if (
-        found.difference is not None
-        and found.difference_low is not None
-        and found.difference_high is not None
-    ):
-        low, high = points(found.difference_low), points(found.difference_high)
-        sure = f"{points(found.difference)} points over all cells, 95 % interval {low} to {high} · "
+    told = together_told(found)
+    together = f"<p>{text(told, 300)}</p>\n" if told else ""
     return (
         f'<h1 class="{tone(found.verdict)}">{found.verdict}</h1>\n<p>{text(found.reason, 1000)}</p>\n'
-        f"<p>{sure}a difference counts from {points(found.margin)} points on, at a level of "
+        f"{together}<p>a difference counts from {points(found.margin)} points on, at a level of "
         f"{found.alpha:g}</p>\n"
         f'<p class="quiet"><code>{text(named(found.run_id, sides.candidate))}</code> against '
         f"<code>{text(named(found.run_id_before, sides.baseline))}</code></p>\n"

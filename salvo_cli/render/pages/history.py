@@ -114,7 +114,7 @@ def _runs(runs: Sequence[PastRun]) -> str:
         [
             text(moment(run.summary.created_at)),
             f'<span class="{tone(run.verdict)}">{text(run.verdict.replace("_", " "))}</span>',
-            f"{run.passed:,}/{run.trials:,}",
+            f"{run.passed:,}/{run.wanted:,}",
             "–" if run.pass_rate is None else percent(run.pass_rate),
             text(_cost(run)),
             f"<code>{text(short(run.summary.run_id))}</code>",

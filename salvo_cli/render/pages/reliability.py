@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from salvo_cli.render.numbers import percent, plural, score, usd
 from salvo_cli.render.pages.sheet import table, text
+from salvo_cli.render.reliability import stopped_means
 from salvo_core.run.cells import CellSummary
 from salvo_core.run.reliability import CellReliability, IntervalName, MeanRate, Reliability
 
@@ -59,9 +60,9 @@ def reliability_tables(cells: Sequence[CellSummary], names: Sequence[str], known
             *([_saved(one)] * saved),
         ]
         for number, (cell, name, one) in enumerate(zip(cells, names, shown, strict=True), 1)
-        if one.tries
+        if one.tries or cell.scored > 1
     ]
-    told = table(heads, rows, numbers=[heads[0], *heads[3:]]) + LEGEND if rows else ""
+    told = table(heads, rows, numbers=[heads[0], *heads[3:]]) + LEGEND * bool(ks) if rows else ""
     return "\n".join(part for part in (told, _run_level(known)) if part)
 
 
@@ -97,6 +98,8 @@ def _run_level(known: Reliability) -> str:
             (known.population, "mean over their population: other scenarios of their kind"),
         )
         lines = [f"<p>{text(f'{_mean(mean)} {what}')}</p>" for mean, what in means if mean is not None]
+        if lines and (stopped := stopped_means(known)):
+            lines.append(f'<p class="quiet">{text(stopped)}</p>')
     for odd in known.workers.odd if known.workers is not None else ():
         told = (
             f"On worker {odd.worker} {odd.passed:,} of {plural(odd.scored, 'trial')} passed where "

@@ -83,6 +83,16 @@ def test_cost_latency_and_tokens_stand_beside_the_cells_where_there_is_room_and_
     assert shown(one, 80).count("x1.00 (1.00-1.00)") == shown(one, 160).count("x1.00 (1.00-1.00)") == 9
 
 
+def test_all_cells_together_are_told_with_both_tests_and_one_cell_speaks_for_itself():
+    one = found(*FALLEN)
+    told = " ".join(shown(one).split())
+    assert f"all cells: {100 * one.difference:+.1f} points (" in told
+    assert f"exact p {one.p_worse:.2g}, chi-squared {one.chi_squared:.2f} with p {one.p:.2g}" in told
+    assert "chi&#45;squared" in change_markdown(one, Sides())
+    alone = found([(9, 1)], [(9, 1)], trials=10)
+    assert "all cells:" not in shown(alone) + change_markdown(alone, Sides())
+
+
 def stopped_early():
     order = plan(trials=50)
     baseline = order.model_copy(update={"run_id": BASELINE_ID})

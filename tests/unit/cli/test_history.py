@@ -11,7 +11,8 @@ from rich.console import Console
 from salvo_cli.render.console import Marks, marks
 from salvo_cli.render.history import POINTS_MAX, history, history_document, sparkline
 from salvo_core.history import Damaged, History, PastRun, chosen
-from salvo_core.run.stopping import Stop
+from salvo_core.manifest.rows import Row
+from salvo_core.run.stopping import DECIDED, Stop
 from salvo_core.run.summary import summarise
 from tests.unit.cli.drawing import ascii_console, drawn
 from tests.unit.run.builders import plan, row, rows
@@ -51,6 +52,15 @@ def test_the_trend_is_told_from_the_first_run_to_the_last():
     text = shown(past(rows(0, 0), rows(1, 0), rows(1, 1)))
     assert "3 runs shown · pass rate 0% → 100%" in text
     assert "▁▅█" in text
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_trials_that_nobody_needed_are_not_among_those_that_could_have_passed(width):
+    ended = [row(index) for index in range(8)] + [row(8, "failed"), row(9, "infra_error")]
+    spared = [Row(index, "skipped", 0, "t", reason=DECIDED) for index in range(10, 100)]
+    text = shown(past([*ended, *spared]), width)
+    assert "8/10" in text
+    assert "8/100" not in text
 
 
 def test_one_run_has_no_trend():

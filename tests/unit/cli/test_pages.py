@@ -157,6 +157,8 @@ def test_a_comparisons_page_shows_both_sides_and_what_regressed_first():
     cells = [word for word in said if word in ("REGRESSED", "INCONCLUSIVE", "IMPROVED", "SAME")]
     assert cells[1] == "REGRESSED"
     assert text.count("salvo trace ") == 2
+    assert "all cells: " in text
+    assert "chi-squared" in text
 
 
 def test_a_comparisons_page_draws_a_stopped_cell_by_what_allows_for_it_and_says_what_to_do():

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from salvo_cli.render.console import Marks
+from salvo_cli.render.pages.run import run_page
 from salvo_cli.render.report import next_commands, report
+from salvo_core.run.cells import Stop
 from salvo_core.run.summary import summarise
 from tests.unit.cli.drawing import drawn
 from tests.unit.run.builders import plan, row, rows
@@ -288,6 +290,31 @@ def test_a_cell_is_named_by_what_its_trials_prove_and_intervals_are_the_asked_on
     assert "50% (27–73)  of 20 graded trials, exact 95% interval · flaky" in shown(one, width, exact=True)
     assert "pass^k      k=3 11%  k=5 2%  all of k pass" in shown(one, width, tries=(3, 5))
     assert "pass@k" not in shown(summary([row(0)]), width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("cells", [1, 2])
+def test_more_tries_than_trials_are_said_to_be_and_take_nothing_else_away(width, cells):
+    one = summary([row(i, "passed" if i % 3 else "failed") for i in range(20 * cells)], cells=cells)
+    text = " ".join(shown(one, width, tries=(30,)).split())
+    assert "k = 30: more tries than any cell here has graded trials (20)" in text
+    assert text.count("flaky") == cells
+    assert "pass@k" not in text
+    assert "more tries" not in shown(one, width, tries=(3,))
+    assert "more tries" not in shown(summary(graded(2, 0)), width)  # of the usual ones nobody misses any
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_means_over_cells_of_which_one_stopped_early_say_so(width):
+    early = Stop(after=10, rule="unreachable", reason="out of reach")
+    one = summary([row(i, "passed" if i % 3 else "failed") for i in range(40)], cells=2)
+    stopped = one.model_copy(
+        update={"cells": (one.cells[0].model_copy(update={"early_stop": early}), one.cells[1])}
+    )
+    told = "1 cell stopped early: its rate leans towards what stopped it, and these means with it"
+    assert told in " ".join(shown(stopped, width).split())
+    assert told in run_page(stopped)
+    assert "leans" not in shown(one, width) + run_page(one)
 
 
 def test_trials_without_a_grade_show_as_bounds_beside_their_number():

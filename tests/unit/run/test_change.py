@@ -127,6 +127,16 @@ def test_a_fall_within_the_margin_is_none_however_sure():
     assert found.verdict == "SAME"
 
 
+def test_reasons_speak_of_points_as_the_margin_was_given_and_never_round_a_miss_away():
+    found = changed(
+        [(298, 2), (299, 1)], [(300, 0), (299, 1)], trials=300, demands=Demands(margin=0.025), cells=2
+    )
+    assert found.cells[0].reason == "100% then, 99% now: not worse by 2.5 points"
+    assert found.reason == "-0.3 points over all cells: not worse by 2.5 points"
+    few = changed([(9, 1)], [(9, 1)], trials=10, demands=Demands(margin=0.01))
+    assert few.reason.endswith("too few trials to tell a fall of 1 point from chance")
+
+
 def test_few_trials_cannot_tell_and_it_is_said_what_they_could_have():
     found = changed([(18, 2)], [(20, 0)], trials=20)
     (cell,) = found.cells

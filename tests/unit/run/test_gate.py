@@ -11,6 +11,7 @@ from salvo_core.run.sequential import Evidence, Sequential
 from salvo_core.run.stopping import DECIDED, Curtailment, first_stop, rule_of
 from salvo_core.run.summary import summarise
 from salvo_core.run.verdict import cell_verdict
+from salvo_core.stats.sequential import confidence_sequence
 from tests.unit.run.builders import Row, plan, row
 
 GATE = Gate(pass_rate=0.8)
@@ -42,6 +43,28 @@ def test_trials_without_a_result_count_against_either_answer():
     ruling = cell_verdict(ended(30, 0), 0.5, trials=45, gate=GATE)
     assert ruling.verdict == "INCONCLUSIVE"
     assert "no result from 15" in ruling.reason
+
+
+def test_an_end_of_the_interval_that_misses_the_gate_by_a_hair_is_not_shown_as_the_gate():
+    ruling = cell_verdict(ended(15, 0), 0.5, gate=GATE)
+    assert ruling.verdict == "INCONCLUSIVE"
+    assert "the pass rate is 0.80 to" not in ruling.reason
+    assert "the pass rate is 0.79" in ruling.reason
+
+
+def test_a_rule_that_could_not_decide_says_which_interval_kept_it_from_it():
+    order = plan(trials=60)
+    (cell,) = order.cells
+    rule = Sequential(rule="confidence")
+    order = order.model_copy(
+        update={"cells": (cell.model_copy(update={"gate": GATE}),), "early_stop": True, "sequential": rule}
+    )
+    kinds = ["failed" if index in (5, 15, 25, 35) else "passed" for index in range(60)]
+    found = summarised(order, [row(index, kind) for index, kind in enumerate(kinds)])
+    assert found.verdict == "INCONCLUSIVE"
+    low, high = confidence_sequence(56, 60)
+    assert found.pass_rate_low > GATE.pass_rate > low  # of fixed numbers it would have cleared the gate
+    assert f"always-valid, alpha 0.05, gives {low:.2f} to {high:.2f}" in found.reason
 
 
 def test_infrastructure_and_hard_fails_come_first():

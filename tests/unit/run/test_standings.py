@@ -35,6 +35,15 @@ def test_a_night_that_was_cut_short_tells_nothing():
     assert (stand.phase, stand.nights, stand.evidence) == ("calm", 10, 0)
 
 
+def test_a_night_of_infrastructure_errors_alone_is_none_that_was_followed():
+    rows = [row(index, "infra_error") for index in range(20)]
+    lost = summarise(plan(trials=20), rows, {}, started_ms=1, finished_ms=2, state="sealed")
+    (stand,) = standings([*LEARNED, PastNight(lost)])
+    assert (stand.phase, stand.nights) == ("calm", 10)
+    (alone,) = standings([PastNight(lost)])
+    assert (alone.phase, alone.nights) == ("learning", 0)
+
+
 def test_a_confirmation_of_some_cells_leaves_the_others_where_they_are():
     whole = [night(17, 20, cells=2)] * 10
     part = night(60, 100, fresh=True)._replace(part=True)

@@ -44,3 +44,15 @@ def test_the_interval_of_these_cells_covers_the_mean_of_their_true_rates():
         assert pooled is not None
         covered += pooled.interval.low <= sum(rates) / len(rates) <= pooled.interval.high
     assert 0.93 <= covered / rounds <= 0.985
+
+
+@pytest.mark.parametrize(
+    "cells", [[Counted(40, 40)] * 2, [Counted(0, 9)] * 2, [Counted(3, 10), Counted(6, 20)]]
+)
+def test_cells_of_one_rate_promise_nothing_certain_of_others(cells):
+    found = of_their_population(cells)
+    assert found is not None
+    assert found.interval.high - found.interval.low == pytest.approx(
+        1 - 0.05**0.5
+    )  # of two unseen, any table
+    assert found.interval.low <= found.mean <= found.interval.high
