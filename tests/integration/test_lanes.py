@@ -6,6 +6,7 @@ import sys
 import pytest
 from kombu import Consumer, Queue
 
+from salvo_core.run.route import LANES_OF_SMALL, SMALL_MAX
 from salvo_core.store.memory import MemoryStore
 from salvo_core.sweep import Sweeper
 from salvo_worker.app import QUEUE, make_app
@@ -81,6 +82,14 @@ async def test_higher_priorities_are_taken_first(site, queue, redis_url):
 async def test_each_run_is_given_the_emptiest_lane_until_all_are_in_use(site):
     plans = [await site.submit(order(3)) for _ in range(len(QUEUES) + 1)]
     assert [plan.lane for plan in plans] == [*range(len(QUEUES)), 0]
+
+
+async def test_large_runs_leave_the_last_lanes_to_small_ones_however_many_there_are(site, queue, redis_url):
+    large = [await site.submit(order(SMALL_MAX + 1), dispatcher=queue) for _ in range(len(QUEUES) + 1)]
+    small = await site.submit(order(4), dispatcher=queue)
+    assert not {plan.lane for plan in large} & set(range(len(QUEUES))[-LANES_OF_SMALL:])
+    taken = take(redis_url, 5 * len(QUEUES))
+    assert [index for run_id, index in taken if run_id == small.run_id] == [0, 1, 2, 3]
 
 
 async def test_messages_can_be_read_by_a_stock_celery_worker(site, queue, redis_server):
