@@ -76,6 +76,8 @@ async def cancel(
     for start in range(0, plan.total, ROWS_PER_CALL):
         rows, _ = await manifest.cancel_rows(run_id, start, min(start + ROWS_PER_CALL, plan.total))
         ended += rows
+    # Of a nightly they may be a hundred thousand, and workers would take each to find its trial over.
+    await dispatcher.withdraw(run_id, plan.route)
     # Trials with turns in their journal are closed by a worker, so that what was paid is kept.
     await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
     await seal(run_id, store=store, manifest=manifest)

@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+from functools import partial
 
 import pytest
 from kombu import Consumer, Queue
 
+from salvo_core.cancel import cancel
 from salvo_core.run.route import LANES_OF_SMALL, SMALL_MAX
 from salvo_core.store.memory import MemoryStore
 from salvo_core.sweep import Sweeper
@@ -90,6 +92,20 @@ async def test_large_runs_leave_the_last_lanes_to_small_ones_however_many_there_
     assert not {plan.lane for plan in large} & set(range(len(QUEUES))[-LANES_OF_SMALL:])
     taken = take(redis_url, 5 * len(QUEUES))
     assert [index for run_id, index in taken if run_id == small.run_id] == [0, 1, 2, 3]
+
+
+async def test_a_cancelled_run_leaves_no_message_in_a_lane_and_others_there_keep_their_order(
+    site, queue, redis_url, monkeypatch
+):
+    monkeypatch.setattr("salvo_worker.dispatch.LOOKED_AT_ONCE", 7)
+    before = await site.submit(order(5), dispatcher=queue)
+    monkeypatch.setattr(queue, "lanes", partial(asyncio.sleep, 0, [0]))  # there is but one
+    nightly = await site.submit(order(300), dispatcher=queue)
+    after = await site.submit(order(5), dispatcher=queue)
+    assert before.route == nightly.route == after.route
+    await cancel(nightly.run_id, store=site.store, manifest=site.manifest, dispatcher=queue)
+    assert await queue.queued() == 10
+    assert take(redis_url, 10) == [(plan.run_id, index) for plan in (before, after) for index in range(5)]
 
 
 async def test_messages_can_be_read_by_a_stock_celery_worker(site, queue, redis_server):
