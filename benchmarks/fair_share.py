@@ -54,7 +54,7 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=100, help="trials at once in the one worker")
     parser.add_argument("--latency-s", type=float, default=0.2, help="what each turn takes")
     parser.add_argument("--rounds", type=int, default=3, help="small runs in each case")
-    parser.add_argument("--window-s", type=float, default=6.0, help="over which the nightly's rate is taken")
+    parser.add_argument("--window-s", type=float, default=5.0, help="over which the nightly's rate is taken")
     chosen = parser.parse_args()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:

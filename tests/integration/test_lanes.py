@@ -8,6 +8,7 @@ import pytest
 from kombu import Consumer, Queue
 
 from salvo_core.cancel import cancel
+from salvo_core.errors import RedisUnavailable
 from salvo_core.run.route import LANES_OF_SMALL, SMALL_MAX
 from salvo_core.store.memory import MemoryStore
 from salvo_core.sweep import Sweeper
@@ -106,6 +107,18 @@ async def test_a_cancelled_run_leaves_no_message_in_a_lane_and_others_there_keep
     await cancel(nightly.run_id, store=site.store, manifest=site.manifest, dispatcher=queue)
     assert await queue.queued() == 10
     assert take(redis_url, 10) == [(plan.run_id, index) for plan in (before, after) for index in range(5)]
+
+
+async def test_a_run_is_cancelled_also_where_the_broker_does_not_let_its_messages_be_taken_out(
+    site, monkeypatch
+):
+    async def refuse(*_):
+        raise RedisUnavailable("no permission")
+
+    plan = await site.submit(order(3))
+    monkeypatch.setattr(site.outbox, "withdraw", refuse)
+    done = await cancel(plan.run_id, store=site.store, manifest=site.manifest, dispatcher=site.outbox)
+    assert (done.ended, await site.state(plan.run_id)) == (3, "sealed")
 
 
 async def test_messages_can_be_read_by_a_stock_celery_worker(site, queue, redis_server):
