@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salvo_core.manifest.archive import ARCHIVE_BYTES_MAX
-from salvo_core.manifest.memory import MESSAGE_BYTES, SHARE_MAX
+from salvo_core.manifest.memory import MESSAGE_BYTES, ROW_BYTES, SHARE_MAX
 from salvo_core.settings import QUEUED_MAX
 from salvo_core.store.pack import MEMBERS_MAX, PACK_BYTES_MAX
 
@@ -26,6 +26,9 @@ RATES_PER_S = (10, 100, 1_000)
 
 ARCHIVE_LINE_BYTES = 215
 """Of a finished row in the archive, unpacked."""
+
+SERVER_BYTES = 4_000_000
+"""What a Redis without keys has in use, its clients' buffers with it."""
 
 LONG_TRACE_BYTES = 20_000
 """Of a trace of some wordy turns, compressed; assumed."""
@@ -133,10 +136,6 @@ def by_size(known: Constants) -> list[list[str]]:
     def queued_bytes(trials: int) -> float:
         return min(trials, QUEUED_MAX) * known.message.value
 
-    def redis_bytes(trials: int) -> float:
-        running = _running(100, known) * known.running.value
-        return trials * known.row_finished.value + queued_bytes(trials) + running
-
     def packs(trials: int) -> int:
         return trials // min(MEMBERS_MAX, int(PACK_BYTES_MAX / known.trace.value)) + 1
 
@@ -152,7 +151,7 @@ def by_size(known: Constants) -> list[list[str]]:
         row(f"Redis: messages, at most {QUEUED_MAX:,} at once", lambda n: _bytes(queued_bytes(n))),
         row(
             "Redis: maxmemory (800 trials at once, a tenth free)",
-            lambda n: _bytes(redis_bytes(n) / SHARE_MAX),
+            lambda n: _bytes(maxmemory_bytes(n, known)),
         ),
         row("Redis: commands", lambda n: _count(n * known.redis_commands.value)),
         row("Redis: CPU", lambda n: _time(n * known.redis_cpu.value / 1000)),
@@ -178,6 +177,18 @@ def by_size(known: Constants) -> list[list[str]]:
     ]
 
 
+def maxmemory_bytes(trials: int, known: Constants | None = None) -> float:
+    """Return the maxmemory with which an empty Redis takes an order of so many trials.
+
+    An order reckons with the largest usual row and message: it would be refused where only what was measured
+    had room. A run holds no more than that at once.
+    """
+    known = known or constants()
+    ordered = trials * ROW_BYTES + min(trials, QUEUED_MAX) * MESSAGE_BYTES
+    running = _running(100, known) * known.running.value
+    return (ordered + running + SERVER_BYTES) / SHARE_MAX
+
+
 def by_rate(known: Constants) -> list[list[str]]:
     """Return the table of what a rate takes while it lasts, a column for each of RATES_PER_S."""
 
@@ -197,6 +208,28 @@ def by_rate(known: Constants) -> list[list[str]]:
     ]
 
 
+def as_run(known: Constants) -> list[list[str]]:
+    """Return what a million trials took when they were run, beside what the plan says of them."""
+    ran = json.loads((RESULTS / "million.json").read_text("utf-8"))["figures"]
+    trials = round(ran["trials"])
+    submission_s = trials / known.submit_rate.value
+    return [
+        ["submission", _time(submission_s), _time(ran["submit_s"])],
+        ["memory of `salvo submit`", "", _bytes(ran["submit_peak_mb"] * 2**20)],
+        ["messages in the queue, at most", _count(min(trials, QUEUED_MAX)), _count(ran["queued_most"])],
+        ["`salvo status` meanwhile: Redis' time", "", f"{ran['status_redis_ms']:.2g} ms"],
+        ["a sweep that sends 20,000 messages more", "", _time(ran["sweep_s"])],
+        ["Redis: rows when all have ended", _bytes(trials * known.row_finished.value),
+         _bytes(trials * ran["redis_bytes_finished"])],
+        ["Redis: maxmemory, and the most in use", _bytes(maxmemory_bytes(trials, known)),
+         _bytes(ran["redis_peak_mb"] * 1e6)],
+        ["seal: CPU", _time(trials * known.seal_cpu.value / 1e6), _time(ran["seal_cpu_s"])],
+        ["seal: memory", _bytes(trials * known.seal_memory.value * 1024),
+         _bytes(ran["seal_peak_mb"] * 2**20)],
+        ["report: objects read", "1", _count(ran["report_reads"])],
+    ]  # fmt: skip
+
+
 def tables() -> dict[str, str]:
     """Return the page's tables as markdown, by name."""
     known = constants()
@@ -205,6 +238,7 @@ def tables() -> dict[str, str]:
     told = [[one.name, f"{one.value:.4g} {one.unit}", one.source] for one in known.all()]
     return {
         "by size": _table(["", *sizes], by_size(known)),
+        "as run": _table(["1,000,000 trials", "on paper", "measured"], as_run(known)),
         "by rate": _table(["", *rates], by_rate(known)),
         "constants": _table(["constant", "value", "from"], told),
     }

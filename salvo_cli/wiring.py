@@ -250,6 +250,10 @@ class LazyDispatcher:
         """Return how many messages no worker has taken yet, by lane."""
         return await self._made().lanes()
 
+    async def withdraw(self, run_id: str, route: Route) -> int:
+        """Take a run's messages out of the queue; return how many there were."""
+        return await self._made().withdraw(run_id, route)
+
     async def aclose(self) -> None:
         """Let go of connections, if there ever were any."""
         if self._real is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
+from salvo_core.errors import RedisUnavailable
 from salvo_core.manifest.counters import RunCounts
 from salvo_core.manifest.live import ROWS_PER_CALL, Manifest
 from salvo_core.resume import publish_pending
@@ -76,6 +78,10 @@ async def cancel(
     for start in range(0, plan.total, ROWS_PER_CALL):
         rows, _ = await manifest.cancel_rows(run_id, start, min(start + ROWS_PER_CALL, plan.total))
         ended += rows
+    # Of a nightly they may be a hundred thousand, and workers would take each to find its trial over. Where
+    # they stay, that is all they do: a broker that does not let us keeps nobody from cancelling.
+    with suppress(RedisUnavailable):
+        await dispatcher.withdraw(run_id, plan.route)
     # Trials with turns in their journal are closed by a worker, so that what was paid is kept.
     await publish_pending(plan, manifest=manifest, dispatcher=dispatcher)
     await seal(run_id, store=store, manifest=manifest)

@@ -31,7 +31,7 @@ from salvo_core.run.dispatch import Dispatcher
 from salvo_core.run.extension import extended
 from salvo_core.run.forgetting import forget_orders, is_sealed
 from salvo_core.run.plan import CELLS_MAX, RUN_TRIALS_MAX, TRIALS_MAX, Cell, Plan
-from salvo_core.run.route import Priority
+from salvo_core.run.route import Priority, lanes_open_to
 from salvo_core.run.sequential import Sequential
 from salvo_core.run.withholding import cell_of, keep_scenarios
 from salvo_core.scenario.loading import Loaded
@@ -222,8 +222,8 @@ async def submit(
 
 
 async def in_lane(plan: Plan, dispatcher: Dispatcher) -> Plan:
-    """Return the plan with the lane of the queue in which the fewest messages wait."""
-    waiting = await dispatcher.lanes()
+    """Return the plan with that lane of the queue, of those open to it, in which the fewest messages wait."""
+    waiting = (await dispatcher.lanes())[: lanes_open_to(plan.total)]
     return plan.model_copy(update={"lane": waiting.index(min(waiting))})
 
 

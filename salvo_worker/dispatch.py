@@ -22,10 +22,23 @@ from salvo_core.run.route import PRIORITIES, USUAL, Route
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_core.settings import QUEUED_MAX, without_password
 from salvo_worker.app import make_app
-from salvo_worker.letter import NUMBERS, QUEUES, letter
+from salvo_worker.letter import NUMBERS, QUEUES, letter, only_in_letters_of
 
 BATCH = 500
 """Messages per command: a quarter of a megabyte, and less than a millisecond of the server's time."""
+
+LOOKED_AT_ONCE = 1000
+"""Messages that one script takes from the end of a list and puts back at the other: a millisecond or two."""
+
+WITHDRAW = """
+local gone = 0
+for _ = 1, tonumber(ARGV[2]) do
+  local letter = redis.call('RPOP', KEYS[1])
+  if not letter then break end
+  if string.find(letter, ARGV[1], 1, true) then gone = gone + 1 else redis.call('LPUSH', KEYS[1], letter) end
+end
+return gone
+"""
 
 
 class CeleryDispatcher:
@@ -64,6 +77,16 @@ class CeleryDispatcher:
             found[route.lane] += length
         return found
 
+    async def withdraw(self, run_id: str, route: Route) -> int:
+        """Take a run's messages that no worker has taken yet out of the queue; return how many there were.
+
+        Its list goes round once, some at a time, and others' messages keep their order.
+
+        Raises:
+            RedisUnavailable: The broker is away; some may be left.
+        """
+        return int(await self._on_thread(self._withdraw, run_id, route))
+
     async def aclose(self) -> None:
         """Close the broker connections and the thread."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._app.close)
@@ -92,6 +115,18 @@ class CeleryDispatcher:
                     client.lpush(channel.list_of(queue, number), *batch)
                     sent += len(batch)
         return sent
+
+    def _withdraw(self, run_id: str, route: Route) -> int:
+        gone, sought = 0, only_in_letters_of(run_id)
+        with self._app.connection_or_acquire() as connection:
+            channel = connection.default_channel
+            key = channel.list_of(QUEUES[route.lane], NUMBERS[route.priority])
+            with channel.conn_or_acquire() as client:
+                left = client.llen(key)
+                while left > 0:
+                    gone += client.eval(WITHDRAW, 1, key, sought, min(left, LOOKED_AT_ONCE))
+                    left -= LOOKED_AT_ONCE
+        return gone
 
     def _lengths(self) -> dict[Route, int]:
         routes = [Route(lane, priority) for lane in range(len(QUEUES)) for priority in PRIORITIES]

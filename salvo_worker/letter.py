@@ -30,6 +30,18 @@ _TAG_BYTES = 9
 under way at once, two have the same one in fewer than one case of a billion."""
 
 
+_BEFORE_RUN_ID = b'[[],{"run_id":"'
+
+
+def only_in_letters_of(run_id: str) -> str:
+    """Return text that stands in every message of a run, and in no other's.
+
+    What stands before the run's id in the body, and the id itself, are whole groups of three bytes: base64
+    writes them the same whatever comes after.
+    """
+    return base64.b64encode(_BEFORE_RUN_ID + run_id.encode()).decode()
+
+
 def letter(message: TrialMessage, queue: str, number: int, signer: Signer) -> str:
     """Return the message as Celery finds it.
 

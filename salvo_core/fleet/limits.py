@@ -7,13 +7,15 @@ counted by what each worker says it holds, and forgotten with a worker that has 
 
 "Too many requests" makes everybody wait as long as the provider asks, and cuts the rate once per episode;
 then it grows again, steadily, until it is the stated one, or the provider says so again. Without a stated
-limit and before the first such answer there is nothing in Redis.
+limit and before the first such answer there is nothing in Redis. The first rate is a guess, of what was
+answered by then, which may be nothing: it grows by half each second until it is refused, and halves then.
 
 Two keys for each, ``salvo:limit:{<adapter>}`` (hash: ``lua/limit_acquire.lua`` says of what) and the same
 with ``:workers``. Time is the server's.
 
 Source:
     ITU-T I.371 (2004), Annex A: the generic cell rate algorithm, as virtual scheduling.
+    RFC 5681 (2009), 3.1: slow start, and what is left of it at the first loss.
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ class Terms:
         episode_s: What was let through so soon after a cut is no reason for another.
         factor: What is left of a rate when it is cut.
         growth: Share of the rate before the cut that comes back with each second.
+        seeking_growth: What a rate that was guessed becomes in each second, until it is refused: a factor.
+        seeking_factor: What is left of it then.
+        soon_s: If that is refused so soon after it could be tried, it becomes what the provider had answered.
         per_min_least: No rate is cut below it, or below a tenth of the stated one.
         kept_s: What was learned is forgotten so long after the last refusal.
     """
@@ -61,6 +66,9 @@ class Terms:
     episode_s: float = 2.0
     factor: float = 0.8
     growth: float = 0.01
+    seeking_growth: float = 1.5
+    seeking_factor: float = 0.5
+    soon_s: float = 1.0
     per_min_least: float = 30.0
     kept_s: float = 600.0
 
@@ -162,7 +170,7 @@ class ProviderLimits:
             "limit_acquire", provider, worker, held, _told(waiting or {}), _told(waiting_else or {}),
             round(terms.lease_s * 1000), _us(terms.ahead_s), _us(terms.burst_s),
             *("" if limit is None else f"{limit:.12g}" for limit in limits),
-            settled_tokens, unused, round(terms.kept_s * 1000), len(tokens),
+            settled_tokens, unused, round(terms.kept_s * 1000), f"{terms.seeking_growth:.12g}", len(tokens),
             *(tokens if allowance.tokens_per_min is not None else ()),
         )  # fmt: skip
         if not limited:
@@ -200,6 +208,7 @@ class ProviderLimits:
                 "limit_exceeded", provider, worker, _us(age_s), _us(pause_s), f"{answered_per_min:.6g}",
                 "" if stated is None else f"{stated:.12g}", terms.factor, terms.growth, terms.per_min_least,
                 int(may_cut), round(terms.kept_s * 1000), _us(terms.episode_s),
+                terms.seeking_factor, _us(terms.soon_s),
             )
         )  # fmt: skip
 

@@ -39,6 +39,14 @@ class Dispatcher(Protocol):
         """Return how many messages no worker has taken yet, by lane."""
         ...
 
+    async def withdraw(self, run_id: str, route: Route) -> int:
+        """Take a run's messages that no worker has taken yet out of the queue; return how many there were.
+
+        Raises:
+            RedisUnavailable: The broker is away; some may be left.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Let go of connections."""
         ...

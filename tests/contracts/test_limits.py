@@ -201,6 +201,38 @@ async def test_the_first_rate_is_made_of_what_the_whole_fleet_had_answered(limit
     assert await learned(limits) == pytest.approx(800)
 
 
+async def test_a_rate_that_was_guessed_of_no_answer_is_at_what_is_usual_within_ten_seconds(redis):
+    limits = ProviderLimits(redis, "here", Terms(ahead_s=0.05, burst_s=0.0, pause_s=0.001))
+    assert await exceeded(limits, answered=0), "a refusal comes back sooner than the first answer"
+    assert await learned(limits) == pytest.approx(30, rel=0.1)
+    for _ in range(10):
+        await limits.acquire(NAME, "one", Allowance(), [0] * 50)
+        await redis.hincrby(f"salvo:limit:{{{NAME}}}", "grown_us", -1_000_000)  # a second has gone by
+    await limits.acquire(NAME, "one", Allowance(), [0])
+    assert await learned(limits) > 1200
+
+
+async def test_a_guess_halves_and_becomes_what_was_answered_where_it_is_refused_as_soon_as_it_is_tried(redis):
+    key = f"salvo:limit:{{{NAME}}}"
+    limits = ProviderLimits(redis, "here", Terms(ahead_s=60.0, burst_s=0.0, episode_s=0.0, pause_s=0.001))
+    assert await exceeded(limits, answered=6000)
+    assert await exceeded(limits)
+    assert await learned(limits) == pytest.approx(6000 * 0.8 / 2, rel=0.05)
+    assert await granted(limits, Allowance(), 200) == 200
+    await redis.hincrby(key, "cut_us", -10_000_000)  # it took ten seconds
+    assert await exceeded(limits)
+    assert await learned(limits) == pytest.approx(199 * 6, rel=0.05)
+
+
+async def test_a_guess_that_stood_a_while_is_cut_like_any_other_rate(limits, redis):
+    assert await exceeded(limits, answered=6000)
+    assert await exceeded(limits)
+    for left in (0.8, 0.8 * 0.8):
+        await redis.hset(f"salvo:limit:{{{NAME}}}", mapping={"cut_us": 1, "pause_us": 1})
+        assert await exceeded(limits)
+        assert await learned(limits) == pytest.approx(6000 * 0.8 / 2 * left, rel=0.05)
+
+
 async def test_a_probe_that_is_refused_makes_all_wait_and_cuts_nothing(limits):
     assert not await exceeded(limits, stated=1000, may_cut=False)
     assert await learned(limits) is None

@@ -93,6 +93,11 @@ class Outbox:
     async def queued(self, route: Route | None = None) -> int:
         return sum(route in (None, self.routes[message.run_id]) for message in self.waiting)
 
+    async def withdraw(self, run_id: str, route: Route) -> int:
+        before = len(self.waiting)
+        self.waiting = [message for message in self.waiting if message.run_id != run_id]
+        return before - len(self.waiting)
+
     async def lanes(self) -> list[int]:
         return [sum(self.routes[one.run_id].lane == lane for one in self.waiting) for lane in range(LANES)]
 

@@ -2,10 +2,14 @@
 
 import asyncio
 import sys
+from functools import partial
 
 import pytest
 from kombu import Consumer, Queue
 
+from salvo_core.cancel import cancel
+from salvo_core.errors import RedisUnavailable
+from salvo_core.run.route import LANES_OF_SMALL, SMALL_MAX
 from salvo_core.store.memory import MemoryStore
 from salvo_core.sweep import Sweeper
 from salvo_worker.app import QUEUE, make_app
@@ -81,6 +85,40 @@ async def test_higher_priorities_are_taken_first(site, queue, redis_url):
 async def test_each_run_is_given_the_emptiest_lane_until_all_are_in_use(site):
     plans = [await site.submit(order(3)) for _ in range(len(QUEUES) + 1)]
     assert [plan.lane for plan in plans] == [*range(len(QUEUES)), 0]
+
+
+async def test_large_runs_leave_the_last_lanes_to_small_ones_however_many_there_are(site, queue, redis_url):
+    large = [await site.submit(order(SMALL_MAX + 1), dispatcher=queue) for _ in range(len(QUEUES) + 1)]
+    small = await site.submit(order(4), dispatcher=queue)
+    assert not {plan.lane for plan in large} & set(range(len(QUEUES))[-LANES_OF_SMALL:])
+    taken = take(redis_url, 5 * len(QUEUES))
+    assert [index for run_id, index in taken if run_id == small.run_id] == [0, 1, 2, 3]
+
+
+async def test_a_cancelled_run_leaves_no_message_in_a_lane_and_others_there_keep_their_order(
+    site, queue, redis_url, monkeypatch
+):
+    monkeypatch.setattr("salvo_worker.dispatch.LOOKED_AT_ONCE", 7)
+    before = await site.submit(order(5), dispatcher=queue)
+    monkeypatch.setattr(queue, "lanes", partial(asyncio.sleep, 0, [0]))  # there is but one
+    nightly = await site.submit(order(300), dispatcher=queue)
+    after = await site.submit(order(5), dispatcher=queue)
+    assert before.route == nightly.route == after.route
+    await cancel(nightly.run_id, store=site.store, manifest=site.manifest, dispatcher=queue)
+    assert await queue.queued() == 10
+    assert take(redis_url, 10) == [(plan.run_id, index) for plan in (before, after) for index in range(5)]
+
+
+async def test_a_run_is_cancelled_also_where_the_broker_does_not_let_its_messages_be_taken_out(
+    site, monkeypatch
+):
+    async def refuse(*_):
+        raise RedisUnavailable("no permission")
+
+    plan = await site.submit(order(3))
+    monkeypatch.setattr(site.outbox, "withdraw", refuse)
+    done = await cancel(plan.run_id, store=site.store, manifest=site.manifest, dispatcher=site.outbox)
+    assert (done.ended, await site.state(plan.run_id)) == (3, "sealed")
 
 
 async def test_messages_can_be_read_by_a_stock_celery_worker(site, queue, redis_server):

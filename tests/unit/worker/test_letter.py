@@ -3,13 +3,15 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from salvo_core.identity import new_run_id, trace_id_for
 from salvo_core.run.plan import TrialMessage
 from salvo_core.run.route import LANES, PRIORITIES
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import require_ours
-from salvo_worker.letter import NUMBERS, QUEUES, letter
+from salvo_worker.letter import NUMBERS, QUEUES, letter, only_in_letters_of
 
 RUN = new_run_id()
 SIGNER = Signer(("k" * 32,))
@@ -25,6 +27,14 @@ def test_what_is_sent_is_let_in_and_says_the_same(signer, queue):
     assert found["headers"]["id"] == LARGEST.trace_id
     assert found["properties"]["priority"] == NUMBERS["low"]
     assert found["properties"]["delivery_info"] == {"exchange": "", "routing_key": queue}
+
+
+@given(st.integers(0, 9_999), st.integers(0, 2**32 - 1))
+def test_every_letter_of_a_run_and_no_other_holds_what_is_sought_for_it(cell, index):
+    other = new_run_id()
+    for run_id, found in ((RUN, True), (other, False)):
+        one = TrialMessage(run_id=run_id, cell=cell, index=index, trace_id=trace_id_for(run_id, index))
+        assert (only_in_letters_of(RUN) in letter(one, QUEUES[0], 3, SIGNER)) is found
 
 
 def test_no_two_letters_have_one_delivery_tag():
