@@ -18,6 +18,7 @@ from salvo_cli.render.change import (
     stopped_told,
     would_show,
 )
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import plural
 from salvo_cli.render.pages.history import history_plot
 from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
@@ -71,7 +72,7 @@ def change_page(
         ),
         section("What regressed", _fallen(found, names, shown)),
         section("Cost of a trial against pass rate", cost_against_rate(spots), legend if spots else ""),
-        section("From run to run", history_plot(past, now.cells)) if past else "",
+        section("From run to run", history_plot(past, now.cells, cell_names(now.cells))) if past else "",
         section("Beside the comparison", _beside(found)),
     )
 
@@ -90,8 +91,11 @@ def _head(found: RunChange, sides: Sides) -> str:
         and found.difference_low is not None
         and found.difference_high is not None
     ):
-        low, high = points(found.difference_low), points(found.difference_high)
-        sure = f"{points(found.difference)} points over all cells, 95 % interval {low} to {high} · "
+        told, low, high = (
+            f"{100 * one:+.1f}" for one in (found.difference, found.difference_low, found.difference_high)
+        )
+        over = "the cells that ran to their end" if any(cell.stopped for cell in found.cells) else "all cells"
+        sure = f"{told} points over {over}, 95 % interval {low} to {high} · "
     return (
         f'<h1 class="{tone(found.verdict)}">{found.verdict}</h1>\n<p>{text(found.reason, 1000)}</p>\n'
         f"<p>{sure}a difference counts from {points(found.margin)} points on, at a level of "

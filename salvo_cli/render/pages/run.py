@@ -62,7 +62,7 @@ def run_page(
         ),
         section("What failed", _failures(cells, names)),
         section("What infrastructure ended", _infrastructure(cells, names)),
-        section("From run to run", history_plot(past, cells)) if past else "",
+        section("From run to run", history_plot(past, cells, names)) if past else "",
     )
 
 
@@ -111,7 +111,7 @@ def _cells(cells: Sequence[CellSummary], names: Sequence[str], known: Sequence[C
             str(cell.cell + 1),
             text(name),
             f'<span class="{tone(cell.verdict)}">{text(cell.verdict.replace("_", " "))}</span>',
-            f"{cell.counts['passed']:,}/{cell.trials:,}",
+            _passed(cell),
             f"{percent(cell.pass_rate)} ({percent(one.pass_rate_low)}–{percent(one.pass_rate_high)})"
             if cell.scored
             else "–",
@@ -123,6 +123,12 @@ def _cells(cells: Sequence[CellSummary], names: Sequence[str], known: Sequence[C
     ]
     heads = ("#", "cell", "verdict", "passed", "pass rate", "score", "latency p50", "cost a trial")
     return table(heads, rows, numbers=heads[:1] + heads[3:])
+
+
+def _passed(cell: CellSummary) -> str:
+    """Return passes of graded trials, and of how many ordered, where that is another number."""
+    ordered = "" if cell.scored == cell.trials else f'<br><span class="quiet">of {cell.trials:,}</span>'
+    return f"{cell.counts['passed']:,}/{cell.scored:,}{ordered}"
 
 
 def _spots(cells: Sequence[CellSummary], names: Sequence[str]) -> list[Spot]:

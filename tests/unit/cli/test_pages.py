@@ -137,6 +137,18 @@ def test_a_page_of_some_cells_holds_these_alone_and_says_what_was_left_out_and_w
     assert "the whole run" not in run_page(summary, past)
 
 
+def test_a_name_that_is_too_long_is_cut_before_its_model_which_tells_cells_apart():
+    long = "a customer who moved twice and forgot the first address"
+    bar = plots.pass_rates([plots.Bar(f"{long} · {model}", "good", None) for model in ("gpt-4o", "m" * 60)])
+    shown = re.findall(r'<text x="0" y="\d+">(.*?)<title>', bar)
+    assert shown == ["a customer who moved twice and f… · gpt-4o", f"a customer who mov… · {'m' * 19}…"]
+    assert {len(one) for one in shown} == {42}
+    (alone,) = re.findall(
+        r'<text x="0" y="\d+">(.*?)<title>', plots.pass_rates([plots.Bar(long, "good", None)])
+    )
+    assert alone == f"{long[:41]}…"
+
+
 def test_a_page_of_no_cell_says_so_and_has_no_empty_tables():
     summary, past, _ = compared()
     page = run_page(summary, past, part=Part((), "--model other"))
@@ -197,6 +209,7 @@ def test_a_comparisons_page_draws_a_stopped_cell_by_what_allows_for_it_and_says_
     assert "Stopped early" in said
     assert f"scenario 0: {found.verdict}, {found.reason}" in said
     assert "has no figure" in said
+    assert "over all cells" not in said
     assert '<td class="n">stopped</td>' in page
     assert "Stopped early" not in compared()[2]
 
