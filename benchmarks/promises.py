@@ -24,7 +24,7 @@ from benchmarks.error_rates import (
     totals,
     workers_flagged,
 )
-from benchmarks.nights import CELLS, CONFIRMING, FALLEN, GOOD, NIGHTS, TRIALS, simulate
+from benchmarks.nights import CELLS, CONFIRMING, FALLEN, GOOD, NIGHTS, SLIDING, TRIALS, simulate, slides
 from benchmarks.stopped_early import stopped_calls
 from salvo_core.run.sequential import Sequential
 from salvo_core.stats.intervals import clopper_pearson, wilson
@@ -33,6 +33,7 @@ SPRT = Sequential(rule="sprt", indifference=0.1)
 ALWAYS = Sequential(rule="confidence")
 TWENTY, FALLEN_ONE = [0.85] * 20, [0.6] + [0.85] * 19
 STOPPED, FELL = "sprt at 0.8, n 100, 0.8", "sprt at 0.8, n 100, 0.9 to 0.5"
+SLIDE = f"{GOOD} to {FALLEN} over {SLIDING} nights, n {TRIALS}"
 COVERS = "0.95 on average over true rates"
 
 RATES = (
@@ -118,4 +119,8 @@ RATES = (
          "<= 1", 0, 1, 30, 71, lambda rounds, seed: simulate(rounds, 0, seed=seed).false_alerts, "a round"),
     Rate("a fall is alerted within 3 nights", f"{GOOD} to {FALLEN} in one cell, n {TRIALS}", ">= 0.90",
          0.9, 1, 3_000, 72, lambda rounds, seed: simulate(0, rounds, seed=seed).soon),
+    Rate("a slow slide is ever alerted", f"{SLIDE}, by a baseline of 0.83", "its power",
+         0.9, 1, 200, 73, slides(0.83)),
+    Rate("the same", f"{SLIDE}, by the nights before", "no promise: the measure slides along",
+         0, 0.5, 200, 73, slides(None)),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 Evidence goes on from night to night, and so do alerts that stand. ``fold`` keeps what the oldest nights
 come to in one object (``alerts.folded``); what came after is read each time. So what is read stays bounded
-however old a schedule is, and nothing that adds up slowly is forgotten.
+however old a schedule is, and no evidence is forgotten.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a schedule's nights of long ago come to, in one object: evidence, open incidents, open trouble.
 
-Whoever works out where cells stand begins here and reads the nights after it alone. So a slide that began
+Whoever works out where cells stand begins here and reads the nights after it alone. So evidence that began
 a year ago still counts, an alert that nobody mended stands, and what is read of a schedule stays bounded.
 The object may be lost: without it, the newest nights are read as if they were the first.
 """

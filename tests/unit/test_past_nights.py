@@ -1,4 +1,4 @@
-"""A schedule of many nights: nothing that adds up slowly is forgotten, and what is read stays bounded."""
+"""A schedule of many nights: no evidence is forgotten, and what is read stays bounded."""
 
 from __future__ import annotations
 
