@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from salvo_core.stats.anytime import anytime_contrast, anytime_difference
 from salvo_core.stats.contrast import (
     adjusted,
     detectable_drop,
@@ -21,6 +22,9 @@ from salvo_core.stats.pooled import Counted, of_their_population, of_these_cells
 from salvo_core.stats.quantiles import quantile
 from salvo_core.stats.reliability import pass_at_k, pass_hat_k, pass_hat_k_interval
 from salvo_core.stats.sequential import confidence_sequence, e_value
+
+NONE_OF_ALL = (Counted(0, 5), Counted(5, 5))
+"""The plainest fall there is, by a sum that can be written down."""
 
 ADMISSIONS = (
     (Counted(512, 825), Counted(89, 108)),
@@ -137,6 +141,15 @@ KNOWN = (
           lambda: difference_interval(Counted(10, 10), Counted(0, 10)), 5e-5, NEWCOMBE_1998 + ", (h)"),
     Known("Cochran-Mantel-Haenszel, and its p", "Berkeley's six departments", (1.4269, 0.2323),
           _admissions, 5e-5, "R's manual of mantelhaen.test on UCBAdmissions"),
+    Known("p of a fall, whatever stopped either run", "0/5 against 5/5; 3/6 against 4/8", (0.0040872, 1.0),
+          lambda: [anytime_contrast(*pair).worse for pair in (NONE_OF_ALL, (Counted(3, 6), Counted(4, 8)))],
+          5e-8, "(1/32 over the mean of cos^10 from 0 to pi/4)^2; equal rates"),
+    Known("interval of a difference, whatever stopped either run, 90 %", "0/5 less 5/5; 0/0 less 0/0",
+          (-1.0, -0.341416, -1.0, 1.0),
+          lambda: [
+              end for pair in (NONE_OF_ALL, (Counted(0, 0),) * 2) for end in anytime_difference(*pair, 0.9)
+          ],
+          5e-7, "where that square, at a rate below 1/2, is 1/20, by the midpoint rule; nothing is known"),
     Known("Pearson's chi-squared", "10/20 and 18/20", (7.6190,), _pearson, 5e-5,
           "40 (10*2 - 10*18)^2 / (20*20*28*12)"),
     Known("ratio of medians", "a sample and its double", (0.5,), _halved, 1e-12, "by construction"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from salvo_core.stats.nights import Night, Watch
 
 NIGHTS, CELLS, TRIALS, CONFIRMING = 200, 20, 20, 100
 GOOD, FALLEN = 0.85, 0.65
+SLIDING, AFTER = 250, 50
+"""Nights that a slow slide takes, and nights after it."""
 
 
 class Simulated(NamedTuple):
@@ -71,6 +74,28 @@ def simulate(rounds: int, falls: int, *, seed: int, before: int = 40, within: in
             one_night(watch, GOOD, chance)
         soon += any(one_night(watch, FALLEN, chance)[0] == "alert" for _ in range(within))
     return Simulated(alerts / max(1, rounds), suspicions / max(1, rounds), soon / max(1, falls))
+
+
+def slides(baseline: float | None) -> Callable[[int, int], float]:
+    """Return how often a slide from GOOD to FALLEN over SLIDING nights is alerted within AFTER more.
+
+    Args:
+        baseline: What nights are measured by; None learns it from the nights before.
+    """
+
+    def measure(rounds: int, seed: int) -> float:
+        chance, found = np.random.default_rng(seed), 0
+        for _ in range(rounds):
+            watch = Watch(baseline=baseline)
+            for _ in range(40):
+                one_night(watch, GOOD, chance)
+            rates = (
+                GOOD - (GOOD - FALLEN) * min(1.0, night / SLIDING) for night in range(1, SLIDING + AFTER + 1)
+            )
+            found += any(one_night(watch, rate, chance)[0] == "alert" for rate in rates)
+        return found / rounds
+
+    return measure
 
 
 def one_night(watch: Watch, rate: float, chance: np.random.Generator) -> tuple[str | None, bool]:

@@ -24,13 +24,16 @@ from benchmarks.error_rates import (
     totals,
     workers_flagged,
 )
-from benchmarks.nights import CELLS, CONFIRMING, FALLEN, GOOD, NIGHTS, TRIALS, simulate
+from benchmarks.nights import CELLS, CONFIRMING, FALLEN, GOOD, NIGHTS, SLIDING, TRIALS, simulate, slides
+from benchmarks.stopped_early import stopped_calls
 from salvo_core.run.sequential import Sequential
 from salvo_core.stats.intervals import clopper_pearson, wilson
 
 SPRT = Sequential(rule="sprt", indifference=0.1)
 ALWAYS = Sequential(rule="confidence")
 TWENTY, FALLEN_ONE = [0.85] * 20, [0.6] + [0.85] * 19
+STOPPED, FELL = "sprt at 0.8, n 100, 0.8", "sprt at 0.8, n 100, 0.9 to 0.5"
+SLIDE = f"{GOOD} to {FALLEN} over {SLIDING} nights, n {TRIALS}"
 COVERS = "0.95 on average over true rates"
 
 RATES = (
@@ -76,6 +79,16 @@ RATES = (
          0.2, 1, 300, 54, compared(50, FALLEN_ONE, TWENTY, "REGRESSED")),
     Rate("compare calls SAME, wrongly", "1 cell, n 100, 0.9 to 0.84", "<= 0.05",
          0, 0.06, 1_500, 55, compared(100, [0.84], [0.9], "SAME")),
+    Rate("compare calls REGRESSED without cause", f"{STOPPED}, the candidate stopped early", "<= 0.05",
+         0, 0.05, 800, 56, stopped_calls(0.8, 0.8, "REGRESSED")),
+    Rate("the same, by tests of fixed numbers", f"{STOPPED}, the candidate stopped early", "no rule of ours",
+         0.05, 1, 800, 56, stopped_calls(0.8, 0.8, "REGRESSED", as_if_fixed=True)),
+    Rate("compare calls REGRESSED without cause", f"{STOPPED}, both stopped early", "<= 0.05",
+         0, 0.05, 800, 57, stopped_calls(0.8, 0.8, "REGRESSED", both=True)),
+    Rate("the same, by tests of fixed numbers", f"{STOPPED}, both stopped early", "no rule of ours",
+         0.05, 1, 800, 57, stopped_calls(0.8, 0.8, "REGRESSED", both=True, as_if_fixed=True)),
+    Rate("compare calls REGRESSED, rightly", f"{FELL}, the candidate stopped early", "its power",
+         0.2, 1, 500, 58, stopped_calls(0.5, 0.9, "REGRESSED")),
     Rate("a gate passes an agent that is only at its bar", "n 50, gate and true rate 0.9", "about 0.025",
          0, 0.05, 0, 0, exact(lambda: gated(50, 0.9, "PASS"))),
     Rate("a gate passes an agent that is only at its bar", "n 200, gate and true rate 0.9", "about 0.025",
@@ -106,4 +119,8 @@ RATES = (
          "<= 1", 0, 1, 30, 71, lambda rounds, seed: simulate(rounds, 0, seed=seed).false_alerts, "a round"),
     Rate("a fall is alerted within 3 nights", f"{GOOD} to {FALLEN} in one cell, n {TRIALS}", ">= 0.90",
          0.9, 1, 3_000, 72, lambda rounds, seed: simulate(0, rounds, seed=seed).soon),
+    Rate("a slow slide is ever alerted", f"{SLIDE}, by a baseline of 0.83", "its power",
+         0.9, 1, 200, 73, slides(0.83)),
+    Rate("the same", f"{SLIDE}, by the nights before", "no promise: the measure slides along",
+         0, 0.5, 200, 73, slides(None)),
 )  # fmt: skip

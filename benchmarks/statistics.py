@@ -1,6 +1,6 @@
 """``python -m benchmarks.statistics``: each formula against its known answer, each rule against its promise.
 
-Writes ``results/statistics.json`` and the two tables of ``docs/statistics.md``. Takes about a minute; all
+Writes ``results/statistics.json`` and the two tables of ``docs/statistics.md``. Takes a few minutes; all
 chance is seeded, so that the figures come out the same again.
 """
 

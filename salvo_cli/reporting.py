@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from salvo_cli.render.console import console, marks, plain, print_json
 from salvo_cli.render.numbers import plural
+from salvo_cli.render.part import Part, in_part
 from salvo_cli.render.report import report
 from salvo_cli.telling import Telling
 from salvo_cli.wiring import Site
@@ -32,7 +33,7 @@ async def print_report(
     site: Site,
     summary: Summary,
     *,
-    cells: Sequence[int] | None = None,
+    part: Part | None = None,
     failures_only: bool = False,
     more: bool = False,
     tries: Sequence[int] = TRIES,
@@ -45,7 +46,7 @@ async def print_report(
         width=screen.width,
         signs=marks(screen),
         infra_messages=await infra_messages(site, summary),
-        cells=cells,
+        part=part,
         failures_only=failures_only,
         more=more,
         tries=tries,
@@ -125,9 +126,16 @@ def allowed_told(summary: Summary, exit_code: int) -> str:
 
 
 def run_document(
-    command: str, summary: Summary, exit_code: int, *, tries: Sequence[int] = TRIES, exact: bool = False
+    command: str,
+    summary: Summary,
+    exit_code: int,
+    *,
+    part: Part | None = None,
+    tries: Sequence[int] = TRIES,
+    exact: bool = False,
 ) -> dict[str, Any]:
     """Return the document of ``--json`` for a run that was reported; arguments as in ``render.report``."""
+    summary, _ = in_part(summary, part)
     return {
         "schema": f"salvo.cli.{command}/1",
         "run_id": summary.run_id,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from salvo_cli.render.console import console, one_line, plain
 
 if TYPE_CHECKING:
+    from salvo_cli.render.part import Part
     from salvo_core.run.summary import Summary
     from salvo_core.settings import Settings
 
@@ -69,30 +70,31 @@ def tell_workflow(
             screen.print(plain(line), soft_wrap=True)
 
 
-def tell_of_run(settings: Settings, summary: Summary, *, failing: bool) -> None:
+def tell_of_run(settings: Settings, summary: Summary, *, failing: bool, part: Part | None = None) -> None:
     """Tell GitHub of a run, as ``tell_workflow``.
 
     Args:
         settings: Know whether GitHub runs us.
         summary: The run in numbers, ended or not.
         failing: Whether the command is about to fail for it: then annotations are errors.
+        part: The cells that are told of; None for all.
     """
     if settings.step_summary is None and not settings.annotates:
         return
-    from salvo_cli.render.naming import cell_names
+    from salvo_cli.render.part import in_part
     from salvo_cli.render.run_markdown import run_markdown
 
     def annotations() -> list[Annotation]:
         if summary.verdict == "PASS":
             return []
-        names = cell_names(summary.cells)
+        shown, names = in_part(summary, part)
         return [
             Annotation(name, f"{cell.verdict.replace('_', ' ')}: {cell.reason}", error=failing)
-            for name, cell in zip(names, summary.cells, strict=True)
+            for name, cell in zip(names, shown.cells, strict=True)
             if cell.verdict != "PASS"
         ]
 
-    tell_workflow(settings, lambda: run_markdown(summary), annotations)
+    tell_workflow(settings, lambda: run_markdown(summary, part), annotations)
 
 
 def workflow_commands(annotations: Sequence[Annotation]) -> list[str]:

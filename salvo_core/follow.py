@@ -12,38 +12,27 @@ Order of writes, and what holds if the process dies:
   confirmation is fired on the one way on which due times are (``fire``), so there is one run whoever
   dies; channels are told as ``alerts.delivery`` does, by the alert's id. Doing either again changes nothing.
 
-Nothing of this lies in Redis. Of evidence nothing is kept: it is worked out from summaries each time.
+Nothing of this lies in Redis. Evidence is worked out from summaries; what nights of long ago come to is
+folded into one object (``past_nights``), from which it is worked out again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from salvo_core.alerts.alert import Alert
 from salvo_core.alerts.channels import channels_of
 from salvo_core.alerts.delivery import deliver
+from salvo_core.alerts.folded import Folded, read_folded
 from salvo_core.alerts.incident import Followed, decide, not_ended, not_ordered
 from salvo_core.clock import Clock
-from salvo_core.errors import NotFound, ObjectCorrupt, ObjectMissing, SalvoError, Unavailable
+from salvo_core.errors import NotFound, SalvoError, Unavailable
 from salvo_core.fire import Beat
-from salvo_core.run.baselines import baseline
-from salvo_core.run.schedule import (
-    NOTHING,
-    PREVIOUS,
-    Firing,
-    Schedule,
-    firing_keys,
-    note_firing,
-    read_firing,
-    read_schedule,
-    schedule_names,
-)
-from salvo_core.run.standings import CellKey, PastNight, Standing, references_of, standings
+from salvo_core.past_nights import firing_or_none, fold_nights, past_decisions, stands_of, summary_of
+from salvo_core.run.schedule import Firing, Schedule, note_firing, read_schedule, schedule_names
 from salvo_core.run.summary import Summary
 from salvo_core.scenario.project import Project
 from salvo_core.settings import Settings
@@ -56,15 +45,10 @@ FOLLOWED_FOR = timedelta(days=7)
 """A run that is over later than this after its due time is a night, but nothing is done about it."""
 TOLD_FOR = timedelta(days=1)
 """How long an alert is tried to be told."""
-NIGHTS_MAX = 200
-"""Firings that evidence is worked out from, the newest."""
 LATE = timedelta(days=1)
 """A run that is not over so long after its due time is told of; it goes on, and is a night when it ends."""
 FAILED_TIMES = 3
 """Tries after which a due time whose run cannot be ordered is told, while it is tried further."""
-_AT_ONCE = 16
-_Item = TypeVar("_Item")
-_Read = TypeVar("_Read")
 
 Tell = Callable[[Schedule, Alert], Awaitable[bool]]
 """Tells a schedule's channels of an alert; returns whether nothing is left to be tried."""
@@ -124,14 +108,14 @@ class Follower:
         for key in await self._recent(keys.firings(schedule.name), now):
             if _name(key) in seen:
                 continue
-            firing = await _read(key, store)
+            firing = await firing_or_none(key, store)
             if firing is None:
                 continue
-            summary, note = await _summary(firing.run_id, store)
+            summary, note = await summary_of(firing.run_id, store)
             if firing.run_id and summary is None and not note:  # it is not over
                 stuck = keys.followed(schedule.name, firing.due_at, "stuck")
                 if _name(stuck) not in seen and (why := await self._stuck(firing, now)):
-                    before = await past_decisions(schedule.name, store, before=stuck)
+                    before = await self._before(schedule, stuck)
                     made.append(await self._keep(stuck, not_ended(firing, why, before, now)))
                 continue
             made.append(await self._decide(schedule, firing, summary, note, now))
@@ -139,11 +123,28 @@ class Follower:
         if failing is not None and failing.times >= FAILED_TIMES:
             key = keys.followed(schedule.name, failing.due_at, "failed")
             if _name(key) not in seen:
-                before = await past_decisions(schedule.name, store, before=key)
+                before = await self._before(schedule, key)
                 made.append(
                     await self._keep(key, not_ordered(schedule, failing.due_at, failing.why, before, now))
                 )
+        if made:
+            await self._fold(schedule, now)
         return made
+
+    async def _fold(self, schedule: Schedule, now: datetime) -> Folded | None:
+        """Fold nights of which nothing will be decided any more."""
+        decided = {_name(key) for key in await self._recent(keys.followeds(schedule.name), now)}
+        since = keys.due_stamp(now - FOLLOWED_FOR)
+
+        def settled(key: str) -> bool:
+            return _name(key) in decided or keys.firing_place(key)[0] < since
+
+        return await fold_nights(schedule, self.beat.store, settled)
+
+    async def _before(self, schedule: Schedule, key: str) -> list[Followed]:
+        """Return what was decided before the decision of that key, all that is open of it."""
+        folded = await read_folded(schedule.name, self.beat.store)
+        return await past_decisions(schedule.name, self.beat.store, before=key, folded=folded)
 
     async def _stuck(self, firing: Firing, now: datetime) -> str:
         """Return what keeps a run from ending until a person does something, or an empty text."""
@@ -182,17 +183,17 @@ class Follower:
         """Decide what follows from a firing that is over, unless somebody did; return what holds."""
         store = self.beat.store
         key = keys.followed(schedule.name, firing.due_at, firing.kind)
-        before = await past_decisions(schedule.name, store)
+        folded = await read_folded(schedule.name, store)
+        before = await past_decisions(schedule.name, store, folded=folded)
         stands = None
         if summary is not None:
             counted = {(one.due_at, one.kind) for one in before} | {(firing.due_at, firing.kind)}
-            old = now - FOLLOWED_FOR
-            past = [
-                one
-                for one in await past_firings(schedule.name, store)
-                if (one.due_at, one.kind) in counted or one.due_at < old
-            ]
-            stands, lack = await stands_of(schedule, past, store)
+            old = max(now - FOLLOWED_FOR, folded.due_at) if folded else now - FOLLOWED_FOR
+
+            def counts(one: Firing) -> bool:
+                return (one.due_at, one.kind) in counted or one.due_at < old
+
+            stands, lack = await stands_of(schedule, store, counts)
             note = "; ".join(filter(None, (note, lack)))
         verdict = summary.verdict if summary else ""
         return await self._keep(key, decide(schedule, firing, verdict, stands, before, now, note=note))
@@ -233,98 +234,6 @@ class Follower:
         found = [key for month in months async for key in self.beat.store.list(prefix + month)]
         least = keys.due_stamp(since)
         return sorted((key for key in found if keys.firing_place(key)[0] >= least), key=keys.firing_place)
-
-
-async def past_decisions(name: str, store: Store, *, before: str = "") -> list[Followed]:
-    """Return what was decided after a schedule's newest firings, NIGHTS_MAX at most, oldest first.
-
-    Args:
-        name: The schedule's.
-        store: Where it lies.
-        before: The key of one; only what comes before it.
-
-    Raises:
-        ObjectCorrupt: One is damaged: what was told is not known then, and nothing is told on a guess.
-    """
-    found = sorted([key async for key in store.list(keys.followeds(name))], key=keys.firing_place)
-    if before:
-        found = [key for key in found if keys.firing_place(key) < keys.firing_place(before)]
-
-    async def read(key: str) -> Followed:
-        return Followed.decode(await store.get(key), key)
-
-    return await _each(found[-NIGHTS_MAX:], read)
-
-
-async def past_firings(name: str, store: Store) -> list[Firing]:
-    """Return a schedule's newest firings, NIGHTS_MAX at most, oldest first; confirmations after nights."""
-    found = await _each((await firing_keys(name, store))[-NIGHTS_MAX:], lambda key: _read(key, store))
-    return [one for one in found if one is not None]
-
-
-async def _read(key: str, store: Store) -> Firing | None:
-    """Return a firing, None if it is damaged: a night less, and the others count."""
-    try:
-        return await read_firing(key, store)
-    except ObjectCorrupt as error:
-        logger.warning("%s", error.message)
-        return None
-
-
-async def stands_of(schedule: Schedule, past: Sequence[Firing], store: Store) -> tuple[list[Standing], str]:
-    """Return where a schedule's cells stand after firings, and what a person should know about it.
-
-    Args:
-        schedule: Says what its nights are measured by.
-        past: Oldest first; those whose run is not sealed, or cannot be read, are no nights.
-        store: Where summaries lie.
-    """
-    if schedule.baseline == NOTHING:
-        return [], ""
-
-    async def night(firing: Firing) -> PastNight | None:
-        summary, _ = await _summary(firing.run_id, store)
-        return None if summary is None else PastNight(summary, firing.fresh, bool(firing.confirms))
-
-    nights = [one for one in await _each(past, night) if one is not None]
-    references: dict[CellKey, float] = {}
-    note = ""
-    if schedule.baseline != PREVIOUS:
-        references, note = await _references(schedule.baseline, store)
-    return await asyncio.to_thread(standings, nights, references=references), note
-
-
-async def _references(name: str, store: Store) -> tuple[dict[CellKey, float], str]:
-    """Return what a baseline promises of cells; if it cannot be read, nothing, and what holds instead."""
-    instead = "nights are measured by those before"
-    try:
-        run_id = (await baseline(name, store)).run_id
-    except (NotFound, ObjectCorrupt) as error:
-        return {}, f"{error.message}: {instead}"
-    summary, why = await _summary(run_id, store)
-    if summary is None:
-        return {}, f"the baseline {name} cannot be read{f' ({why})' if why else ''}: {instead}"
-    return references_of(summary), ""
-
-
-async def _summary(run_id: str, store: Store) -> tuple[Summary | None, str]:
-    """Return what a run came to; None if it is not over, or, with a note why, if that cannot be read."""
-    if not run_id:
-        return None, ""
-    key = keys.summary(run_id)
-    try:
-        return Summary.decode(await store.get(key), key), ""
-    except ObjectMissing:
-        return None, ""
-    except ObjectCorrupt as error:
-        return None, error.message
-
-
-async def _each(items: Sequence[_Item], read: Callable[[_Item], Awaitable[_Read]]) -> list[_Read]:
-    found: list[_Read] = []
-    for start in range(0, len(items), _AT_ONCE):
-        found += await asyncio.gather(*(read(one) for one in items[start : start + _AT_ONCE]))
-    return found
 
 
 def _name(key: str) -> str:

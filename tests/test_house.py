@@ -32,6 +32,7 @@ DOORS = (
     "reorder",
     "fire",
     "follow",
+    "past_nights",
     "pause",
     "retry",
     "extend",

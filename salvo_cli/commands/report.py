@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,7 @@ from salvo_cli.options import (
 from salvo_core.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
+    from salvo_cli.render.part import Part
     from salvo_cli.wiring import Site
     from salvo_core.run.plan import Plan
     from salvo_core.run.summary import Summary
@@ -106,14 +108,13 @@ def report(
                 raise
             return _nothing(error.message, error.hint, "report", as_json=as_json or legacy)
         summary = await site.observer.summary(run_id)
-        await _leave_beside(site, html, summary, asked)
         if summary.state == "sealed" and not legacy and await site.observer.is_reeval(run_id):
+            await _leave_beside(site, html, summary, None, asked)
             plan = await site.observer.plan(run_id)
             return await _reevaluation(site, plan, summary, more=more, as_json=as_json)
-        return await _report(
-            site, summary, scenario, models or [],
-            failures=failures, more=more, legacy=legacy, as_json=as_json, asked=asked,
-        )  # fmt: skip
+        meant = _Meant.of(summary, scenario, models or [], failures=failures)
+        await _leave_beside(site, html, summary, meant.part, asked)
+        return await _report(site, summary, meant, more=more, legacy=legacy, as_json=as_json, asked=asked)
 
     return in_site(act)
 
@@ -137,18 +138,54 @@ def _refuse_beside_history(run: str, *, more: bool, legacy: bool) -> None:
         )
 
 
-async def _leave_beside(site: Site, html: str | None, summary: Summary, asked: dict[str, Any]) -> None:
-    """Write the page, if one is wanted, and tell GitHub, if it is there."""
+@dataclass(frozen=True)
+class _Meant:
+    """What of a run a person asked to see.
+
+    Attributes:
+        cells: Places of the cells that the filters name.
+        part: What documents and pages hold: of these cells, with ``--failures``, those that failed.
+        words: The filters, for people.
+        failures: Whether only failures are meant.
+    """
+
+    cells: list[int]
+    part: Part | None
+    words: str
+    failures: bool
+
+    @classmethod
+    def of(cls, summary: Summary, scenario: str, models: list[str], *, failures: bool) -> _Meant:
+        from salvo_cli.render.part import part_by
+        from salvo_core.history import chosen
+
+        cells = chosen(summary.cells, scenario, models)
+        shown = [place for place in cells if not failures or _troubled(summary, place)]
+        part = part_by(shown, summary, scenario, models, failures=failures)
+        return cls(cells, part, filter_words(scenario, models), failures)
+
+    def on_screen(self, summary: Summary) -> Part | None:
+        """Return what a terminal's report is of; with ``--failures`` it names none that did not fail."""
+        if self.part is None or len(self.cells) == len(summary.cells):
+            return None
+        return replace(self.part, places=tuple(self.cells))
+
+
+async def _leave_beside(
+    site: Site, html: str | None, summary: Summary, part: Part | None, asked: dict[str, Any]
+) -> None:
+    """Write the page, if one is wanted, and tell GitHub, if it is there; of the same cells."""
     from salvo_cli.workflow import tell_of_run
 
-    tell_of_run(site.settings, summary, failing=False)
+    tell_of_run(site.settings, summary, failing=False, part=part)
     if html is None:
         return
     from salvo_cli.comparison_files import write_text
     from salvo_cli.render.pages.run import run_page
     from salvo_core.history import RUNS_ON_A_PAGE, last_runs
 
-    write_text(html, run_page(summary, await last_runs(site.observer, RUNS_ON_A_PAGE), **asked))
+    past = await last_runs(site.observer, RUNS_ON_A_PAGE)
+    write_text(html, run_page(summary, past, part=part, **asked))
 
 
 def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:
@@ -164,10 +201,8 @@ def _nothing(message: str, hint: str, command: str, *, as_json: bool) -> int:
 async def _report(
     site: Site,
     summary: Summary,
-    scenario: str,
-    models: list[str],
+    meant: _Meant,
     *,
-    failures: bool,
     more: bool,
     legacy: bool,
     as_json: bool,
@@ -175,23 +210,19 @@ async def _report(
 ) -> int:
     from salvo_cli.render.console import print_json
     from salvo_cli.reporting import legacy_document, only_cell, print_report, run_document
-    from salvo_core.history import chosen
 
-    cells = chosen(summary.cells, scenario, models)
-    if legacy and cells:
-        print_json(await legacy_document(site, summary, only_cell(cells, summary)))
+    if legacy and meant.cells:
+        print_json(await legacy_document(site, summary, only_cell(meant.cells, summary)))
     elif as_json:
-        if failures:
-            cells = [place for place in cells if _troubled(summary, place)]
-        shown = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
-        print_json(
-            run_document("report", shown, summary.exit_code, **asked) | {"cells_total": len(summary.cells)}
-        )
-    elif cells:
-        await print_report(site, summary, cells=cells, failures_only=failures, more=more, **asked)
+        document = run_document("report", summary, summary.exit_code, part=meant.part, **asked)
+        by = meant.part.by if meant.part else ""
+        print_json(document | {"cells_total": len(summary.cells), "cells_by": by})
+    elif meant.cells:
+        part = meant.on_screen(summary)
+        await print_report(site, summary, part=part, failures_only=meant.failures, more=more, **asked)
     else:
         names = sorted({f"{cell.scenario_name[:60]} ({cell.model[:40]})" for cell in summary.cells})
-        message = f"no cell of run {summary.run_id} has {filter_words(scenario, models)}"
+        message = f"no cell of run {summary.run_id} has {meant.words}"
         return _nothing(message, f"it has {', '.join(names[:10])}", "report", as_json=legacy)
     return exits.OK
 

@@ -266,12 +266,12 @@ def history(
         from salvo_cli.render.nights import followed_document, nights
         from salvo_cli.render.schedules import cells_standing, firing_document, firings, standing_document
         from salvo_cli.timekeeping import past_of, told_of
-        from salvo_core.follow import past_decisions, past_firings, stands_of
+        from salvo_core.past_nights import past_decisions, stands_of
         from salvo_core.run.schedule import read_schedule
 
         one = await read_schedule(name, site.store, site.dispatcher.signer)
         past = await past_of(site, name, last)
-        stands, note = await stands_of(one, await past_firings(name, site.store), site.store)
+        stands, note = await stands_of(one, site.store)
         decided = (await past_decisions(name, site.store))[-last:]
         told = await told_of(site, decided)
         if as_json:

@@ -31,8 +31,10 @@ class RecordedTrial(TypedDict):
 class Reported(TypedDict):
     """A run, or a re-evaluation, as far as it has come; its exit code is that of the process.
 
-    ``recorded`` is there with ``--record``, ``cells_total`` in ``report``, where ``summary.cells`` holds
-    those that were asked for, and ``of``, ``comparison`` and ``trial`` for a re-evaluation.
+    ``recorded`` is there with ``--record``; ``cells_total`` and ``cells_by`` in ``report``, where
+    ``summary.cells`` and ``reliability`` hold the cells that were asked for, by the options that
+    ``cells_by`` names (empty: all of them), while verdict, exit code and counts stay the whole run's;
+    ``of``, ``comparison`` and ``trial`` for a re-evaluation.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class Reported(TypedDict):
     reliability: Reliability
     recorded: NotRequired[list[RecordedTrial]]
     cells_total: NotRequired[int]
+    cells_by: NotRequired[str]
     of: NotRequired[str | None]
     comparison: NotRequired[Comparison | None]
     trial: NotRequired[Rescored | None]

@@ -13,7 +13,7 @@ from salvo_cli.render.console import Marks, one_line, plain
 from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import percent, plural
 from salvo_cli.render.tables import Cell, table
-from salvo_core.run.change import CellChange, RatioFound, RunChange, Verdict
+from salvo_core.run.change import CellChange, RatioFound, RunChange, Undetectable, Verdict
 
 WIDE = 140
 """Columns from which cost, latency and tokens stand beside each cell."""
@@ -25,6 +25,14 @@ LABEL_CHARACTERS_MAX = 120
 
 STOPPED = "stopped early; intervals and p allow for it, rates lean towards what stopped them"
 """What stands above the cells that a rule stopped."""
+
+WHY_NOT: dict[Undetectable, str] = {"stopped_early": "stopped", "too_few_trials": "nothing"}
+"""What stands instead of the smallest fall that would have shown."""
+
+NO_FIGURE = (
+    "What fall they would have shown has no figure: a deeper one would have stopped them after other trials."
+)
+"""What stands below the cells that a rule stopped."""
 
 STYLES: dict[Verdict, str] = {
     "REGRESSED": "bold red",
@@ -133,7 +141,7 @@ def _cells(
             verdict_mark(cell.verdict, signs),
         ]
         if width >= WIDE:
-            row += [ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), _detectable(cell)]
+            row += [ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), would_show(cell)]
         rows.append(row)
     return table(heads, rows, right=("pass rate", "p"), wide="cell")
 
@@ -142,19 +150,20 @@ def _ratios(
     found: RunChange, names: Sequence[str], order: Sequence[int], signs: Marks
 ) -> RenderableType | None:
     rows: list[list[Cell]] = [
-        [names[place], ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), _detectable(cell)]
+        [names[place], ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens), would_show(cell)]
         for place, cell in ((place, found.cells[place]) for place in order)
-        if cell.cost or cell.latency or cell.tokens
     ]
     if not rows:
         return None
     return table(
-        ("median, now by then", "cost", "latency", "tokens", "would show"), rows, wide="median, now by then"
+        ("medians, now\nby then", "cost", "latency", "tokens", "would\nshow"),
+        rows,
+        wide="medians, now\nby then",
     )
 
 
 def stopped_told(found: RunChange, names: Sequence[str], order: Sequence[int]) -> list[str]:
-    """Return a line for each cell that a rule stopped early: its verdict, and what led to it.
+    """Return a line for each cell that a rule stopped early: its verdict, and what led to it; then NO_FIGURE.
 
     Args:
         found: What changed.
@@ -166,7 +175,8 @@ def stopped_told(found: RunChange, names: Sequence[str], order: Sequence[int]) -
         f"{names[place]}: {found.cells[place].verdict}, {found.cells[place].reason}"
         for place in stopped[:NAMED_MAX]
     ]
-    return [*lines, *([f"and {len(stopped) - NAMED_MAX} more"] if len(stopped) > NAMED_MAX else [])]
+    more = [f"and {len(stopped) - NAMED_MAX} more"] if len(stopped) > NAMED_MAX else []
+    return [*lines, *more, *([NO_FIGURE] if stopped else [])]
 
 
 def _fallen(found: RunChange, names: Sequence[str], order: Sequence[int]) -> list[RenderableType]:
@@ -263,5 +273,8 @@ def ratio(found: RatioFound | None) -> str:
     return f"x{found.ratio:.2f} ({found.low:.2f}-{high})"
 
 
-def _detectable(cell: CellChange) -> str:
-    return "-" if cell.detectable is None else f"-{points(cell.detectable)}"
+def would_show(cell: CellChange) -> str:
+    """Return the smallest fall that the cell's trials would have shown, points; or why none can be told."""
+    if cell.detectable is not None:
+        return f"-{points(cell.detectable)}"
+    return WHY_NOT[cell.undetectable or "too_few_trials"]

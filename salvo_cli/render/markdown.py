@@ -21,6 +21,7 @@ from salvo_cli.render.change import (
     ratio,
     stopped_told,
     together_told,
+    would_show,
 )
 from salvo_cli.render.console import one_line
 from salvo_cli.render.numbers import plural
@@ -54,12 +55,13 @@ def change_markdown(found: RunChange, sides: Sides) -> str:
         f"{escaped(named(found.run_id, sides.candidate))} against "
         f"{escaped(named(found.run_id_before, sides.baseline))}",
         "",
-        "| | cell | pass rate | points (95 %) | p | cost | latency | tokens |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| | cell | pass rate | points (95 %) | p | would show | cost | latency | tokens |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for place in order[:CELLS_SHOWN_MAX]:
         cell = found.cells[place]
-        figures = (difference(cell), p_value(cell), ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens))
+        ratios = (ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens))
+        figures = (difference(cell), p_value(cell), would_show(cell), *ratios)
         lines.append(
             f"| {SIGNS[cell.verdict]} {cell.verdict} | {names[place]} | {rate(cell.before.rate)} → "
             f"{rate(cell.now.rate)} | " + " | ".join(map(escaped, figures)) + " |"

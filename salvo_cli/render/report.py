@@ -24,6 +24,7 @@ from salvo_cli.render.numbers import (
     usd,
     verdict_text,
 )
+from salvo_cli.render.part import Part, in_part, part_told
 from salvo_cli.render.reliability import (
     INTERVALS,
     bounds_told,
@@ -52,7 +53,7 @@ def report(
     width: int,
     signs: Marks,
     infra_messages: Mapping[str, str] | None = None,
-    cells: Sequence[int] | None = None,
+    part: Part | None = None,
     failures_only: bool = False,
     more: bool = False,
     tries: Sequence[int] = TRIES,
@@ -66,7 +67,7 @@ def report(
         signs: Marks that the terminal can show.
         infra_messages: What an infrastructure error said, by the trace id of a sample; only
             for those that the summary does not quote.
-        cells: Places of the cells to show, at least one; None shows all. The head is the run's.
+        part: The cells to show, at least one; None shows all. The head is the run's.
         failures_only: Leave the table of figures out, and tell all of what failed.
         more: Add how every figure spreads, and tell all of what failed.
         tries: Each k of pass@k and pass^k.
@@ -76,15 +77,17 @@ def report(
     name = dict(enumerate(cell_names(summary.cells)))
     known = reliability(summary, tries, exact=exact)
     summary = _with_intervals(summary, known)
-    if cells is not None and len(cells) < len(summary.cells):
-        parts.append(Text(f"shown: {len(cells)} of {plural(len(summary.cells), 'cell')}", style="yellow"))
-        summary = summary.model_copy(update={"cells": tuple(summary.cells[place] for place in cells)})
+    together = known
+    if part is not None:
+        parts.append(plain(part_told(part, summary), "yellow"))
+        summary, _ = in_part(summary, part)
+        together = reliability(summary, tries, exact=exact)
     parts.append(Text(""))
     if not failures_only:
         parts += _figures(summary.cells, known, name, width, signs, more=more)
         if beyond := tries_beyond(tries, summary.cells):
             parts += [plain(beyond, "yellow"), Text("")]
-        parts += run_level(known, signs, more=more)
+        parts += run_level(together, signs, more=more)
         parts += judges(summary.cells, name, signs)
     if more:
         parts += details(summary.cells, name, signs)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from salvo_cli.render.change import CELLS_SHOWN_MAX, EXPLAINED_MAX
 from salvo_cli.render.markdown import escaped
-from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import percent, plural, score, seconds, spent, spent_in_all
+from salvo_cli.render.part import Part, in_part, part_told
 from salvo_core.run.reliability import CellReliability, reliability
 from salvo_core.run.summary import CellSummary, Summary
 from salvo_core.run.verdict import WORST_FIRST, Verdict
@@ -23,11 +23,17 @@ SIGNS: dict[Verdict, str] = {
 MESSAGE_CHARACTERS_MAX = 300
 
 
-def run_markdown(summary: Summary) -> str:
-    """Return a run as Markdown, its last line ended; the worst cells come first."""
-    names = [escaped(name, 200) for name in cell_names(summary.cells)]
-    known = reliability(summary).cells
-    order = sorted(range(len(names)), key=lambda place: WORST_FIRST.index(summary.cells[place].verdict))
+def run_markdown(summary: Summary, part: Part | None = None) -> str:
+    """Return a run as Markdown, its last line ended; the worst cells come first.
+
+    Args:
+        summary: The run in numbers.
+        part: The cells to show; None shows all. The head is the run's.
+    """
+    shown, called = in_part(summary, part)
+    names = [escaped(name, 200) for name in called]
+    known = reliability(shown).cells
+    order = sorted(range(len(names)), key=lambda place: WORST_FIRST.index(shown.cells[place].verdict))
     money = spent_in_all(
         summary.cost.total_usd,
         summary.cost.unknown,
@@ -40,19 +46,20 @@ def run_markdown(summary: Summary) -> str:
     if summary.state != "sealed":
         told.append(f"{summary.state}: these figures will change")
     lines = [
-        f"### {SIGNS[summary.verdict]} {_word(summary.verdict)}: {plural(len(names), 'cell')}",
+        f"### {SIGNS[summary.verdict]} {_word(summary.verdict)}: {plural(len(summary.cells), 'cell')}",
         "",
         escaped(summary.reason, MESSAGE_CHARACTERS_MAX),
         "",
         f"{escaped(' · '.join(told), 400)} · run `{summary.run_id}`",
+        *(["", escaped(part_told(part, summary), 400)] if part else []),
         "",
         "| | cell | passed | pass rate (95 %) | score | cost |",
         "|---|---|---:|---:|---:|---:|",
-        *(_row(summary.cells[place], known[place], names[place]) for place in order[:CELLS_SHOWN_MAX]),
+        *(_row(shown.cells[place], known[place], names[place]) for place in order[:CELLS_SHOWN_MAX]),
     ]
     if len(order) > CELLS_SHOWN_MAX:
         lines += ["", f"and {plural(len(order) - CELLS_SHOWN_MAX, 'more cell')}"]
-    lines += _failed([(summary.cells[place], names[place]) for place in order])
+    lines += _failed([(shown.cells[place], names[place]) for place in order])
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from salvo_core.manifest.rows import SCORED, Row
 from salvo_core.run.contrasts import (
@@ -32,7 +33,21 @@ from salvo_core.run.stopping import DECIDED
 from salvo_core.stats.contrast import Directed, adjusted, detectable_drop, median_ratio
 from salvo_core.trace.model import Frozen
 
-__all__ = ["CellChange", "Demands", "Moved", "Rates", "RatioFound", "RunChange", "Side", "Verdict", "change"]
+__all__ = [
+    "CellChange",
+    "Demands",
+    "Moved",
+    "Rates",
+    "RatioFound",
+    "RunChange",
+    "Side",
+    "Undetectable",
+    "Verdict",
+    "change",
+]
+
+
+Undetectable = Literal["too_few_trials", "stopped_early"]
 
 
 class RatioFound(Frozen):
@@ -79,8 +94,10 @@ class CellChange(Frozen):
     """One-sided, adjusted for the number of cells."""
     p_better: float
     detectable: float | None
-    """The smallest fall that these trials would have shown (power 0.8); None where no fall would show, or
-    a rule stopped the cell early."""
+    """The smallest fall that these trials would have shown (power 0.8); None where that cannot be said."""
+    undetectable: Undetectable | None = None
+    """Why it cannot; None where it can. too_few_trials: not even a fall to zero would have shown.
+    stopped_early: a rule stopped the cell, and a deeper fall would have stopped it after other trials."""
     interval: IntervalName = "newcombe"
     """Of the difference; always_valid where a rule stopped the cell early, and then p is, too."""
     cost: RatioFound | None
@@ -241,6 +258,7 @@ def _cell(a: _Fold, b: _Fold, p: Directed, demands: Demands) -> CellChange:
     name, interval = interval_of(now, before)
     difference = None if now.rate is None or before.rate is None else now.rate - before.rate
     verdict, reason = ruling(now, before, p, demands)
+    detectable, undetectable = _detectable(now, before, demands)
     seed = int(a.cell.scenario_digest[:8], 16)
     return CellChange(
         cell=a.place,
@@ -258,14 +276,20 @@ def _cell(a: _Fold, b: _Fold, p: Directed, demands: Demands) -> CellChange:
         p_worse=p.worse,
         p_better=p.better,
         interval=name,
-        detectable=None
-        if now.stopped or before.stopped
-        else detectable_drop(now.scored, before.scored, before.rate or 0.0, alpha=demands.alpha),
+        detectable=detectable,
+        undetectable=undetectable,
         cost=_ratio(a.costs_usd, b.costs_usd, seed),
         latency=_ratio(a.latencies_s, b.latencies_s, seed),
         tokens=_ratio(a.tokens, b.tokens, seed),
         moved=_moved(a, b) if verdict == "REGRESSED" else None,
     )
+
+
+def _detectable(now: Rates, before: Rates, demands: Demands) -> tuple[float | None, Undetectable | None]:
+    if now.stopped or before.stopped:
+        return None, "stopped_early"
+    drop = detectable_drop(now.scored, before.scored, before.rate or 0.0, alpha=demands.alpha)
+    return drop, "too_few_trials" if drop is None else None
 
 
 def _ratio(now: Sequence[float], before: Sequence[float], seed: int) -> RatioFound | None:

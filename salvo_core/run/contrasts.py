@@ -141,7 +141,8 @@ def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) ->
     # Each end with the one-sided confidence that a fall is called with elsewhere.
     _, (low, high) = interval_of(now, before, 1 - 2 * demands.alpha)
     told = f"{_percent(before.rate or 0)} then, {_percent(now.rate or 0)} now"
-    within = f"{100 * low:+.0f} to {100 * high:+.0f} points, whatever stopped it early"
+    ends = f"{100 * low:+.0f} to {100 * high:+.0f} points ({1 - 2 * demands.alpha:.0%} interval)"
+    within = f"{ends}, whatever stopped it early"
     fell = p.worse < demands.alpha and high <= -demands.margin
     rose = p.better < demands.alpha and low >= demands.margin
     lost = -_bounded(before, now) > -demands.margin if fell else _bounded(now, before) < demands.margin
@@ -158,10 +159,7 @@ def _anytime_ruling(now: Rates, before: Rates, p: Directed, demands: Demands) ->
         for side, rates in (("candidate", now), ("baseline", before))
         if rates.stopped
     )
-    return "INCONCLUSIVE", (
-        f"{told}, but {short}, which leaves {100 * low:+.0f} to {100 * high:+.0f} points: "
-        "run it without --early-stop to tell"
-    )
+    return "INCONCLUSIVE", (f"{told}, but {short}, which leaves {ends}: run it without --early-stop to tell")
 
 
 def _points(share: float) -> str:

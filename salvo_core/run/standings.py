@@ -1,15 +1,27 @@
-"""Where each cell of a schedule stands after its nights: worked out from summaries, kept nowhere."""
+"""Where each cell of a schedule stands after its nights: worked out from summaries.
+
+Nights of long ago are folded: what they come to is kept, and nights after them go on from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from salvo_core.run.cells import CellSummary
 from salvo_core.run.summary import Summary
 from salvo_core.stats.intervals import wilson
-from salvo_core.stats.nights import DEFAULT, REFERENCE_CONFIDENCE, Event, Night, Phase, Rule, Watch
+from salvo_core.stats.nights import (
+    DEFAULT,
+    REFERENCE_CONFIDENCE,
+    Event,
+    Night,
+    Phase,
+    Rule,
+    Watch,
+    WatchState,
+)
 
 
 class PastNight(NamedTuple):
@@ -96,15 +108,86 @@ def references_of(baseline: Summary) -> dict[CellKey, float]:
     }
 
 
+class FoldedCell(NamedTuple):
+    """What a cell's nights come to, so that they need not be read again.
+
+    Attributes:
+        key: What it is called from night to night.
+        scenario: Its name.
+        state: Of its watch.
+        nights: How many were followed.
+        found: The newest of each kind that was found on the way, oldest first.
+        absent: Whole nights since it was last in one; 0: it is in the newest.
+    """
+
+    key: CellKey
+    scenario: str
+    state: WatchState
+    nights: int
+    found: tuple[Found, ...]
+    absent: int
+
+
 @dataclass
 class _Followed:
+    scenario: str
     watch: Watch
     nights: int = 0
     found: list[Found] = field(default_factory=list)
+    absent: int = 0
+
+
+class _Cells:
+    """All cells of some nights, those that are not run any more too; arguments as ``standings``."""
+
+    def __init__(self, rule: Rule, references: Mapping[CellKey, float], folded: Sequence[FoldedCell]) -> None:
+        self._rule, self._references = rule, references
+        self.followed = {
+            one.key: _Followed(
+                one.scenario,
+                Watch.restored(one.state, rule, baseline=references.get(one.key)),
+                one.nights,
+                list(one.found),
+                one.absent,
+            )
+            for one in folded
+        }
+        self.newest = [(one.scenario, one.key) for one in folded if not one.absent]
+
+    def add(self, night: PastNight) -> None:
+        summary, fresh, part = night
+        if not (part and self.newest):
+            self.newest = [(cell.scenario_name, _key(cell)) for cell in summary.cells]
+            for one in self.followed.values():
+                one.absent += 1
+        newest = {key for _, key in self.newest}
+        for cell in summary.cells:
+            key = _key(cell)
+            if key in self.followed and key in newest:
+                self.followed[key].absent = 0
+            if _is_cut_short(cell):
+                continue  # who was quick before it was cut short is no fair sample
+            if key not in self.followed:
+                watch = Watch(self._rule, baseline=self._references.get(key))
+                absent = 0 if key in newest else 1
+                self.followed[key] = _Followed(cell.scenario_name, watch, absent=absent)
+            self._follow(self.followed[key], summary.run_id, cell, fresh=fresh)
+
+    def _follow(self, one: _Followed, run_id: str, cell: CellSummary, *, fresh: bool) -> None:
+        night = Night(cell.counts.get("passed", 0), cell.scored, confirmation=fresh)
+        measured_by = one.watch.reference
+        event = one.watch.add(night)
+        one.scenario = cell.scenario_name
+        one.nights += night.n > 0  # a night on which all was infrastructure tells nothing
+        if event is not None:
+            one.found.append(Found(run_id, event, one.watch.decisive, measured_by, night.passed, night.n))
 
 
 def standings(
-    nights: Iterable[PastNight], rule: Rule = DEFAULT, references: Mapping[CellKey, float] | None = None
+    nights: Iterable[PastNight],
+    rule: Rule = DEFAULT,
+    references: Mapping[CellKey, float] | None = None,
+    folded: Sequence[FoldedCell] = (),
 ) -> list[Standing]:
     """Return where each cell of the newest whole night stands.
 
@@ -116,30 +199,13 @@ def standings(
         rule: The bounds.
         references: Pass rates that are given instead of learned (``references_of``); cells without one
             are learned.
+        folded: What the nights before these come to, by the same rule and references.
     """
-    given = references or {}
-    cells: dict[CellKey, _Followed] = {}
-    newest: Summary | None = None
-    for summary, fresh, part in nights:
-        newest = newest if part and newest is not None else summary
-        for cell in summary.cells:
-            if _is_cut_short(cell):
-                continue  # who was quick before it was cut short is no fair sample
-            key = _key(cell)
-            followed = cells.setdefault(key, _Followed(Watch(rule, baseline=given.get(key))))
-            night = Night(cell.counts.get("passed", 0), cell.scored, confirmation=fresh)
-            measured_by = followed.watch.reference
-            event = followed.watch.add(night)
-            followed.nights += night.n > 0  # a night on which all was infrastructure's tells nothing
-            if event is not None:
-                evidence = followed.watch.decisive
-                followed.found.append(
-                    Found(summary.run_id, event, evidence, measured_by, night.passed, night.n)
-                )
+    cells = _followed(nights, rule, references, folded)
     return [
         Standing(
-            cell.scenario_name,
-            cell.model,
+            scenario,
+            key.model,
             one.nights,
             one.watch.phase,
             one.watch.evidence,
@@ -147,9 +213,53 @@ def standings(
             tuple(one.found),
             key,
         )
-        for cell in (newest.cells if newest else ())
-        if (one := cells.get(key := _key(cell))) is not None
+        for scenario, key in cells.newest
+        if (one := cells.followed.get(key)) is not None
     ]
+
+
+def fold(
+    nights: Iterable[PastNight],
+    rule: Rule = DEFAULT,
+    references: Mapping[CellKey, float] | None = None,
+    folded: Sequence[FoldedCell] = (),
+    *,
+    absent_max: int,
+) -> list[FoldedCell]:
+    """Return what nights come to, for ``standings`` of later ones; cells that were run last come first.
+
+    Args:
+        nights: As for ``standings``, and so are the next three.
+        rule: The bounds.
+        references: Given pass rates.
+        folded: What the nights before came to.
+        absent_max: Cells that were in none of the newest so many whole nights are forgotten.
+    """
+    cells = _followed(nights, rule, references, folded)
+    newest = {key: place for place, (_, key) in enumerate(cells.newest)}
+    order = sorted(cells.followed, key=lambda key: (cells.followed[key].absent, newest.get(key, 0)))
+    return [
+        FoldedCell(key, one.scenario, one.watch.state, one.nights, _newest_of_each(one.found), one.absent)
+        for key in order
+        if (one := cells.followed[key]).absent < absent_max
+    ]
+
+
+def _followed(
+    nights: Iterable[PastNight],
+    rule: Rule,
+    references: Mapping[CellKey, float] | None,
+    folded: Sequence[FoldedCell],
+) -> _Cells:
+    cells = _Cells(rule, references or {}, folded)
+    for night in nights:
+        cells.add(night)
+    return cells
+
+
+def _newest_of_each(found: Sequence[Found]) -> tuple[Found, ...]:
+    last = {one.event: place for place, one in enumerate(found)}
+    return tuple(found[place] for place in sorted(last.values()))
 
 
 def _key(cell: CellSummary) -> CellKey:

@@ -78,6 +78,26 @@ class Rule:
 DEFAULT = Rule()
 
 
+class WatchState(NamedTuple):
+    """All that a watch knows of its nights, so that they need not be read again.
+
+    Attributes:
+        phase: As in ``Watch``, and so are the next three.
+        evidence: Nats.
+        decisive: Nats.
+        reference: Rate, or None.
+        calm: The newest calm nights, oldest first.
+        doubtful: The newest of those since evidence stands, oldest first.
+    """
+
+    phase: Phase
+    evidence: float
+    decisive: float
+    reference: float | None
+    calm: tuple[Counted, ...]
+    doubtful: tuple[Counted, ...]
+
+
 class Watch:
     """One cell, night after night.
 
@@ -112,9 +132,25 @@ class Watch:
         self.reference: float | None = None
         self._baseline = baseline
         self._calm: deque[Counted] = deque(maxlen=rule.window_nights)
-        self._doubtful: list[Counted] = []
+        self._doubtful: deque[Counted] = deque(maxlen=rule.window_nights)
         self._dispersion: float | None = None
         self._measure()
+
+    @classmethod
+    def restored(cls, state: WatchState, rule: Rule = DEFAULT, *, baseline: float | None = None) -> Watch:
+        """Return the watch that has this state; rule and baseline are those that it was made with."""
+        watch = cls(rule, baseline=baseline)
+        watch.phase, watch.evidence, watch.decisive, watch.reference = state[:4]
+        watch._calm.extend(state.calm)
+        watch._doubtful.extend(state.doubtful)
+        return watch
+
+    @property
+    def state(self) -> WatchState:
+        """All that it knows: what is restored from it goes on as if it had seen every night."""
+        return WatchState(
+            self.phase, self.evidence, self.decisive, self.reference, tuple(self._calm), tuple(self._doubtful)
+        )
 
     def add(self, night: Night) -> Event | None:
         """Take the next night, or the confirmation that a suspicion asked for; return what it changes.

@@ -18,6 +18,7 @@
     firings/<name>/<due>.json    what became of a due time, <due>.hand.json: of a person's word
     firings/<name>/<due>.confirm.json    the run of fresh trials that a night's suspicion asked for
     followed/<name>/<due>...json what was decided of a firing after its run; named as the firing is
+    folded/<name>.json.zst       what a schedule's firings of long ago come to; they need not be read again
     alerts/<schedule>/<id>/<channel>.json    which channel was told of an alert, or how often that failed
     reevals/<reeval_id>/...      as under runs/: a re-evaluation is a run of its own kind
 
@@ -43,6 +44,7 @@ BASELINES = "baselines/"
 SCHEDULES = "schedules/"
 FIRINGS = "firings/"
 FOLLOWED = "followed/"
+FOLDED = "folded/"
 ALERTS = "alerts/"
 ALERT_ID = r"^[a-z0-9][a-z0-9._-]{0,99}$"
 FiringKind = Literal["due", "confirm", "hand"]
@@ -203,6 +205,11 @@ def followeds(name: str) -> str:
     return f"{FOLLOWED}{_require_schedule_name(name)}/"
 
 
+def folded(name: str) -> str:
+    """Return where it lies what a schedule's firings of long ago come to."""
+    return f"{FOLDED}{_require_schedule_name(name)}.json.zst"
+
+
 def firing_place(key: str) -> tuple[str, int]:
     """Return what firings, or what was decided after them, are in order of time by.
 
@@ -213,6 +220,17 @@ def firing_place(key: str) -> tuple[str, int]:
     """
     stamp, _, rest = key.rpartition("/")[2].removesuffix(".json").partition(".")
     return stamp, _IN_ORDER.index(rest) if rest in _IN_ORDER else len(_IN_ORDER)
+
+
+def parse_firing(key: str) -> tuple[datetime, FiringKind]:
+    """Return due time and kind of a firing's key.
+
+    Raises:
+        ValueError: Its name begins with no time.
+    """
+    stamp, _, rest = key.rpartition("/")[2].removesuffix(".json").partition(".")
+    kind: FiringKind = "due" if not rest else "confirm" if rest == "confirm" else "hand"
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC), kind
 
 
 def _firing_name(due_at: datetime, kind: FollowedKind) -> str:

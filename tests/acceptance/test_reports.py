@@ -94,6 +94,16 @@ def test_t68_report_by_latest_by_id_and_by_scenario(person):
     assert "beta" not in alpha.out.partition("shown: 1 of 2 cells")[2]
     (cell,) = person.types("report", "-s", "alpha", "--json").document["summary"]["cells"]
     assert cell["scenario_name"] == "alpha"
+    document = person.types("report", "-s", "alpha", "--json", "--html", "alpha.html").document
+    told = (document["verdict"], document["cells_total"], document["cells_by"])
+    assert told == ("FAIL", 2, "--scenario alpha")
+    assert len(document["reliability"]["cells"]) == 1
+    page = (person.folder / "alpha.html").read_text("utf-8")
+    assert "Shown: 1 of 2 cells, by --scenario alpha; the verdict is the whole run&#x27;s" in page
+    assert '<td class="t">beta' not in page
+    bad = person.types("report", "--failures", "--json", "--html", "bad.html").document
+    assert [cell["scenario_name"] for cell in bad["summary"]["cells"]] == ["beta"]
+    assert '<td class="t">alpha' not in (person.folder / "bad.html").read_text("utf-8")
     nothing = person.types("report", "--scenario", "gamma")
     assert (nothing.code, "alpha (pretend), beta (pretend)" in nothing.out) == (0, True)
     assert person.types("report", "--model", "other").code == 0

@@ -11,7 +11,8 @@ from salvo_core.adapters.protocol import TurnReply
 from salvo_core.alerts.incident import Followed
 from salvo_core.errors import UsageError
 from salvo_core.fire import Beat
-from salvo_core.follow import Follower, past_decisions, past_firings, stands_of
+from salvo_core.follow import Follower
+from salvo_core.past_nights import past_decisions, past_firings, stands_of
 from salvo_core.reorder import kept_in_store
 from salvo_core.run.baselines import set_baseline
 from salvo_core.run.schedule import Schedule, keep_schedule
@@ -206,8 +207,7 @@ async def test_a_redis_that_forgot_everything_changes_nothing_that_was_decided(s
     assert [alert.kind for alert in world.told] == ["alert"]
 
     async def looked_back():
-        past = await past_firings("hourly", site.store)
-        stands, note = await stands_of(await world.scheduled(), past, site.store)
+        stands, note = await stands_of(await world.scheduled(), site.store)
         return stands, note, await past_decisions("hourly", site.store)
 
     before = await looked_back()

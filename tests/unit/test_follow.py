@@ -11,8 +11,9 @@ import pytest
 from salvo_core.alerts.incident import Followed
 from salvo_core.errors import StoreUnavailable, UsageError
 from salvo_core.fire import Failing
-from salvo_core.follow import FAILED_TIMES, TOLD_FOR, Follower, past_decisions, past_firings, stands_of
+from salvo_core.follow import FAILED_TIMES, TOLD_FOR, Follower
 from salvo_core.identity import new_run_id
+from salvo_core.past_nights import past_decisions, past_firings, stands_of
 from salvo_core.run.baselines import set_baseline
 from salvo_core.run.schedule import (
     MISSED,
@@ -108,10 +109,10 @@ class Nights:
         summary = summarise(ordered, rows, {}, started_ms=1, finished_ms=2, state="sealed")
         await self.store.put(keys.summary(run_id), summary.encode()[0])
 
-    async def night(self, *came_to, follow=True, due=None, **more):
+    async def night(self, *came_to, follow=True, due=None, at=None, **more):
         """Have a night at the next due time."""
         self.number += 1
-        self.beat.at = FIRST + self.number * DAY
+        self.beat.at = at or FIRST + self.number * DAY
         run_id = new_run_id()
         firing = Firing(schedule="nightly", due_at=due or self.beat.at, run_id=run_id)
         await note_firing(firing, self.store)
@@ -433,8 +434,7 @@ async def test_looking_back_says_what_was_decided_and_changes_nothing(nights):
     await nights.night(BAD)
     await nights.confirmed(AGAIN_BAD)
     stored = {key: await nights.store.get(key) async for key in nights.store.list("")}
-    past = await past_firings("nightly", nights.store)
-    (stand,), note = await stands_of(nights.schedule, past, nights.store)
+    (stand,), note = await stands_of(nights.schedule, nights.store)
     assert (stand.phase, [event for _, event in stand.events], note) == (
         "fallen",
         ["suspicion", "alert"],

@@ -17,7 +17,9 @@ from salvo_cli.render.change import (
     ratio,
     stopped_told,
     together_told,
+    would_show,
 )
+from salvo_cli.render.naming import cell_names
 from salvo_cli.render.numbers import plural
 from salvo_cli.render.pages.history import history_plot
 from salvo_cli.render.pages.plots import Bar, Measured, Spot, cost_against_rate, pass_rates
@@ -29,6 +31,11 @@ from salvo_core.run.reliability import rate_interval
 from salvo_core.run.summary import Summary
 
 NAMED_MAX = 50
+
+_LEGEND = (
+    '<p class="quiet">would show: the smallest fall, in points, that these trials would have shown with '
+    "power 0.8</p>"
+)
 
 
 def change_page(
@@ -58,7 +65,7 @@ def change_page(
         _head(found, sides),
         f'<p class="open">{plural(left, "more cell")} not shown</p>' if left else "",
         section("Pass rates, with 95 % intervals", pass_rates(bars), legend),
-        section("Cells", _cells(found, names, shown)),
+        section("Cells", _cells(found, names, shown), _LEGEND),
         section(
             "Stopped early",
             f'<p class="quiet">{text(STOPPED)}</p>' if any(cell.stopped for cell in found.cells) else "",
@@ -66,7 +73,7 @@ def change_page(
         ),
         section("What regressed", _fallen(found, names, shown)),
         section("Cost of a trial against pass rate", cost_against_rate(spots), legend if spots else ""),
-        section("From run to run", history_plot(past, now.cells)) if past else "",
+        section("From run to run", history_plot(past, now.cells, cell_names(now.cells))) if past else "",
         section("Beside the comparison", _beside(found)),
     )
 
@@ -93,11 +100,12 @@ def _head(found: RunChange, sides: Sides) -> str:
 def _cells(found: RunChange, names: Sequence[str], order: Sequence[int]) -> str:
     def row(number: int, name: str, cell: CellChange) -> list[str]:
         verdict = f'<span class="{tone(cell.verdict)}">{cell.verdict}</span>'
-        figures = (difference(cell), p_value(cell), ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens))
+        ratios = (ratio(cell.cost), ratio(cell.latency), ratio(cell.tokens))
+        figures = (difference(cell), p_value(cell), would_show(cell), *ratios)
         rates = f"{rate(cell.before.rate)} → {rate(cell.now.rate)}"
         return [str(number), text(name), verdict, rates, *map(_figure, figures)]
 
-    heads = ("#", "cell", "verdict", "pass rate", "points", "p", "cost", "latency", "tokens")
+    heads = ("#", "cell", "verdict", "pass rate", "points", "p", "would show", "cost", "latency", "tokens")
     rows = [row(number, names[place], found.cells[place]) for number, place in enumerate(order, 1)]
     return table(heads, rows, numbers=heads[:1] + heads[3:])
 

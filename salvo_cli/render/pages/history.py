@@ -29,19 +29,30 @@ LEGEND = (
 )
 
 
-def history_plot(past: History, cells: Sequence[Named] | None = None) -> str:
+def history_plot(
+    past: History, cells: Sequence[Named] | None = None, called: Sequence[str] | None = None
+) -> str:
     """Return how cells went, with what the plot means; empty where no two runs graded any of them.
 
     Args:
         past: The runs.
         cells: Those that are shown; None for all.
+        called: What they are called elsewhere on the page, in the same order; None names them here.
     """
     meant = None if cells is None else {(cell.scenario_name, cell.model) for cell in cells}
+    known = {
+        (cell.scenario_name, cell.model): name for cell, name in zip(cells or (), called or (), strict=False)
+    }
     trends = [one for one in past.trends if meant is None or (one.scenario, one.model) in meant]
     if not trends:
         return ""
     shown, runs = trends[:CELLS_MAX], past.runs[-PLOTTED_MAX:]
-    names = cell_names([_Cell(one.scenario, one.model) for one in trends])
+    names = [
+        known.get((one.scenario, one.model), name)
+        for one, name in zip(
+            trends, cell_names([_Cell(one.scenario, one.model) for one in trends]), strict=True
+        )
+    ]
     notes = [LEGEND]
     if len(runs) < len(past.runs):
         notes.append(f"The newest {len(runs):,} of {plural(len(past.runs), 'run')}.")

@@ -15,6 +15,7 @@ _NAMES, _RIGHT = 300, 60
 """Columns for names, and for figures, beside the scale of pass rates."""
 _ROW = 30
 _NAME_CHARACTERS_MAX = 42
+_MODEL_CHARACTERS_MAX = 20
 _TRACK, _TRACK_HIGH = 84, 58
 """Height of a cell's row from run to run, and of the scale in it."""
 _TRACK_LEFT, _TRACK_RIGHT = 320, 850
@@ -261,7 +262,17 @@ def _drawn_track(track: Track, top: float) -> list[str]:
 
 
 def _cut(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS_MAX else name[: _NAME_CHARACTERS_MAX - 1] + "…"
+    """Return a name that has room, cut in the middle: a model stands at the end, and tells cells apart."""
+    over = len(name) - _NAME_CHARACTERS_MAX
+    if over <= 0:
+        return name
+    scenario, mark, model = name.rpartition(" · ")
+    end = mark + (model if len(model) <= _MODEL_CHARACTERS_MAX else model[: _MODEL_CHARACTERS_MAX - 1] + "…")
+    return (
+        (scenario or model)[: _NAME_CHARACTERS_MAX - 1 - (len(end) if mark else 0)]
+        + "…"
+        + (end if mark else "")
+    )
 
 
 def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:

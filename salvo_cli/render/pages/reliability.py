@@ -40,7 +40,7 @@ def reliability_tables(cells: Sequence[CellSummary], names: Sequence[str], known
     Args:
         cells: Those that are shown.
         names: Of them.
-        known: Of the whole run.
+        known: Of these cells.
     """
     by_place = {one.cell: one for one in known.cells}
     shown = [by_place[cell.cell] for cell in cells]
@@ -51,7 +51,7 @@ def reliability_tables(cells: Sequence[CellSummary], names: Sequence[str], known
     heads += ["rate of all"] * missing + ["saved"] * saved
     rows = [
         [
-            str(number),
+            str(one.cell + 1),
             text(name),
             one.label,
             _score(cell, one),
@@ -59,7 +59,7 @@ def reliability_tables(cells: Sequence[CellSummary], names: Sequence[str], known
             *([f"{percent(one.all_low)}–{percent(one.all_high)}" if one.missing else ""] * missing),
             *([_saved(one)] * saved),
         ]
-        for number, (cell, name, one) in enumerate(zip(cells, names, shown, strict=True), 1)
+        for cell, name, one in zip(cells, names, shown, strict=True)
         if one.tries or cell.scored > 1
     ]
     told = table(heads, rows, numbers=[heads[0], *heads[3:]]) + LEGEND * bool(ks) if rows else ""

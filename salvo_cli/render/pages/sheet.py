@@ -18,12 +18,14 @@ STYLE = """
 body{margin:0 auto;max-width:60rem;padding:2rem 1.25rem;color:var(--ink);background:var(--paper);
 font:15px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 h1{font-size:1.7rem;margin:0 0 .25rem}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}p{margin:.3rem 0}
+h1 .quiet{font-size:1rem;font-weight:400}
 .quiet{color:var(--quiet)}.good{color:var(--good)}.bad{color:var(--bad)}.open{color:var(--open)}
 code{font:.87em ui-monospace,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;padding:.35rem .7rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{text-align:left;padding:.35rem .6rem .35rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{color:var(--quiet);font-weight:500;white-space:nowrap}
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+td.w{white-space:nowrap}
 td.t{overflow-wrap:anywhere;min-width:10rem}
 svg{display:block;width:100%;height:auto;font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
 svg text{fill:var(--ink)}svg .quiet{fill:var(--quiet)}svg .grid{stroke:var(--line)}
@@ -52,15 +54,22 @@ def text(value: str, length_max: int = 300) -> str:
     return escape(visible(cut), quote=True)
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> str:
+def table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    numbers: Sequence[str] = (),
+    words: Sequence[str] = ("verdict", "label"),
+) -> str:
     """Return a table.
 
     Args:
         heads: Column titles, plain text.
         rows: One cell per column, each of it HTML already.
         numbers: Titles of the columns that are aligned to the right.
+        words: Titles of the columns that hold a word or two: they take no room from the others.
     """
-    kinds = ["n" if head in numbers else "t" for head in heads]
+    kinds = ["n" if head in numbers else "w" if head in words else "t" for head in heads]
     head = "".join(f'<th class="{kind}">{text(one)}</th>' for kind, one in zip(kinds, heads, strict=True))
     body = "\n".join(
         "<tr>"

@@ -115,6 +115,26 @@ def test_what_stopped_early_is_told_with_its_reason_and_what_to_do_next(width):
     assert "Stopped early;" not in change_markdown(found(*FALLEN), Sides())
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_where_no_fall_can_be_named_that_would_have_shown_it_says_why(width):
+    one = stopped_early()
+    assert (one.cells[0].detectable, one.cells[0].undetectable) == (None, "stopped_early")
+    text = shown(one, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert ("would show" if width == 160 else "would  \n") in text
+    assert any(line.rstrip().endswith(" stopped") for line in text.splitlines())
+    assert "has no figure: a deeper one would have stopped them" in " ".join(text.split())
+    markdown = change_markdown(one, Sides())
+    assert " | stopped | " in markdown
+    assert "has no figure" in markdown
+    few = found([(1, 0)], [(1, 0)], trials=1)
+    assert few.cells[0].undetectable == "too_few_trials"
+    assert "  nothing" in shown(few, width)
+    many = found(*FALLEN)
+    assert many.cells[0].undetectable is None
+    assert "no figure" not in shown(many, width)
+
+
 def test_two_models_are_both_named():
     assert "gpt-5, was gpt-4o" in shown(found([(9, 1)], [(9, 1)], trials=10, models=("gpt-5", "gpt-4o")), 160)
 
@@ -140,7 +160,7 @@ def test_markdown_makes_nothing_of_names():
     for mark in ("<script", "](http", "@all", "`$(", "\x1b", "| ::error"):
         assert mark not in text
     table_lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table_lines} == {9}
+    assert {line.count("|") for line in table_lines} == {10}
     assert len(table_lines) == 2 + 3
 
 

@@ -15,6 +15,7 @@ from salvo_cli.render.pages import plots
 from salvo_cli.render.pages.change import change_page
 from salvo_cli.render.pages.history import history_page
 from salvo_cli.render.pages.run import run_page
+from salvo_cli.render.part import Part
 from salvo_core.history import History, PastRun
 from salvo_core.manifest.rows import Row
 from salvo_core.run.change import Side, change
@@ -122,6 +123,41 @@ def test_a_runs_page_has_its_verdict_plots_figures_and_a_trial_to_open():
     assert "1 cell without a known price or a grade left out" in said
 
 
+def test_a_page_of_some_cells_holds_these_alone_and_says_what_was_left_out_and_whose_the_verdict_is():
+    summary, past, _ = compared()
+    page = run_page(summary, past, part=Part((1, 2), "--scenario <b>"))
+    said = " ".join(read(page).said)
+    assert f"INFRA ERROR: run {RUN_ID}, 2 of 4 cells shown" in said
+    assert "INFRA ERROR  the whole run, 4 cells" in said
+    told = "Shown: 2 of 4 cells, by --scenario <b>; the verdict is the whole run's, as are the figures above."
+    assert f"{told} These cells: 2 PASS." in said
+    assert not re.search(r"scenario [03]\b", page.partition("<h2>")[2])
+    assert page.count('<td class="n">2</td><td class="t">scenario 1</td>') == 2  # numbered as in the run
+    assert "What infrastructure ended" not in page
+    assert "the whole run" not in run_page(summary, past)
+
+
+def test_a_name_that_is_too_long_is_cut_before_its_model_which_tells_cells_apart():
+    long = "a customer who moved twice and forgot the first address"
+    bar = plots.pass_rates([plots.Bar(f"{long} · {model}", "good", None) for model in ("gpt-4o", "m" * 60)])
+    shown = re.findall(r'<text x="0" y="\d+">(.*?)<title>', bar)
+    assert shown == ["a customer who moved twice and f… · gpt-4o", f"a customer who mov… · {'m' * 19}…"]
+    assert {len(one) for one in shown} == {42}
+    (alone,) = re.findall(
+        r'<text x="0" y="\d+">(.*?)<title>', plots.pass_rates([plots.Bar(long, "good", None)])
+    )
+    assert alone == f"{long[:41]}…"
+
+
+def test_a_page_of_no_cell_says_so_and_has_no_empty_tables():
+    summary, past, _ = compared()
+    page = run_page(summary, past, part=Part((), "--model other"))
+    said = " ".join(read(page).said)
+    assert "Shown: 0 of 4 cells, by --model other;" in said
+    assert "These cells: none." in said
+    assert "<h2>" not in page
+
+
 def test_a_runs_page_has_the_tries_and_the_intervals_that_were_asked_for_and_names_them():
     _, summary = side(RUN_ID, [0.9, 0.5], trials=10)
     usual, asked = run_page(summary), run_page(summary, tries=(3,), exact=True)
@@ -174,6 +210,9 @@ def test_a_comparisons_page_draws_a_stopped_cell_by_what_allows_for_it_and_says_
     assert found.cells[0].interval == "always_valid"
     assert "Stopped early" in said
     assert f"scenario 0: {found.verdict}, {found.reason}" in said
+    assert "has no figure" in said
+    assert "over all cells" not in said
+    assert '<td class="n">stopped</td>' in page
     assert "Stopped early" not in compared()[2]
 
 

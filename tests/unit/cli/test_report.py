@@ -6,6 +6,7 @@ import pytest
 
 from salvo_cli.render.console import Marks
 from salvo_cli.render.pages.run import run_page
+from salvo_cli.render.part import Part, part_by
 from salvo_cli.render.report import next_commands, report
 from salvo_core.run.cells import Stop
 from salvo_core.run.summary import summarise
@@ -138,14 +139,23 @@ def troubled():
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_some_cells_are_shown_under_the_head_of_the_run(width):
-    text = shown(troubled(), width, cells=[0])
-    assert "shown: 1 of 2 cells" in text
+    text = shown(troubled(), width, part=Part((0,), "--scenario refund"))
+    told = "shown: 1 of 2 cells, by --scenario refund; the verdict is the whole run's"
+    assert told in " ".join(text.split())
     assert text.startswith("✗ FAIL   2 cells · 4 of 4 trials ended")
     assert "✓ PASS\naverage score 1.00" in text
     assert "scenario    scenario 0" in text
     assert "calls refund" not in text
     assert "--status failed" not in text  # no trial shown is failed
-    assert "shown:" not in shown(troubled(), width, cells=[0, 1])
+    assert "these cells" not in text  # of one cell there is no mean
+    assert "shown:" not in shown(troubled(), width)
+
+
+def test_what_left_cells_out_is_named_as_it_was_typed():
+    one = troubled()
+    part = part_by([1], one, "ref\nund", ["gpt-4o", "o9"], failures=True)
+    assert (part.places, part.by) == ((1,), "--scenario ref und --model gpt-4o --model o9 --failures")
+    assert part_by([0, 1], one, "s", [], failures=True) is None  # nothing was left out
 
 
 @pytest.mark.parametrize("width", WIDTHS)

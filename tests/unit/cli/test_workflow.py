@@ -1,5 +1,6 @@
 """What a workflow's step is told of a run: added to, bounded, said once, and nothing in it acts."""
 
+import html
 import re
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salvo_cli import workflow
+from salvo_cli.render.part import Part
 from salvo_cli.render.run_markdown import run_markdown
 from salvo_cli.workflow import (
     ANNOTATED_MAX,
@@ -63,6 +65,18 @@ def test_a_run_is_added_to_what_the_step_has_said_and_annotated_by_cell(step, ca
     assert capsys.readouterr().err.splitlines() == [
         "::error title=1::FAIL: average score 0.00 is below the threshold 0.80; 0 of 2 trials passed"
     ]
+
+
+def test_of_a_report_of_some_cells_only_these_are_told_and_annotated(step, capsys):
+    here, file = step
+    tell_of_run(here, summary(1, 0, 1, 0, cells=2), failing=False, part=Part((0,), "--scenario 0"))
+    text = html.unescape(file.read_text("utf-8"))
+    assert "### ❌ FAIL: 2 cells" in text
+    assert "shown: 1 of 2 cells, by --scenario 0; the verdict is the whole run's" in text
+    assert "| ✅ PASS | 0 | 2/2" in text
+    assert "| ❌ FAIL | 1" not in text
+    assert "salvo trace" not in text
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_passed_is_in_the_summary_and_in_no_annotation(step, capsys):

@@ -65,7 +65,7 @@ def test_a_run_that_stopped_too_early_to_tell_says_so_and_what_would():
     assert found.verdict == "INCONCLUSIVE"
     assert found.reason == (
         "96% then, 80% now, but the candidate stopped early after 15 of 50 trials, which leaves -62 to +10 "
-        "points: run it without --early-stop to tell"
+        "points (90% interval): run it without --early-stop to tell"
     )
     both = against(lambda order: stopped(order, 12, 3), lambda order: stopped(order, 14, 0))
     assert "the candidate stopped early after 15 of 50 trials and the baseline stopped" in both.reason

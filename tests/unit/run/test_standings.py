@@ -1,8 +1,10 @@
 """Where a schedule's cells stand, from the summaries of its runs."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from salvo_core.run.standings import PastNight, references_of, standings
+from salvo_core.run.standings import CellKey, PastNight, fold, references_of, standings
 from salvo_core.run.summary import summarise
 from tests.unit.run.builders import plan, row
 
@@ -66,3 +68,49 @@ def test_a_baseline_promises_the_lower_end_of_what_it_shows_and_nothing_where_it
 
 def test_without_nights_no_cell_stands_anywhere():
     assert standings([]) == []
+
+
+def one_of(past):
+    """Return a night, a confirmation, or one that was cut short, of the first so many cells."""
+    passed, kind, cells = past
+    if kind == "confirmation":
+        return night(passed * 5, 100, fresh=True, cells=cells)._replace(part=True)
+    return night(passed, 20, cut_short=kind == "cut short", cells=cells)
+
+
+def shape(stands):
+    """Return all that is known of cells, of what was found the newest of each kind."""
+    return [(
+        stand.scenario, stand.model, stand.nights, stand.phase, stand.evidence, stand.reference, stand.key,
+        sorted({one.event: one for one in stand.found}.values()),
+    ) for stand in stands]  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(4, 20),
+            st.sampled_from(["due", "due", "due", "confirmation", "cut short"]),
+            st.integers(1, 3),
+        ),
+        max_size=15,
+    ),
+    st.data(),
+)
+def test_nights_that_were_folded_count_as_if_they_were_read(past, data):
+    nights = [*LEARNED, *map(one_of, past)]
+    first = data.draw(st.integers(0, len(nights)))
+    second = data.draw(st.integers(first, len(nights)))
+    given_rates = {next(iter(references_of(LEARNED[0].summary))): 0.9} if data.draw(st.booleans()) else {}
+    kept = fold(nights[:first], references=given_rates, absent_max=99)
+    kept = fold(nights[first:second], references=given_rates, folded=kept, absent_max=99)
+    folded = standings(nights[second:], references=given_rates, folded=kept)
+    assert shape(folded) == shape(standings(nights, references=given_rates))
+
+
+def test_a_cell_that_no_night_had_for_long_is_forgotten():
+    kept = fold([night(17, 20, cells=2), *LEARNED], absent_max=11)
+    assert [(one.nights, one.absent) for one in kept] == [(11, 0), (1, 10)]
+    assert len(fold([night(17, 20)], folded=kept, absent_max=11)) == 1
+    assert isinstance(kept[0].key, CellKey)
