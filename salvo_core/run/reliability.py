@@ -38,7 +38,7 @@ class Tries(Frozen):
     every_one: float
     """pass^k, unbiased."""
     every_one_low: float
-    """Interval of pass^k, 95 %."""
+    """Interval of pass^k, 95 %; as of the pass rate, it allows for an early stop."""
     every_one_high: float
 
 
@@ -61,7 +61,8 @@ class CellReliability(Frozen):
     all_high: float
     """If they passed."""
     score_low: float | None
-    """Interval of the mean score, 95 %; None in older summaries, and without two graded trials."""
+    """Interval of the mean score, 95 %; None in older summaries, without two graded trials, and in a cell
+    that stopped early: no interval of a mean here holds at every number of trials."""
     score_high: float | None
     tries: tuple[Tries, ...]
     """By k; those with more tries than graded trials are left out."""
@@ -170,12 +171,13 @@ def rate_interval(counted: Counted, *, stopped: bool, exact: bool = False) -> tu
 
 def _cell(cell: CellSummary, tries: Sequence[int], exact: bool) -> CellReliability:
     passed, n = cell.counts["passed"], cell.scored
-    name, (low, high) = rate_interval(Counted(passed, n), stopped=cell.early_stop is not None, exact=exact)
+    stopped = cell.early_stop is not None
+    name, (low, high) = rate_interval(Counted(passed, n), stopped=stopped, exact=exact)
     saved = cell.skipped.get(DECIDED, 0)
     wanted = max(1, cell.wanted)
     bounds = missing_bounds(passed, n, wanted)
     score = None
-    if n > 1 and cell.score.sd is not None:
+    if n > 1 and cell.score.sd is not None and not stopped:
         # A weighted mean of scores may lie beyond 1 by rounding.
         score = mean_interval(min(max(cell.score.mean, 0.0), 1.0), cell.score.sd, n)
     return CellReliability(
@@ -189,14 +191,14 @@ def _cell(cell: CellSummary, tries: Sequence[int], exact: bool) -> CellReliabili
         all_high=bounds.high,
         score_low=score.low if score else None,
         score_high=score.high if score else None,
-        tries=tuple(_tries(passed, n, k) for k in sorted(set(tries)) if k <= n),
+        tries=tuple(_tries(passed, n, k, stopped=stopped) for k in sorted(set(tries)) if k <= n),
         saved_trials=saved,
         saved_usd=saved * cell.cost.mean_usd if saved and cell.cost.mean_usd is not None else None,
     )
 
 
-def _tries(passed: int, n: int, k: int) -> Tries:
-    low, high = pass_hat_k_interval(passed, n, k)
+def _tries(passed: int, n: int, k: int, *, stopped: bool) -> Tries:
+    low, high = pass_hat_k_interval(passed, n, k, stopped=stopped)
     return Tries(
         k=k,
         at_least_one=pass_at_k(passed, n, k),

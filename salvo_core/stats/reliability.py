@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import comb
 
 from salvo_core.stats.intervals import Interval, clopper_pearson
+from salvo_core.stats.sequential import confidence_sequence
 
 
 def pass_at_k(passed: int, n: int, k: int) -> float:
@@ -52,7 +53,9 @@ def pass_hat_k(passed: int, n: int, k: int) -> float:
     return comb(passed, k) / comb(n, k)
 
 
-def pass_hat_k_interval(passed: int, n: int, k: int, confidence: float = 0.95) -> Interval:
+def pass_hat_k_interval(
+    passed: int, n: int, k: int, confidence: float = 0.95, *, stopped: bool = False
+) -> Interval:
     """Return an interval for the chance that all of k trials pass.
 
     The exact interval for the rate, through p -> p ** k: monotone, so it covers as often.
@@ -62,13 +65,15 @@ def pass_hat_k_interval(passed: int, n: int, k: int, confidence: float = 0.95) -
         n: Independent trials with a grade, n >= 1.
         k: Tries, 1 <= k; more than n is allowed, the rate carries it.
         confidence: Two-sided level, dimensionless, 0 < confidence < 1.
+        stopped: A rule that looked at the trials decided how many there are: the rate's interval is then
+            the one that holds at every number (``sequential.confidence_sequence``).
 
     Raises:
         ValueError: An argument is out of range.
     """
     if k < 1:
         raise ValueError(f"{k} tries are none")
-    low, high = clopper_pearson(passed, n, confidence)
+    low, high = (confidence_sequence if stopped else clopper_pearson)(passed, n, confidence)
     return Interval(low**k, high**k)
 
 

@@ -46,6 +46,9 @@ def test_a_cell_that_stopped_early_has_an_interval_that_allows_for_it_and_tells_
     (cell,) = reliability(summary(given, order=order), exact=True).cells
     assert cell.interval == "always_valid"
     assert (cell.pass_rate_low, cell.pass_rate_high) == confidence_sequence(0, 1)
+    assert cell.tries[0].every_one_low == cell.pass_rate_low
+    assert cell.tries[0].every_one_high == cell.pass_rate_high
+    assert cell.score_low is None
     assert (cell.saved_trials, cell.saved_usd) == (29, pytest.approx(0.29))
     assert (cell.missing, cell.all_low, cell.all_high) == (
         0,

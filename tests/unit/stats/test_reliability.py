@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salvo_core.stats.reliability import pass_at_k, pass_hat_k, pass_hat_k_interval
+from salvo_core.stats.sequential import confidence_sequence
 
 COUNTS = st.integers(1, 9).flatmap(
     lambda n: st.tuples(st.integers(0, n), st.just(n), st.integers(1, n)),
@@ -43,6 +44,13 @@ def test_one_try_is_the_pass_rate_itself():
 def test_its_interval_is_the_exact_one_of_the_rate_to_the_power_of_k():
     low, high = pass_hat_k_interval(10, 10, 8)
     assert (round(low, 3), high) == (round(0.6915029**8, 3), 1.0)
+
+
+def test_where_a_rule_stopped_the_trials_its_interval_is_of_the_one_that_holds_at_every_number():
+    low, high = confidence_sequence(16, 20)
+    found = pass_hat_k_interval(16, 20, 4, stopped=True)
+    assert found == (low**4, high**4)
+    assert found.low < pass_hat_k_interval(16, 20, 4).low
 
 
 @pytest.mark.parametrize("counts", [(3, 2, 1), (1, 5, 0), (1, 5, 6), (-1, 5, 2)])
