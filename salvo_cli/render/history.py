@@ -81,12 +81,16 @@ def _closing(past: History, shown: int, signs: Marks) -> Text:
     line = Text(f"{plural(shown, 'run')} shown")
     if hidden:
         line.append(f", {hidden} that passed left out")
-    rates = [run.pass_rate for run in past.runs if run.pass_rate is not None]
-    if len(rates) > 1:
-        line.append(f" {signs.dot} pass rate {_change(rates[0], rates[-1], signs)}")
+    known = [(run, run.pass_rate) for run in past.runs if run.pass_rate is not None]
+    if len(known) > 1 and _what(known[0][0]) == _what(known[-1][0]):  # or the change would be of what was run
+        line.append(f" {signs.dot} pass rate {_change(known[0][1], known[-1][1], signs)}")
     if past.unsealed:
         line.append(f" {signs.dot} {past.unsealed} not ended yet", style="dim")
     return line
+
+
+def _what(run: PastRun) -> set[tuple[str, str]]:
+    return {(cell.scenario_name, cell.model) for cell in run.cells}
 
 
 def _change(first: float, last: float, signs: Marks) -> str:

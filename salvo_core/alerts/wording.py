@@ -7,11 +7,10 @@ is news of the agent, the other is our own trouble.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from salvo_core.alerts.alert import CELLS_MAX, Alert, AlertCell, Kind
 from salvo_core.run.schedule import MISSED, SKIPPED, Firing
-from salvo_core.store import keys
 
 CELLS_TOLD = 50
 """Cells that get a line of their own."""
@@ -89,7 +88,8 @@ def _told(
     if len(lines) > CELLS_TOLD:
         shown.append(f"and {len(lines) - CELLS_TOLD} more")
     shown.append(
-        f"due time {keys.due_stamp(firing.due_at)}" + (f", run {firing.run_id}" if firing.run_id else "")
+        f"due {firing.due_at.astimezone(UTC):%a %-d %b %Y %H:%M} UTC"
+        + (f", run {firing.run_id}" if firing.run_id else "")
     )
     shown.append(f"salvo schedule history {firing.schedule}")
     return Alert(

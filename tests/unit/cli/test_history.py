@@ -54,6 +54,12 @@ def test_the_trend_is_told_from_the_first_run_to_the_last():
     assert "▁▅█" in text
 
 
+def test_runs_of_other_cells_are_not_told_as_a_change_of_one_rate():
+    text = shown(History((*past(rows(1, 1)).runs, *past(rows(1, 0, 0, 0), cells=2).runs), (), 0))
+    assert "2 runs shown" in text
+    assert "pass rate 100%" not in text
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_trials_that_nobody_needed_are_not_among_those_that_could_have_passed(width):
     ended = [row(index) for index in range(8)] + [row(8, "failed"), row(9, "infra_error")]
