@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from salvo_core.adapters.prices import ModelRates
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 

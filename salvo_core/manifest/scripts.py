@@ -21,6 +21,9 @@ def script_text(name: str) -> str:
     Args:
         name: One of ``SCRIPTS``.
     """
-    folder = files("salvo_core.manifest").joinpath("lua")
-    prelude = folder.joinpath("prelude.lua").read_text("utf-8")
-    return prelude + folder.joinpath(f"{name}.lua").read_text("utf-8")
+    return _part("prelude") + _part(name)
+
+
+@cache
+def _part(name: str) -> str:
+    return files("salvo_core.manifest").joinpath("lua", f"{name}.lua").read_text("utf-8")

@@ -33,7 +33,7 @@ from salvo_core.run.sequential import Sequential
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.plan/1"

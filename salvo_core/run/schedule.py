@@ -27,7 +27,7 @@ from salvo_core.scenario.notify import Destination
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.schedule/1"

@@ -344,7 +344,12 @@ HEAVY = {"scipy", "numpy", "boto3", "celery", "kombu", "httpx", "aiohttp", "gena
         # pydantic comes with Typer itself, for whoever runs a command.
         (["--help"], HEAVY | {"pydantic", "redis", "rich", "yaml", "salvo_core.settings"}),
         (["status", "--help"], HEAVY | {"redis", "rich", "yaml", "salvo_core.settings"}),
-        (["status"], HEAVY | {"yaml", "jmespath", "salvo_core.run.summary", "salvo_core.scenario.model"}),
+        (
+            ["status"],
+            HEAVY
+            | {"yaml", "jmespath", "regex", "uuid6", "salvo_core.run.summary", "salvo_core.scenario.model"}
+            | {"salvo_core.trace.model", "salvo_core.adapters.gate", "salvo_core.adapters.protocol"},
+        ),
     ],
     ids=["the list of commands", "the help of one", "status"],
 )
