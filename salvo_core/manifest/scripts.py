@@ -13,6 +13,8 @@ SCRIPTS = (
     "lines",
 )  # fmt: skip
 
+_FOLDER = files("salvo_core.manifest").joinpath("lua")
+
 
 @cache
 def script_text(name: str) -> str:
@@ -26,4 +28,4 @@ def script_text(name: str) -> str:
 
 @cache
 def _part(name: str) -> str:
-    return files("salvo_core.manifest").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return _FOLDER.joinpath(f"{name}.lua").read_text("utf-8")

@@ -150,9 +150,9 @@ class Plan(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     """Free notes of the submitter (host, user, git commit, CI job)."""
     salvo_version: str
-    recording: Recording = Recording()
+    recording: Recording = Recording.model_construct()  # what we say ourselves needs no checking
     """What traces keep."""
-    judge: JudgeDefaults = JudgeDefaults()
+    judge: JudgeDefaults = JudgeDefaults.model_construct()
     """How judges are asked where an assertion does not say."""
     early_stop: bool = False
     """Whether a cell's remaining trials are skipped once its verdict is out of reach."""

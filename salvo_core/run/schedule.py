@@ -63,8 +63,8 @@ class Stored(Frozen):
     """What a schedule fires without a project's folder: everything a project says about a run."""
 
     scenarios: tuple[StoredScenario, ...] = Field(min_length=1, max_length=CELLS_MAX)
-    recording: Recording = Recording()
-    judge: JudgeDefaults = JudgeDefaults()
+    recording: Recording = Recording.model_construct()  # what we say ourselves needs no checking
+    judge: JudgeDefaults = JudgeDefaults.model_construct()
     commit: str = Field(default="", max_length=100)
     """Of the folder that they were read from; empty where there was none."""
 
