@@ -72,6 +72,11 @@ async def infra_messages(site: Site, summary: Summary) -> dict[str, str]:
     return found
 
 
+def import_statistics() -> None:
+    """Import what intervals are computed with, so that a report made later need not wait for it."""
+    import scipy.special  # noqa: F401
+
+
 async def tell(site: Site, summary: Summary, exit_code: int, command: str, telling: Telling) -> None:
     """Put on stdout what a person asked to be told of a run, or a re-evaluation, that has ended.
 

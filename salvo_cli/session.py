@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from salvo_cli.child import ChildWorker
 from salvo_cli.following import Follower, cell_labels, interruptible
 from salvo_cli.render.console import console, plain, print_json
 from salvo_cli.render.numbers import plural, short
-from salvo_cli.reporting import tell
+from salvo_cli.reporting import import_statistics, tell
 from salvo_cli.servers import Servers
 from salvo_cli.telling import Telling
 from salvo_cli.wiring import Site, Surroundings, open_site
@@ -134,6 +135,8 @@ class Session:
 
     async def _follow(self, site: Site, run_id: str, stop: asyncio.Event, command: str) -> int:
         embedded = self._servers.worker is not None
+        # A quarter of a second of imports, while there is nothing to do but wait.
+        threading.Thread(target=import_statistics, daemon=True).start()
         follower = Follower(
             site,
             run_id,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from statistics import NormalDist
 from typing import Literal, NamedTuple
 
-from salvo_core.stats.distributions import chi_squared_tail
 from salvo_core.stats.pooled import Counted
 from salvo_core.stats.sequential import confidence_sequence
 
@@ -96,6 +95,8 @@ def homogeneity_in_strata(groups: Sequence[Placed], *, alpha: float = 0.01) -> H
     told = [group for group in groups if group.counted.n]
     if len(told) < 2 or not any(group.variance > 0 for group in told):
         return None
+    from scipy.special import chdtrc  # a quarter of a second, for few commands
+
     residuals = tuple(
         (g.counted.passed - g.expected) / math.sqrt(g.variance) if g.variance > 0 else 0.0 for g in groups
     )
@@ -105,7 +106,7 @@ def homogeneity_in_strata(groups: Sequence[Placed], *, alpha: float = 0.01) -> H
     bound = NormalDist().inv_cdf(1 - alpha / len(told) / 2)
     flagged = tuple(place for place, residual in enumerate(residuals) if abs(residual) > bound)
     degrees = len(told) - 1
-    return Homogeneity(statistic, degrees, chi_squared_tail(statistic, degrees), residuals, flagged)
+    return Homogeneity(statistic, degrees, float(chdtrc(degrees, statistic)), residuals, flagged)
 
 
 def label(passed: int, n: int, confidence: float = 0.95) -> Label:

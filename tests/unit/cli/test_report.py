@@ -1,7 +1,5 @@
 """The report at 80 and 160 columns, with one cell and with forty."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -328,24 +326,3 @@ def test_a_worker_and_retries_that_matter_are_warnings_and_calm_is_silent():
     ]
     assert "warning" not in shown(summary(calm))
     assert "chi-squared" in shown(summary(calm), more=True)
-
-
-def test_a_report_takes_no_numerical_library_unless_trials_were_retried():
-    # It would take as long to import as all the rest of the report.
-    code = (
-        "import sys\n"
-        "from salvo_cli.render.console import Marks\n"
-        "from salvo_cli.render.report import report\n"
-        "from salvo_core.run.reliability import reliability\n"
-        "from salvo_core.run.summary import Summary\n"
-        "summary = Summary.model_validate_json(sys.stdin.read())\n"
-        "report(summary, width=80, signs=Marks(), more=True, exact=True)\n"
-        "assert reliability(summary).workers.odd == ()\n"
-        "print(*{'scipy', 'numpy'} & set(sys.modules))\n"
-    )
-    two_workers = [
-        row(i, "passed" if i % 3 else "failed", float(i % 3 > 0), worker=f"w{i % 2}") for i in range(12)
-    ]
-    given = summary(two_workers).model_dump_json()
-    found = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, text=True)
-    assert (found.stdout.split(), found.stderr) == ([], "")
