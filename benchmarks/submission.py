@@ -40,6 +40,15 @@ from salvo_worker.letter import QUEUES
 SCENARIO = Path(__file__).with_name("four_turns.yaml")
 RESULTS = Path(__file__).with_name("results")
 SALVO = [sys.executable, "-m", "salvo_cli"]
+PROBE = """
+import resource, subprocess, sys, time
+began_s = time.perf_counter()
+code = subprocess.call(sys.argv[1:])
+wall_s = time.perf_counter() - began_s
+print(wall_s, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, file=sys.stderr)
+sys.exit(code)
+"""
+"""Runs a command, and is small: Linux counts what the parent held when it forked as the child's peak."""
 RUNNING = 500
 """Trials that are taken from the queue and claimed, to see what each keeps then."""
 
@@ -144,22 +153,17 @@ async def one_run(site: Site, trials: int, rounds: int, environ: dict[str, str])
 
 def timed(arguments: Sequence[str], environ: dict[str, str] | None = None) -> tuple[float, float, str]:
     """Run a command; return (wall seconds, its peak memory in MB, what it printed)."""
-    began_s = time.perf_counter()
-    child = subprocess.Popen(
-        [*SALVO, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    ran = subprocess.run(
+        [sys.executable, "-c", PROBE, *SALVO, *arguments],
+        capture_output=True,
         text=True,
         env=dict(os.environ) | (environ or {}),
+        check=False,
     )
-    assert child.stdout is not None
-    assert child.stderr is not None
-    out, said = child.stdout.read(), child.stderr.read()
-    _, code, usage = os.wait4(child.pid, 0)
-    wall_s, child.returncode = time.perf_counter() - began_s, os.waitstatus_to_exitcode(code)
-    if child.returncode not in (0, 1, 2):  # what a report leaves with is the verdict
-        raise RuntimeError(f"salvo {' '.join(arguments)} left with {child.returncode}: {said[-500:]}")
-    return wall_s, usage.ru_maxrss / 1024, out
+    if ran.returncode not in (0, 1, 2):  # what a report leaves with is the verdict
+        raise RuntimeError(f"salvo {' '.join(arguments)} left with {ran.returncode}: {ran.stderr[-500:]}")
+    wall_s, peak_mb = map(float, ran.stderr.splitlines()[-1].split())
+    return wall_s, peak_mb, ran.stdout
 
 
 async def asked(

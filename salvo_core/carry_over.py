@@ -43,8 +43,9 @@ from salvo_core.scenario.snapshot import (
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
+from salvo_core.trace.exclusion import without_content
 from salvo_core.trace.model import Trace
-from salvo_core.trace.recording import EXCLUDED, RecordingMode, without_content
+from salvo_core.trace.recording import EXCLUDED, RecordingMode
 from salvo_core.trace.redaction import Redactor
 from salvo_core.trace.stored import SCHEMA
 

@@ -14,8 +14,7 @@ import hashlib
 import json
 from functools import lru_cache
 from typing import Any
-
-import uuid6
+from uuid import UUID
 
 from salvo_core.errors import UsageError
 
@@ -26,6 +25,8 @@ _PREFIX_LENGTH = 13  # the 48-bit time stamp: 8 hex digits, a dash, 4 hex digits
 
 def new_run_id() -> str:
     """Return a fresh uuid7 in its canonical text form (36 characters, lower case)."""
+    import uuid6  # looks for its own version in all that is installed: whoever makes no run need not wait
+
     return str(uuid6.uuid7())
 
 
@@ -54,14 +55,14 @@ def trace_id_for(run_id: str, index: int) -> str:
 @lru_cache(64)
 def _of_all_trials(run_id: str) -> tuple[str, int]:
     """Return what the trace ids of one run share: the time stamp as text, and the salt."""
-    run = uuid6.UUID(run_id)
+    run = UUID(run_id)
     salt = int.from_bytes(hashlib.sha256(b"salvo trace id" + run.bytes).digest()[:6], "big") & (2**42 - 1)
     return str(run)[:_PREFIX_LENGTH], salt
 
 
 def index_in(trace_id: str) -> int:
     """Return the trial index that ``trace_id_for`` put into a trace id; meaningless for other uuid7s."""
-    value = uuid6.UUID(trace_id).int
+    value = UUID(trace_id).int
     return (value >> 64 & 0xFFF) << 20 | (value >> 42 & 0xFFFFF)
 
 
@@ -72,7 +73,7 @@ def run_prefix(trace_id: str) -> str:
 
 def created_s(run_id: str) -> float:
     """Return when a uuid7 was made, seconds since the epoch, to the millisecond."""
-    return (uuid6.UUID(run_id).int >> 80) / 1000
+    return (UUID(run_id).int >> 80) / 1000
 
 
 def is_uuid7(text: object) -> bool:
@@ -80,7 +81,7 @@ def is_uuid7(text: object) -> bool:
     if not isinstance(text, str) or len(text) != _ID_LENGTH:
         return False
     try:
-        parsed = uuid6.UUID(text)
+        parsed = UUID(text)
     except ValueError:
         return False
     return parsed.version == 7 and str(parsed) == text

@@ -23,14 +23,13 @@ from salvo_core.run.references import WHERE_TRACE_IDS_ARE, References
 from salvo_core.store import keys
 from salvo_core.store.homes import get_from_home, stored_ids
 from salvo_core.store.protocol import Store
-from salvo_core.trace.model import Trace
-from salvo_core.trace.stored import read_trace
 
 if TYPE_CHECKING:
     from salvo_core.run.comparison import Comparison
     from salvo_core.run.rescored import Rescored
     from salvo_core.run.summary import Summary
     from salvo_core.scenario.snapshot import Snapshot
+    from salvo_core.trace.model import Trace
 
 
 class Observer:
@@ -248,6 +247,8 @@ class Observer:
             ObjectMissing: The store has lost it.
             ObjectCorrupt: The object is not the one the row names.
         """
+        from salvo_core.trace.stored import read_trace  # whoever asks how a run goes reads none
+
         assert row.result is not None
         key = keys.trace(run_id, row.trace_id, row.attempt)
         return read_trace(await self.store.get(key), key, row.result.digest)

@@ -56,7 +56,8 @@ def status(
                 return exits.INTERRUPTED
             counts = followed
         workers = await site.registry.workers()
-        troubles, queues = await awaited(site, run_id)
+        # A run that stands still waits for nobody; nor does it need its plan read.
+        troubles, queues = await awaited(site, run_id) if counts.state in MOVING else ([], [])
         if as_json:
             print_json(
                 {
@@ -69,7 +70,7 @@ def status(
             )
             return exits.OK
         screen = console()
-        labels = await cell_labels(site, run_id)
+        labels = await cell_labels(site, run_id) if counts.cells > 1 else []
         present = plural(len(workers), "worker") if counts.state in MOVING else ""
         if present and (shut := [card for card in workers if card.shut]):
             present += f", {len(shut)} of them taking no new trials: {shut[0].shut}"

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
-from salvo_core.trace.model import Frozen, Usage
+from salvo_core.trace.frozen import Frozen
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo
+
+    from salvo_core.trace.model import Usage
 
 _PER_MTOK = 1_000_000
 

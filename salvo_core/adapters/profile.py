@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from salvo_core.adapters.prices import ModelRates
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -173,7 +173,7 @@ class Profile(Frozen):
     auth_scheme: HeaderValue | None = None
     timeouts: Timeouts | None = None
     retries_max: int | None = Field(default=None, ge=0, le=20)
-    breaker: BreakerTerms = BreakerTerms()
+    breaker: BreakerTerms = BreakerTerms.model_construct()  # what we say ourselves needs no checking
     requests_per_min: float | None = Field(default=None, ge=0.1, le=1e7)
     tokens_per_min: float | None = Field(default=None, ge=1, le=1e12)
     concurrency_max: int | None = Field(default=None, ge=1, le=100_000)

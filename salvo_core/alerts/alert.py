@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from salvo_core.identity import canonical_json
 from salvo_core.store import keys
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.alert/1"
 """Of the document that channels carry."""

@@ -28,7 +28,7 @@ from salvo_core.errors import ObjectMissing
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from salvo_core.run.standings import CellKey, Found, Standing
 from salvo_core.stats.nights import Event
 from salvo_core.store import keys
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.followed/1"
 CONFIRMED_WITHIN = timedelta(days=7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 
 class Gate(Frozen):

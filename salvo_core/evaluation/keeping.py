@@ -13,8 +13,9 @@ from typing import Any
 
 from salvo_core.evaluation.assertion import AssertionSpec
 from salvo_core.evaluation.judge.panel import judges_in
+from salvo_core.trace.exclusion import without_content
 from salvo_core.trace.model import Finding, Trace
-from salvo_core.trace.recording import RecordingMode, without_content
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 
 

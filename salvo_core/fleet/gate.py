@@ -28,8 +28,8 @@ from salvo_core.manifest.budget import Budget, Whose, nano_usd
 from salvo_core.manifest.claims import Claim
 from salvo_core.manifest.leases import HeldTrial
 from salvo_core.manifest.ledger import Ledger
+from salvo_core.trace.exclusion import what_happened
 from salvo_core.trace.model import Usage
-from salvo_core.trace.recording import what_happened
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from salvo_core.adapters.bounds import Declared
+if TYPE_CHECKING:
+    from salvo_core.adapters.bounds import Declared
 
 NANO = 1_000_000_000
 """Money is counted in whole nano-dollars: sums of floats drift, and cost must add up."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from salvo_core.trace.model import EarlierAttempt
+if TYPE_CHECKING:
+    from salvo_core.trace.model import EarlierAttempt
 
 Purpose = Literal["run", "close_cancelled", "close_lost", "close_unread"]
 PURPOSES: frozenset[str] = frozenset(get_args(Purpose))

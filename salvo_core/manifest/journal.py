@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from salvo_core.trace.model import EarlierAttempt, Turn, Vote
+if TYPE_CHECKING:
+    from salvo_core.trace.model import EarlierAttempt, Turn, Vote
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ VOTES_READ_MAX = 2000
 
 def readable_turns(lines: Iterable[str], trial: str) -> tuple[Turn, ...]:
     """Return turns in order up to the first that cannot be read; ``trial`` names theirs in the log."""
+    from salvo_core.trace.model import Turn  # whoever looks at a run reads no journal
+
     turns: list[Turn] = []
     for line in lines:
         try:
@@ -36,6 +40,8 @@ def readable_turns(lines: Iterable[str], trial: str) -> tuple[Turn, ...]:
 
 def readable_vote(line: str, trial: str) -> Vote | None:
     """Return a vote, None if it cannot be read; ``trial`` names its trial in the log."""
+    from salvo_core.trace.model import Vote  # as above
+
     try:
         return Vote.model_validate_json(line)
     except ValidationError as error:
@@ -47,6 +53,10 @@ def readable_vote(line: str, trial: str) -> Vote | None:
 
 def readable_past(lines: str, trial: str) -> tuple[EarlierAttempt, ...]:
     """Return the earlier attempts at a trial, one a line, as far as they can be read."""
+    if not lines:
+        return ()
+    from salvo_core.trace.model import EarlierAttempt  # as above
+
     past: list[EarlierAttempt] = []
     for line in lines.splitlines():
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from salvo_core.errors import NotFound
 from salvo_core.identity import is_uuid7
@@ -23,7 +23,9 @@ from salvo_core.manifest.journal import VOTES_READ_MAX, readable_past, readable_
 from salvo_core.manifest.releases import Skipped, released
 from salvo_core.manifest.rows import Lines, Result, Row, Status
 from salvo_core.manifest.submitting import Submitting
-from salvo_core.trace.model import Turn, Vote
+
+if TYPE_CHECKING:
+    from salvo_core.trace.model import Turn, Vote
 
 ROWS_PER_CALL = 1000
 """Rows per script or HMGET: about a millisecond of the server's time."""

@@ -13,6 +13,8 @@ SCRIPTS = (
     "lines",
 )  # fmt: skip
 
+_FOLDER = files("salvo_core.manifest").joinpath("lua")
+
 
 @cache
 def script_text(name: str) -> str:
@@ -21,6 +23,9 @@ def script_text(name: str) -> str:
     Args:
         name: One of ``SCRIPTS``.
     """
-    folder = files("salvo_core.manifest").joinpath("lua")
-    prelude = folder.joinpath("prelude.lua").read_text("utf-8")
-    return prelude + folder.joinpath(f"{name}.lua").read_text("utf-8")
+    return _part("prelude") + _part(name)
+
+
+@cache
+def _part(name: str) -> str:
+    return _FOLDER.joinpath(f"{name}.lua").read_text("utf-8")

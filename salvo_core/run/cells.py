@@ -23,7 +23,7 @@ from salvo_core.run.stopping import DECIDED, Stop, StopFold
 from salvo_core.run.verdict import Decided, Ruling, Tally, Verdict, ruling, score_of
 from salvo_core.run.workers import WorkerFold
 from salvo_core.stats.intervals import wilson
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 _NO_SCORE = Spread.model_construct(mean=0.0, min=0.0, p50=0.0, p95=0.0, max=0.0)
 

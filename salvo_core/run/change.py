@@ -31,7 +31,7 @@ from salvo_core.run.pairing import pairs_of, unlike
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.stopping import DECIDED
 from salvo_core.stats.contrast import Directed, adjusted, detectable_drop, median_ratio
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 __all__ = [
     "CellChange",

@@ -19,7 +19,7 @@ from salvo_core.run.facts import AssertionFacts
 from salvo_core.run.plan import Cell, Plan
 from salvo_core.run.verdict import EXIT_CODES, Verdict, cell_verdict, score_of, worst
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.comparison/1"
 FLIPS_MAX = 1_000

@@ -19,7 +19,7 @@ from salvo_core.stats.anytime import anytime_contrast, anytime_difference
 from salvo_core.stats.contrast import Directed, difference_interval, fisher, stratified
 from salvo_core.stats.intervals import Interval
 from salvo_core.stats.pooled import Counted, of_these_cells
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE"]
 

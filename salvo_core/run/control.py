@@ -21,7 +21,7 @@ from salvo_core.run.signature import Signer
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.control/1"
 CONTROLS_MAX = 1000

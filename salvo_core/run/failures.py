@@ -16,7 +16,7 @@ from pydantic import Field
 
 from salvo_core.manifest.rows import SCORED, Row
 from salvo_core.run.facts import AssertionFacts
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SAMPLES_MAX = 3
 """Trials named for each kind of failure: those with the lowest index."""

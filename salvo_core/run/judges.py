@@ -10,7 +10,7 @@ from salvo_core.evaluation.judge.agreement import agreement
 from salvo_core.evaluation.judge.ballot import quorum
 from salvo_core.manifest.rows import SCORED, Row
 from salvo_core.run.facts import AssertionFacts
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 
 class JudgeSummary(Frozen):

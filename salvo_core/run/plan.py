@@ -33,7 +33,7 @@ from salvo_core.run.sequential import Sequential
 from salvo_core.run.signature import UNSIGNED, Lack, Signer
 from salvo_core.store import keys
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.plan/1"
@@ -150,9 +150,9 @@ class Plan(Frozen):
     labels: dict[str, str] = Field(default_factory=dict)
     """Free notes of the submitter (host, user, git commit, CI job)."""
     salvo_version: str
-    recording: Recording = Recording()
+    recording: Recording = Recording.model_construct()  # what we say ourselves needs no checking
     """What traces keep."""
-    judge: JudgeDefaults = JudgeDefaults()
+    judge: JudgeDefaults = JudgeDefaults.model_construct()
     """How judges are asked where an assertion does not say."""
     early_stop: bool = False
     """Whether a cell's remaining trials are skipped once its verdict is out of reach."""

@@ -18,7 +18,7 @@ from salvo_core.stats.intervals import Interval, clopper_pearson, mean_interval,
 from salvo_core.stats.pooled import Counted, Pooled, of_their_population, of_these_cells
 from salvo_core.stats.reliability import pass_at_k, pass_hat_k, pass_hat_k_interval
 from salvo_core.stats.sequential import confidence_sequence
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 TRIES: tuple[int, ...] = (1, 2, 4, 8)
 """The k of pass@k and pass^k where nobody asks for others."""

@@ -18,9 +18,10 @@ from salvo_core.manifest.rows import Result, Row
 from salvo_core.run.plan import Plan
 from salvo_core.store import keys
 from salvo_core.trace import codec
+from salvo_core.trace.exclusion import without_content
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.model import (
     Finding,
-    Frozen,
     Grade,
     Judged,
     Judgement,
@@ -30,7 +31,7 @@ from salvo_core.trace.model import (
     Trace,
     TrialError,
 )
-from salvo_core.trace.recording import RecordingMode, without_content
+from salvo_core.trace.recording import RecordingMode
 from salvo_core.trace.redaction import Redactor
 from salvo_core.version import VERSION
 

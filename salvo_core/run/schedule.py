@@ -27,7 +27,7 @@ from salvo_core.scenario.notify import Destination
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.recording import Recording
 
 SCHEMA = "salvo.schedule/1"
@@ -63,8 +63,8 @@ class Stored(Frozen):
     """What a schedule fires without a project's folder: everything a project says about a run."""
 
     scenarios: tuple[StoredScenario, ...] = Field(min_length=1, max_length=CELLS_MAX)
-    recording: Recording = Recording()
-    judge: JudgeDefaults = JudgeDefaults()
+    recording: Recording = Recording.model_construct()  # what we say ourselves needs no checking
+    judge: JudgeDefaults = JudgeDefaults.model_construct()
     commit: str = Field(default="", max_length=100)
     """Of the folder that they were read from; empty where there was none."""
 

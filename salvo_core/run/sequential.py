@@ -14,7 +14,7 @@ from pydantic import Field
 from salvo_core.evaluation.gate import Gate
 from salvo_core.manifest.rows import SCORED, Status
 from salvo_core.stats.sequential import Decision, Sprt, confidence_sequence
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 RuleName = Literal["sprt", "confidence"]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from salvo_core.stats.quantiles import quantile
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 
 class Spread(Frozen):

@@ -22,7 +22,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.sequential import Evidence, Sequential
 from salvo_core.stats.intervals import wilson
 from salvo_core.stats.sequential import Decision
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 DECIDED = "decided"
 """The reason in the row of a trial that was skipped because its cell was decided without it."""

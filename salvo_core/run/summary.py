@@ -21,7 +21,7 @@ from salvo_core.run.plan import Plan
 from salvo_core.run.verdict import EXIT_CODES, Verdict, worst
 from salvo_core.run.workers import WorkerTally, worker_tallies
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.summary/1"
 __all__ = ["SCHEMA", "CellSummary", "Summary", "summarise"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from salvo_core.stats.homogeneity import Placed, placed
 from salvo_core.stats.pooled import Counted
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 WORKERS_MAX = 256
 

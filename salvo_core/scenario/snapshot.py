@@ -22,7 +22,7 @@ from salvo_core.evaluation.judge.panel import judges_in
 from salvo_core.scenario.digest import agent_digest, canonical_form
 from salvo_core.scenario.model import Scenario
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 from salvo_core.trace.recording import EXCLUDED, RecordingMode
 from salvo_core.trace.redaction import Redactor
 

@@ -10,7 +10,9 @@ import math
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from salvo_core.trace.frozen import Frozen
 
 Role = Literal["system", "user", "assistant", "tool_result"]
 
@@ -46,12 +48,6 @@ ErrorKind = Literal[
     "budget",  # the run's budget does not reach for the next exchange
     "internal",
 ]
-
-
-class Frozen(BaseModel):
-    """A record: extra keys are refused, fields do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ToolCall(Frozen):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 VOTES_MAX = 21
 TEMPERATURE_MAX = 2.0

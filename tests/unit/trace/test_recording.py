@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from salvo_core.trace.exclusion import without_content
 from salvo_core.trace.model import (
     ErrorKind,
     Finding,
@@ -17,7 +18,7 @@ from salvo_core.trace.model import (
     Usage,
     Vote,
 )
-from salvo_core.trace.recording import EXCLUDED, without_content
+from salvo_core.trace.recording import EXCLUDED
 from tests.unit.evaluation.builders import trace
 
 WORD = "canary"
