@@ -18,7 +18,7 @@ from salvo_core.run.standings import FoldedCell
 from salvo_core.store import keys
 from salvo_core.store.protocol import Store
 from salvo_core.trace import codec
-from salvo_core.trace.model import Frozen
+from salvo_core.trace.frozen import Frozen
 
 SCHEMA = "salvo.folded/1"
 
