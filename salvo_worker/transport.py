@@ -171,8 +171,8 @@ class Channel(redis.Channel):
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages where some lay ready, else wait for the next."""
         if self._order is not None:  # its connection went before the reply came
-            self.done.extend(self._order.done)
-            self._order = None
+            lost, self._order = self._order, None
+            self.qos.done_with(*lost.done)
         room = self.qos.can_consume_max_estimate()
         lanes = self._queue_cycle.consume(len(self.active_queues))
         if not (self._lies_ready and room and lanes):
@@ -189,6 +189,7 @@ class Channel(redis.Channel):
         try:
             connection.send_command(*command)
         except BaseException:
+            self._order = None
             self.done.extend(done)
             raise
 
@@ -227,10 +228,10 @@ class Channel(redis.Channel):
             exceptions.NoScriptError
         ):  # a server that started anew: it is told the script with the next order
             self._knows_script = False
-            self.done.extend(order.done)
+            self.qos.done_with(*order.done)
             raise Empty from None
         except BaseException as error:
-            self.done.extend(order.done)
+            self.qos.done_with(*order.done)
             self._lies_ready = False
             if isinstance(error, self.connection_errors):
                 connection.disconnect()  # the next turn connects again
@@ -249,7 +250,7 @@ class Channel(redis.Channel):
         if self._admits(self.client, raw, self._require_ours):
             return True
         self._queue_cycle.rotate(lane)
-        self.done.append(tag)
+        self.qos.done_with(tag)
         return False
 
     def keep_out(self, client: Any, raw: bytes, lack: NotOurs) -> None:

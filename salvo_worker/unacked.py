@@ -33,6 +33,8 @@ class QoS(redis.QoS):
     while, and the manifest says that it is done (I1).
     """
 
+    _is_settling = False
+
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note a message that came before anything is done for it, if it was not noted as it was taken."""
         if delivery_tag in self.channel.noted:
@@ -51,14 +53,22 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Note that a message is done with: at once in this process, at the broker within ACK_WITHIN_S."""
-        is_first = not self.channel.done
-        self.channel.done.append(delivery_tag)
         super(redis.QoS, self).ack(delivery_tag)  # type: ignore[no-untyped-call]
+        self.done_with(delivery_tag)
+
+    def done_with(self, *tags: str) -> None:
+        """Have the broker told within ACK_WITHIN_S, with whatever it is asked before then."""
+        self.channel.done.extend(tags)
         hub = get_event_loop()
         if hub is None:
             self.settle()
-        elif is_first:
-            hub.call_later(ACK_WITHIN_S, self.settle)  # type: ignore[no-untyped-call]
+        elif not self._is_settling:
+            self._is_settling = True
+            hub.call_later(ACK_WITHIN_S, self._settle_now)  # type: ignore[no-untyped-call]
+
+    def _settle_now(self) -> None:
+        self._is_settling = False
+        self.settle()
 
     def settle(self) -> None:
         """Tell the broker what is done with; if it cannot be told now, it is with the next message."""

@@ -10,10 +10,12 @@ from kombu import Consumer, Queue
 
 from salvo_core.fleet.foreign import COUNTS
 from salvo_core.store.memory import MemoryStore
+from salvo_worker import unacked
 from salvo_worker.app import make_app
 from salvo_worker.dispatch import CeleryDispatcher
 from salvo_worker.letter import QUEUES
 from salvo_worker.taking import TAKEN_MAX, Order
+from salvo_worker.unacked import ACK_WITHIN_S
 from tests.integration.fleet import UNACKED
 from tests.integration.site import Site, order
 
@@ -161,6 +163,39 @@ async def test_strangers_messages_among_those_that_lie_ready_are_set_aside_and_n
         assert sum(map(int, await site.manifest.redis.hvals(COUNTS))) == 3
         worker.ack_all()
     assert not await site.manifest.redis.exists(UNACKED, INDEX)
+
+
+class Later:
+    """Celery's hub, as far as putting things off goes."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call_later(self, delay_s, function):
+        assert delay_s == ACK_WITHIN_S
+        self.calls.append(function)
+
+    def run(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+async def test_what_is_done_with_is_told_soon_also_when_no_message_comes_any_more(
+    site, queue, redis_url, monkeypatch
+):
+    await site.submit(order(5), dispatcher=queue)
+    first = await site.manifest.redis.rpop(QUEUES[0])
+    await site.manifest.redis.rpush(QUEUES[0], "no JSON", first)
+    with taker(redis_url, 10) as worker:
+        worker.until(lambda: worker.taken)  # by BRPOP: the rest lies ready, and is taken in one go
+        hub = Later()
+        monkeypatch.setattr(unacked, "get_event_loop", lambda: hub)
+        worker.until(lambda: len(worker.taken) == 5)
+        worker.ack_all()
+        assert len(hub.calls) == 1
+        hub.run()
+        assert not await site.manifest.redis.exists(UNACKED, INDEX)
 
 
 async def test_a_server_that_forgot_the_script_is_told_it_again(site, queue, redis_url):
