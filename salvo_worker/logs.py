@@ -6,11 +6,12 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from celery.exceptions import CPendingDeprecationWarning
 from redis.exceptions import RedisError
 
+from salvo_core.manifest.address import parts_of
 from salvo_core.settings import Settings
 from salvo_core.trace.redaction import Redactor
 
@@ -70,7 +71,7 @@ def secrets_of(settings: Settings) -> frozenset[str]:
     found = {settings.secret(name) for name in _CREDENTIALS}
     for url in (settings.redis_url, settings.broker_url, settings.store_url, settings.s3_endpoint_url):
         try:
-            password = urlsplit(url or "").password
+            password = parts_of(url or "")[1].password
         except ValueError:  # whoever opens it says what is wrong
             continue
         found |= {password, unquote(password)} if password else set()

@@ -12,9 +12,10 @@ given ``sentinel_username`` and ``sentinel_password``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from salvo_core.errors import UsageError
 from salvo_core.settings import without_password
@@ -22,6 +23,7 @@ from salvo_core.settings import without_password
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel", "sentinel")
 SENTINEL_PORT = 26379
 _TLS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+_END_OF_AUTHORITY = re.compile(r"[/?#]")
 _FORM = "redis+sentinel://user:password@host1:26379,host2:26379/0?master=NAME"
 
 
@@ -55,6 +57,17 @@ def scheme_of(url: str) -> str:
     return url.partition("://")[0].lower() if "://" in url else ""
 
 
+def parts_of(url: str) -> tuple[str, SplitResult]:
+    """Return a URL's hosts as they stand there, and the URL in parts with a single host in their place.
+
+    A list of hosts is no URL to Python: since 2025 (CVE-2025-0938) it refuses one that names an IPv6 address.
+    """
+    scheme, separator, rest = url.partition("://")
+    authority = _END_OF_AUTHORITY.split(rest, maxsplit=1)[0]
+    user, at, hosts = authority.rpartition("@")
+    return hosts, urlsplit(f"{scheme}{separator}{user}{at}{'host' if hosts else ''}{rest[len(authority) :]}")
+
+
 def tls_of(url: str) -> dict[str, str] | None:
     """Return the TLS options of a URL, by redis-py's names; None where it asks for no TLS.
 
@@ -63,7 +76,7 @@ def tls_of(url: str) -> dict[str, str] | None:
     """
     if not scheme_of(url).startswith("rediss"):
         return None
-    options = {name: value for name, value in parse_qsl(urlsplit(url).query) if name in _TLS}
+    options = {name: value for name, value in parse_qsl(parts_of(url)[1].query) if name in _TLS}
     if options.pop("ssl_cert_reqs", "required").lower() not in ("required", "cert_required"):
         raise UsageError(
             f"the Redis URL {without_password(url)!r} asks for TLS without a check of the certificate",
@@ -81,9 +94,8 @@ def sentinel_address(url: str) -> SentinelAddress | None:
     if scheme_of(url) not in SENTINEL_SCHEMES:
         return None
     try:
-        parts = urlsplit(url)
-        user, _, hosts = parts.netloc.rpartition("@")
-        name, _, password = user.partition(":")
+        hosts, parts = parts_of(url)
+        name, _, password = parts.netloc.rpartition("@")[0].partition(":")
         asked = dict(parse_qsl(parts.query))
         master = asked.get("master", "")
         db = int(parts.path.strip("/") or 0)

@@ -5,7 +5,7 @@ import ssl
 import pytest
 
 from salvo_core.errors import UsageError
-from salvo_core.manifest.address import sentinel_address, tls_of
+from salvo_core.manifest.address import parts_of, sentinel_address, tls_of
 from salvo_core.manifest.connection import connect
 from salvo_worker.app import broker_address, make_app
 
@@ -33,6 +33,21 @@ def test_sentinels_over_tls_with_a_password_of_their_own():
     address = sentinel_address(url)
     assert address.tls == {"ssl_cert_reqs": "required", "ssl_ca_certs": "/ca.pem"}
     assert (address.sentinel_username, address.sentinel_password) == ("s", "t")
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "password", "query"),
+    [
+        (TRIO, "one:26379,two,[::1]:5000", QUOTED, "master=main"),
+        ("rediss://u:p@[::1]:6379/0?x=/a@b", "[::1]:6379", "p", "x=/a@b"),
+        ("redis://one", "one", None, ""),
+        ("unix:///run/r.sock", "", None, ""),
+        ("", "", None, ""),
+    ],
+)
+def test_hosts_that_are_no_url_to_python_are_told_apart_from_the_rest(url, hosts, password, query):
+    found, parts = parts_of(url)
+    assert (found, parts.password, parts.query) == (hosts, password, query)
 
 
 def test_other_urls_name_no_sentinels():
