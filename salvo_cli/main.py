@@ -25,8 +25,8 @@ from salvo_core.errors import SalvoError
 # the base of everything a person can get wrong on a command line in both.
 _ClickUsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
-COLLECTED_EVERY = 100000
-"""Objects made between two looks for garbage; a start makes fewer."""
+COLLECTED_EVERY = 20_000
+"""Objects made between two looks for garbage. With many more, a look would hold a worker's loop up."""
 
 
 def _version(wanted: bool) -> None:
