@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -69,8 +70,11 @@ class LastCall:
 def leave_process(code: int) -> NoReturn:
     """End this process with that code; nothing is left to do in it.
 
-    Where another thread still runs, Python is not asked to clean up.
+    Where another thread still runs, Python is not asked to clean up. A signal that comes now changes nothing:
+    Python forgets its handlers as it ends, and a second SIGTERM would make a stop that went well a death.
     """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
     if others:
         _go(code, f"still busy: {', '.join(sorted(others)[:5])}")

@@ -49,6 +49,13 @@ def test_a_process_without_other_threads_ends_as_any_other():
     assert (child.returncode, child.stdout, child.stderr) == (3, "cleaned up\n", "")
 
 
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
+def test_a_signal_that_comes_while_a_process_ends_is_no_death(number):
+    late = f"atexit.register(os.kill, os.getpid(), signal.{number})"
+    child = ended(f"import atexit, os, signal\n{late}\nleave_process(0)")
+    assert (child.returncode, child.stderr) == (0, "")
+
+
 def test_a_stop_that_does_not_end_ends_with_the_process():
     child = ended("last_call = LastCall()\nlast_call.within(0.1, 5)\nsilent()")
     assert child.returncode == 5
