@@ -10,9 +10,11 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.picture import svg
 from benchmarks.table import Line, Sizes, machine, table
@@ -40,17 +42,20 @@ def main() -> int:
         lines.append(line)
         if not chosen.json:
             print(_written(line), flush=True)
-    document = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+    document: dict[str, Any] = {
+        "measured_at": measured_at,
         "machine": where,
         "sizes": asdict(sizes),
         "took_s": round(time.perf_counter() - started_s, 1),
-        "lines": [line.document() for line in lines],
+        "lines": [line.document() | {"measured_at": measured_at} for line in lines],
     }
     if chosen.json:
         print(json.dumps(document))
         return 0
     RESULTS.mkdir(exist_ok=True)
+    if chosen.only:
+        document["lines"] = kept_beside(document["lines"], RESULTS / "bench.json")
     (RESULTS / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
     subtitle = f"{document['measured_at'][:10]}, {where['processors']} processors, {where['model']}, "
     subtitle += f"Python {where['python']}, medians of {sizes.rounds}"
@@ -58,6 +63,13 @@ def main() -> int:
     (RESULTS / "bench.svg").write_text(svg(document["lines"], title=title, subtitle=subtitle))
     print(f"written to {RESULTS}/bench.json and bench.svg; took {document['took_s']:.0f} s", file=sys.stderr)
     return 0
+
+
+def kept_beside(lines: Sequence[Mapping[str, Any]], path: Path) -> list[Mapping[str, Any]]:
+    """Return a file's lines with those that were measured again in their places, and new ones at the end."""
+    before = json.loads(path.read_text())["lines"] if path.exists() else []
+    fresh = {line["key"]: line for line in lines}
+    return [fresh.pop(line["key"], line) for line in before] + list(fresh.values())
 
 
 def _tell(what: str) -> None:

@@ -10,10 +10,11 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import page
 from salvo_core.manifest.archive import ARCHIVE_BYTES_MAX
 from salvo_core.manifest.memory import MESSAGE_BYTES, ROW_BYTES, SHARE_MAX
 from salvo_core.settings import QUEUED_MAX
@@ -89,6 +90,8 @@ def constants() -> Constants:
     submission = json.loads((RESULTS / "submission.json").read_text("utf-8"))
     large = max(submission["runs"], key=lambda run: run["trials"])
     footprint = json.loads((RESULTS / "footprint.json").read_text("utf-8"))
+    bench = json.loads((RESULTS / "bench.json").read_text("utf-8"))
+    worker = next(line for line in bench["lines"] if line["key"] == "cpu_files")
     seal = max(footprint["seal"], key=lambda one: one["rows"])
     counted = f"benchmarks.footprint, {footprint['trials']:,} trials, {footprint['measured_at'][:10]}"
     ordered = f"benchmarks.submission, {large['trials']:,} trials, {submission['at'][:10]}"
@@ -106,8 +109,8 @@ def constants() -> Constants:
                  footprint["redis_calls_all"], "a trial", counted),
         Constant("Redis CPU, user and system", footprint["redis_cpu_ms"], "ms a trial", counted),
         Constant("to Redis over the wire", footprint["redis_bytes_in"], "bytes a trial", counted),
-        Constant("worker CPU, files, 100 at once", 6.4, "ms a trial",
-                 "make bench on a 2-core machine, 2026-11-24; with S3 and a busy machine "
+        Constant("worker CPU, files, 100 at once", round(worker["measured"], 1), "ms a trial",
+                 f"make bench, {bench['measured_at'][:10]}, median of {len(worker['rounds'])}; with S3 "
                  f"{footprint['worker_cpu_ms']:.1f} ms (benchmarks.footprint)"),
         Constant("a trace of four short turns, compressed", footprint["trace_bytes"], "bytes", counted),
         Constant("a row in the sealed archive, compressed", footprint["archive_bytes"], "bytes", counted),
@@ -237,27 +240,20 @@ def tables() -> dict[str, str]:
     rates = [f"{rate:,} trials/s" for rate in RATES_PER_S]
     told = [[one.name, f"{one.value:.4g} {one.unit}", one.source] for one in known.all()]
     return {
-        "by size": _table(["", *sizes], by_size(known)),
-        "as run": _table(["1,000,000 trials", "on paper", "measured"], as_run(known)),
-        "by rate": _table(["", *rates], by_rate(known)),
-        "constants": _table(["constant", "value", "from"], told),
+        "by size": page.table(["", *sizes], by_size(known)),
+        "as run": page.table(["1,000,000 trials", "on paper", "measured"], as_run(known)),
+        "by rate": page.table(["", *rates], by_rate(known)),
+        "constants": page.table(["constant", "value", "from"], told),
     }
 
 
-def with_tables(page: str) -> str:
+def with_tables(text: str) -> str:
     """Return a page with its tables as they come out now.
 
     Raises:
         ValueError: It has no place for one.
     """
-    for name, table in tables().items():
-        first, last = f"<!-- {name}: from python -m benchmarks.plan -->", f"<!-- end of {name} -->"
-        before, found, rest = page.partition(first)
-        _, closed, after = rest.partition(last)
-        if not (found and closed):
-            raise ValueError(f"the page lacks {first} or {last}")
-        page = f"{before}{first}\n{table}\n{last}{after}"
-    return page
+    return page.with_tables(text, tables(), "python -m benchmarks.plan")
 
 
 def main() -> int:
@@ -275,12 +271,6 @@ def _duration(trials: int) -> Callable[[int], str]:
 def _running(rate_per_s: float, known: Constants) -> float:
     """Return how many trials are under way at once at a rate."""
     return rate_per_s * known.turns.value * known.turn_s.value
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    drawn = ["| " + " | ".join(cells) + " |" for cells in (heads, *rows)]
-    drawn.insert(1, "|" + "---|" * len(heads))
-    return "\n".join(drawn)
 
 
 def _bytes(size: float) -> str:

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import page
 from benchmarks.known_answers import KNOWN
 from benchmarks.promises import RATES
 
@@ -44,7 +45,7 @@ def main() -> int:
         "known_answers": known,
         "error_rates": rates,
     }
-    print(tables(document))
+    print("\n\n".join(tables(document).values()))
     if not chosen.dry_run:
         RESULTS.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         PAGE.write_text(with_tables(PAGE.read_text("utf-8"), document), "utf-8")
@@ -87,8 +88,8 @@ def rate_line(place: int) -> dict[str, Any]:
     }
 
 
-def tables(document: Mapping[str, Any]) -> str:
-    """Return both tables as markdown, a marker before and after each."""
+def tables(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return both tables as Markdown, by name."""
     known = [
         [line["rule"], line["given"], _numbers(line["expected"]), _numbers(line["ours"]), line["source"]]
         for line in document["known_answers"]
@@ -103,36 +104,19 @@ def tables(document: Mapping[str, Any]) -> str:
         ]
         for line in document["error_rates"]
     ]
-    return "\n\n".join(
-        (
-            _table("known answers", ("formula", "given", "expected", "ours", "source of the answer"), known),
-            _table("error rates", ("what happens", "setting", "stated", "how often", "how computed"), rates),
-        )
-    )
+    return {
+        "known answers": page.table(("formula", "given", "expected", "ours", "source of the answer"), known),
+        "error rates": page.table(("what happens", "setting", "stated", "how often", "how computed"), rates),
+    }
 
 
-def with_tables(page: str, document: Mapping[str, Any]) -> str:
+def with_tables(text: str, document: Mapping[str, Any]) -> str:
     """Return a page with its tables replaced by those of a document.
 
     Raises:
-        ValueError: It has no markers.
+        ValueError: It has no place for one.
     """
-    for table in tables(document).split("\n\n"):
-        first, *_, last = table.splitlines()
-        before, found, rest = page.partition(first)
-        _, closed, after = rest.partition(last)
-        if not (found and closed):
-            raise ValueError(f"the page lacks {first} or {last}")
-        page = before + table + after
-    return page
-
-
-def _table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    drawn = ["| " + " | ".join(cells) + " |" for cells in (heads, *rows)]
-    drawn.insert(1, "|" + "---|" * len(heads))
-    return "\n".join(
-        [f"<!-- {name}: from benchmarks/results/statistics.json -->", *drawn, f"<!-- end of {name} -->"]
-    )
+    return page.with_tables(text, tables(document), "benchmarks/results/statistics.json")
 
 
 def _numbers(values: Sequence[float]) -> str:

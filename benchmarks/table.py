@@ -84,7 +84,7 @@ def table(sizes: Sizes, wanted: Callable[[str], bool], tell: Callable[[str], Non
     if wanted("cpu"):
         yield from cpu_lines(sizes, tell, with_peers=wanted("peers"))
     if wanted("wall"):
-        yield wall_line(sizes, tell)
+        yield from wall_lines(sizes, tell)
     if wanted("two"):
         yield two_workers_line(sizes, tell)
     if wanted("memory"):
@@ -105,7 +105,7 @@ def cpu_lines(sizes: Sizes, tell: Callable[[str], None], *, with_peers: bool) ->
         far.run(sizes.concurrency)
         for number in range(sizes.rounds):
             tell(f"cpu, round {number + 1} of {sizes.rounds}")
-            bare.append(bare_cpu_ms(url, sizes.trials, sizes.concurrency))
+            bare.append(bare_loop(url, sizes.trials, sizes.concurrency)[0])
             files.append(near.run(sizes.trials).cpu_ms)
             s3.append(far.run(sizes.trials).cpu_ms)
             if number < sizes.peer_rounds:
@@ -122,18 +122,24 @@ def cpu_lines(sizes: Sizes, tell: Callable[[str], None], *, with_peers: bool) ->
             )
 
 
-def wall_line(sizes: Sizes, tell: Callable[[str], None]) -> Line:
-    """Return how close to the wire one worker process comes."""
+def wall_lines(sizes: Sizes, tell: Callable[[str], None]) -> Iterator[Line]:
+    """Yield how close to the wire one worker process comes, and how close the bare loop does.
+
+    One process keeps one core busy, so neither can be nearer than the CPU of all trials allows.
+    """
     trials, concurrency = 2 * sizes.trials, 200
     ideal_s = trials * TURNS * LATENCY_S / concurrency
     walls: list[float] = []
+    bares: list[float] = []
     with provider(SLOW_BOOK) as url, standing(url, concurrency=concurrency) as stand:
         stand.run(concurrency)
         for number in range(sizes.rounds):
             tell(f"wall, round {number + 1} of {sizes.rounds}")
+            bares.append(bare_loop(url, trials, concurrency)[1])
             walls.append(stand.run(trials).wall_s)
     what = f"wall / ideal: {trials:,} trials of 4 x 200 ms, {concurrency} at once"
-    return _ratio("wall", what, "s", walls, [ideal_s] * len(walls), 1.10)
+    yield _ratio("wall", what, "s", walls, [ideal_s] * len(walls), 1.10)
+    yield _ratio("wall_bare", "the bare httpx loop's wall / ideal", "s", bares, [ideal_s] * len(bares), 1.10)
 
 
 def two_workers_line(sizes: Sizes, tell: Callable[[str], None]) -> Line:
@@ -164,18 +170,25 @@ def memory_lines(tell: Callable[[str], None]) -> Iterator[Line]:
 
 
 def start_line(sizes: Sizes, tell: Callable[[str], None]) -> Line:
-    """Return how long a person waits for one scripted trial, servers and worker started and all."""
+    """Return how long a person waits for one scripted trial, servers and worker started and all.
+
+    The first run is left out: it compiles what is compiled once an installed Salvo was started, also where
+    this process may not write bytecode.
+    """
     waits: list[float] = []
-    for number in range(sizes.rounds):
-        tell(f"salvo run, round {number + 1} of {sizes.rounds}")
+    environment = clean_environment(PYTHONPYCACHEPREFIX=str(own_folder("bench-bytecode")))
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    for number in range(sizes.rounds + 1):
+        tell(f"salvo run, round {number} of {sizes.rounds}")
         folder = own_folder("bench-start")
         (folder / "one.yaml").write_text(SCRIPTED)
         began_s = time.perf_counter()
         subprocess.run(
             [*SALVO, "run", "one.yaml", "-n", "1", "--quiet"],
-            cwd=folder, env=clean_environment(), check=True, capture_output=True,
+            cwd=folder, env=environment, check=True, capture_output=True,
         )  # fmt: skip
         waits.append(time.perf_counter() - began_s)
+    del waits[0]
     found = statistics.median(waits)
     return Line(
         "start", "salvo run of one scripted trial, from enter to verdict", "s", found, None, found, 2.5, True,
@@ -183,13 +196,14 @@ def start_line(sizes: Sizes, tell: Callable[[str], None]) -> Line:
     )  # fmt: skip
 
 
-def bare_cpu_ms(base_url: str, trials: int, concurrency: int) -> float:
-    """Return what the bare loop's trial costs, in a process of its own."""
+def bare_loop(base_url: str, trials: int, concurrency: int) -> tuple[float, float]:
+    """Return what the bare loop's trial costs, ms of CPU, and how long all took, s; in its own process."""
     command = [sys.executable, "-m", "benchmarks.bare", base_url, str(trials), str(concurrency)]
     done = subprocess.run(
         command, cwd=ROOT, env=clean_environment(), check=True, capture_output=True, text=True
     )
-    return float(done.stdout)
+    cpu_ms, wall_s = map(float, done.stdout.split())
+    return cpu_ms, wall_s
 
 
 @contextmanager

@@ -17,6 +17,11 @@ def test_the_page_says_what_the_constants_come_to() -> None:
     assert with_tables(page) == page, "python -m benchmarks.plan writes its tables"
 
 
+def test_the_wall_of_redis_is_told_by_what_a_trial_costs_it() -> None:
+    per_s = round(1000 / constants().redis_cpu.value, -2)
+    assert f"some {per_s:,.0f} trials a second" in PAGE.read_text("utf-8")
+
+
 def test_every_constant_says_where_it_comes_from() -> None:
     for one in constants().all():
         assert one.value > 0
