@@ -19,6 +19,7 @@ from pathlib import Path
 from benchmarks.stand import Measured, provider
 from benchmarks.table import SLOW_BOOK, machine, standing
 
+CURVES = ("trials", "concurrency", "workers")
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -28,24 +29,24 @@ def main() -> int:
     parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000])
     parser.add_argument("--concurrency", type=int, nargs="+", default=[10, 50, 100, 200, 500])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--only", nargs="+", choices=CURVES, default=CURVES, help="keep the other curves")
     parser.add_argument("--each", type=int, default=1000, help="trials at each point of the other two curves")
     chosen = parser.parse_args()
-    curves: dict[str, dict[int, Measured]] = {"trials": {}, "concurrency": {}, "workers": {}}
+    measure = {
+        "trials": lambda url: by_trials(url, chosen.trials),
+        "concurrency": lambda url: by_concurrency(url, chosen.concurrency, chosen.each),
+        "workers": lambda url: by_workers(url, chosen.workers, chosen.each),
+    }
+    path = RESULTS / "scale.json"
+    kept = json.loads(path.read_text())["curves"] if path.exists() else {}
+    curves = {
+        name: {int(at): Measured(**one) for at, one in kept.get(name, {}).items()}
+        for name in CURVES
+        if name not in chosen.only
+    }
     with provider(SLOW_BOOK) as url:
-        with standing(url, concurrency=200) as stand:
-            stand.run(200)
-            for trials in chosen.trials:
-                curves["trials"][trials] = _told("trials", trials, stand.run(trials))
-        for concurrency in chosen.concurrency:
-            with standing(url, concurrency=concurrency) as stand:
-                stand.run(concurrency)
-                trials = min(chosen.each, 50 * concurrency)
-                found = _told("concurrency", concurrency, stand.run(trials))
-                curves["concurrency"][concurrency] = found
-        for workers in chosen.workers:
-            with standing(url, workers=workers, concurrency=50) as stand:
-                stand.run(50 * workers)
-                curves["workers"][workers] = _told("workers", workers, stand.run(chosen.each))
+        curves |= {name: measure[name](url) for name in CURVES if name in chosen.only}
+    curves = {name: curves[name] for name in CURVES if curves.get(name)}
     document = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
@@ -55,10 +56,37 @@ def main() -> int:
         "slope_per_tenfold": {name: slope(curve) for name, curve in curves.items()},
     }
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "scale.json").write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1) + "\n")
     for name, share in document["slope_per_tenfold"].items():  # type: ignore[attr-defined]
         print(f"CPU a trial changes by {share:+.0%} for each tenfold of {name}")
     return 0
+
+
+def by_trials(url: str, sizes: Sequence[int]) -> dict[int, Measured]:
+    """Return runs of so many trials on one worker, 200 at once."""
+    with standing(url, concurrency=200) as stand:
+        stand.run(200)
+        return {trials: _told("trials", trials, stand.run(trials)) for trials in sizes}
+
+
+def by_concurrency(url: str, sizes: Sequence[int], each: int) -> dict[int, Measured]:
+    """Return runs of ``each`` trials, fewer where few run at once, on one worker with so many slots."""
+    curve = {}
+    for slots in sizes:
+        with standing(url, concurrency=slots) as stand:
+            stand.run(slots)
+            curve[slots] = _told("concurrency", slots, stand.run(min(each, 50 * slots)))
+    return curve
+
+
+def by_workers(url: str, sizes: Sequence[int], each: int) -> dict[int, Measured]:
+    """Return runs of ``each`` trials on so many workers of 50 slots."""
+    curve = {}
+    for workers in sizes:
+        with standing(url, workers=workers, concurrency=50) as stand:
+            stand.run(50 * workers)
+            curve[workers] = _told("workers", workers, stand.run(each))
+    return curve
 
 
 def slope(curve: Mapping[int, Measured]) -> float:
