@@ -83,6 +83,11 @@ def worker(
 
     if loglevel.lower() not in LEVELS:
         raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
+    if beat and idle_exit_s is not None:
+        raise UsageError(
+            "--beat and --idle-exit-s contradict each other: nothing fires once the worker has left",
+            hint="leave one of them out, or run `salvo beat` elsewhere",
+        )
     here = surroundings(
         concurrency=concurrency,
         grace_s=grace_s,

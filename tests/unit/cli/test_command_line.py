@@ -142,6 +142,7 @@ def test_the_version_is_printed(capsys):
         ["compare", "main", "--alpha", "0.7"],
         ["baseline", "set"],
         ["worker", "--loglevel", "loud"],
+        ["worker", "--beat", "--idle-exit-s", "60"],
         ["validate", "missing.yaml"],
         ["resume", "latest", "--dry-run", "--budget-usd", "5"],
     ],
