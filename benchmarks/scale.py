@@ -26,7 +26,7 @@ RESULTS = Path(__file__).with_name("results")
 def main() -> int:
     """Measure, print, write; return 0."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--concurrency", type=int, nargs="+", default=[10, 50, 100, 200, 500])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--only", nargs="+", choices=CURVES, default=CURVES, help="keep the other curves")
