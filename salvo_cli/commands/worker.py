@@ -81,13 +81,7 @@ def worker(
     """
     from salvo_cli.wiring import leave, surroundings, work
 
-    if loglevel.lower() not in LEVELS:
-        raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
-    if beat and idle_exit_s is not None:
-        raise UsageError(
-            "--beat and --idle-exit-s contradict each other: nothing fires once the worker has left",
-            hint="leave one of them out, or run `salvo beat` elsewhere",
-        )
+    _require_sense(loglevel, beat, idle_exit_s)
     here = surroundings(
         concurrency=concurrency,
         grace_s=grace_s,
@@ -112,3 +106,14 @@ def worker(
 
         print_json({"schema": "salvo.cli.worker/1", "exit_code": code})
     leave(code)
+
+
+def _require_sense(loglevel: str, beat: bool | None, idle_exit_s: float | None) -> None:
+    """Raise for options that say nothing, or contradict each other."""
+    if loglevel.lower() not in LEVELS:
+        raise UsageError(f"{loglevel[:40]!r} is not a log level", hint=f"one of {', '.join(LEVELS)}")
+    if beat and idle_exit_s is not None:
+        raise UsageError(
+            "--beat and --idle-exit-s contradict each other: nothing fires once the worker has left",
+            hint="leave one of them out, or run `salvo beat` elsewhere",
+        )
