@@ -66,13 +66,14 @@ DONE_MAX = 1_000
 
 
 @dataclass(frozen=True)
-class Order:
+class Take:
     """What a worker asks for.
 
     Args:
         lanes: Queues, the one whose turn it is first.
         wanted: How many messages there are slots for.
         done: Tags of messages that are done with.
+        token: What the tags of its messages begin with.
     """
 
     lanes: Sequence[str]
@@ -81,8 +82,8 @@ class Order:
     token: str
 
     @classmethod
-    def of(cls, lanes: Sequence[str], wanted: int, done: Sequence[str]) -> Order:
-        """Return an order with tags of its own."""
+    def of(cls, lanes: Sequence[str], wanted: int, done: Sequence[str]) -> Take:
+        """Return one with tags of its own."""
         return cls(lanes, min(wanted, TAKEN_MAX), done, secrets.token_urlsafe(9))
 
     def command(self, lists: Sequence[str], *, index: str, held: str, is_known: bool) -> list[Any]:

@@ -31,7 +31,7 @@ from salvo_core.fleet.foreign import ForeignMessage, set_aside
 from salvo_core.run.signature import UNSIGNED, Signer
 from salvo_worker.envelope import NotOurs, require_ours, require_ping
 from salvo_worker.letter import NUMBERS
-from salvo_worker.taking import DONE_MAX, Order, tagged
+from salvo_worker.taking import DONE_MAX, Take, tagged
 from salvo_worker.unacked import QoS
 
 LOG_EVERY_S = 1.0
@@ -103,7 +103,7 @@ class Channel(redis.Channel):
     _told_s = float("-inf")
     _untold = 0
     _passing: Any = None
-    _order: Order | None = None
+    _asked: Take | None = None
     """What was asked for, while its reply is awaited."""
     _lies_ready = False
     """Whether there was more than was asked for, the last time."""
@@ -170,8 +170,8 @@ class Channel(redis.Channel):
 
     def _brpop_start(self, timeout: float | None = None) -> None:
         """Ask for messages where some lay ready, else wait for the next."""
-        if self._order is not None:  # its connection went before the reply came
-            lost, self._order = self._order, None
+        if self._asked is not None:  # its connection went before the reply came
+            lost, self._asked = self._asked, None
             self.qos.done_with(*lost.done)
         room = self.qos.can_consume_max_estimate()
         lanes = self._queue_cycle.consume(len(self.active_queues))
@@ -179,9 +179,9 @@ class Channel(redis.Channel):
             super()._brpop_start(timeout)  # type: ignore[no-untyped-call]
             return
         done = [self.done.popleft() for _ in range(min(len(self.done), DONE_MAX))]
-        self._order = Order.of(lanes, room, done)
+        self._asked = Take.of(lanes, room, done)
         lists = [self.list_of(lane, step) for step in self.priority_steps for lane in lanes]
-        command = self._order.command(
+        command = self._asked.command(
             lists, index=self.unacked_index_key, held=self.unacked_key, is_known=self._knows_script
         )
         self._in_poll = connection = self.client.connection
@@ -189,7 +189,7 @@ class Channel(redis.Channel):
         try:
             connection.send_command(*command)
         except BaseException:
-            self._order = None
+            self._asked = None
             self.done.extend(done)
             raise
 
@@ -199,17 +199,17 @@ class Channel(redis.Channel):
         Raises:
             Empty: Nothing did.
         """
-        order, self._order = self._order, None
-        if order is None:
+        asked, self._asked = self._asked, None
+        if asked is None:
             super()._brpop_read(**options)  # type: ignore[no-untyped-call]
             self._lies_ready = True
             return True
         try:
-            taken = list(order.messages(self._taken(order)))
+            taken = list(asked.messages(self._taken(asked)))
         finally:
             self._in_poll: Any = None
             self._flush_brpop_reauth()  # type: ignore[no-untyped-call]
-        self._lies_ready = len(taken) >= order.wanted
+        self._lies_ready = len(taken) >= asked.wanted
         ours = [one for one in taken if self._admits_taken(*one)]
         self.noted.update(tag for tag, _, _ in ours)
         for tag, lane, raw in ours:
@@ -219,19 +219,17 @@ class Channel(redis.Channel):
             raise Empty
         return True
 
-    def _taken(self, order: Order) -> Any:
-        """Return the reply to an order; what could not be told is told with the next."""
+    def _taken(self, asked: Take) -> Any:
+        """Return the reply to what was asked; what the broker could not be told it is told the next time."""
         connection = self.client.connection
         try:
             reply = self.client.parse_response(connection, "EVALSHA")
-        except (
-            exceptions.NoScriptError
-        ):  # a server that started anew: it is told the script with the next order
+        except exceptions.NoScriptError:  # a server that started anew is told the script the next time
             self._knows_script = False
-            self.qos.done_with(*order.done)
+            self.qos.done_with(*asked.done)
             raise Empty from None
         except BaseException as error:
-            self.qos.done_with(*order.done)
+            self.qos.done_with(*asked.done)
             self._lies_ready = False
             if isinstance(error, self.connection_errors):
                 connection.disconnect()  # the next turn connects again
@@ -240,8 +238,8 @@ class Channel(redis.Channel):
         return reply
 
     def _poll_error(self, type: str, **options: Any) -> None:
-        if self._order is not None and type == "BRPOP":
-            self._taken(self._order)
+        if self._asked is not None and type == "BRPOP":
+            self._taken(self._asked)
         else:
             super()._poll_error(type, **options)  # type: ignore[no-untyped-call]
 

@@ -14,7 +14,7 @@ from salvo_worker import unacked
 from salvo_worker.app import make_app
 from salvo_worker.dispatch import CeleryDispatcher
 from salvo_worker.letter import QUEUES
-from salvo_worker.taking import TAKEN_MAX, Order
+from salvo_worker.taking import TAKEN_MAX, Take
 from salvo_worker.unacked import ACK_WITHIN_S
 from tests.integration.fleet import UNACKED
 from tests.integration.site import Site, order
@@ -82,8 +82,8 @@ def taker(redis_url, slots):
 
 
 async def take(redis, lanes, priorities, wanted, done=()):
-    """Send one order; return the order and the messages that came."""
-    asked = Order.of(lanes, wanted, done)
+    """Ask once; return the messages that came."""
+    asked = Take.of(lanes, wanted, done)
     lists = [f"{lane}{priority}" for priority in priorities for lane in lanes]
     reply = await redis.execute_command(*asked.command(lists, index=INDEX, held=UNACKED, is_known=False))
     return [(tag, lane, raw) for tag, lane, raw in asked.messages(reply)]
@@ -216,7 +216,7 @@ async def test_messages_whose_worker_lost_its_connection_are_noted_or_in_the_que
     with taker(redis_url, 40) as worker:
         while await queue.queued(plan.route):
             before = len(worker.taken)
-            worker.until(lambda before=before: len(worker.taken) > before or worker.channel._order)
+            worker.until(lambda before=before: len(worker.taken) > before or worker.channel._asked)
             for client in await redis.client_list(_type="normal"):
                 if client["name"] == "salvo" and client["cmd"] in ("evalsha", "eval"):
                     await redis.client_kill_filter(_id=client["id"])
